@@ -1,0 +1,30 @@
+//! Embeds the boot programs that `firmware/fetch` put into `firmware/`.
+
+use std::{env, fmt::Write as _, fs, path::Path};
+
+const PROGRAMS: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
+
+fn main() {
+    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    let folder = Path::new(&root).join("firmware");
+    println!("cargo::rerun-if-changed=firmware");
+
+    let mut table = String::from("static EMBEDDED: &[(&str, &[u8])] = &[\n");
+    for program in PROGRAMS {
+        let file = folder.join(program);
+        if !file.is_file() {
+            println!(
+                "cargo::warning=firmware/{program} is not there: run `firmware/fetch` and build again, \
+                 or name a folder that has it in [firmware] dir"
+            );
+            continue;
+        }
+        let path = file.to_str().expect("the checkout's path is UTF-8");
+        writeln!(table, "    ({program:?}, include_bytes!({path:?})),")
+            .expect("writing to a string");
+    }
+    table.push_str("];\n");
+
+    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    fs::write(Path::new(&out).join("firmware.rs"), table).expect("OUT_DIR can be written");
+}

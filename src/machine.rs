@@ -1,0 +1,198 @@
+//! Who is asking: the addresses and numbers a machine is known by.
+//!
+//! Values from the wire and from an operator become one canonical form here, so that nothing above
+//! compares text. Never decides what a machine gets.
+
+use std::{fmt, str::FromStr};
+
+/// A machine, as far as the packet or query at hand tells.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Machine {
+    /// Hardware address of the network card that boots.
+    pub mac: Mac,
+    /// SMBIOS system UUID, absent where the firmware sends none or a dummy.
+    pub uuid: Option<Uuid>,
+}
+
+/// An Ethernet hardware address.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Mac([u8; 6]);
+
+impl Mac {
+    /// Wraps the six octets as they stand on the wire; `None` for a group or all-zero address,
+    /// which no machine can own.
+    pub fn new(octets: [u8; 6]) -> Option<Self> {
+        let group = octets[0] & 1 == 1;
+        (!group && octets != [0; 6]).then_some(Self(octets))
+    }
+
+    /// The octets as they stand on the wire.
+    pub fn octets(&self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for Mac {
+    type Err = NotAMac;
+
+    /// Reads `52:54:00:12:34:56`, `52-54-00-12-34-56` (iPXE's `hexhyp`) or twelve bare digits.
+    fn from_str(text: &str) -> Result<Self, NotAMac> {
+        let digits: String = match text.len() {
+            12 => text.to_owned(),
+            17 => {
+                let separator = text.as_bytes()[2];
+                if separator != b':' && separator != b'-' {
+                    return Err(NotAMac);
+                }
+                let parts: Vec<&str> = text.split(char::from(separator)).collect();
+                if parts.len() != 6 || parts.iter().any(|part| part.len() != 2) {
+                    return Err(NotAMac);
+                }
+                parts.concat()
+            }
+            _ => return Err(NotAMac),
+        };
+        let octets: [u8; 6] = unhex(&digits).ok_or(NotAMac)?;
+        Self::new(octets).ok_or(NotAMac)
+    }
+}
+
+/// The text is not the hardware address of one machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NotAMac;
+
+impl fmt::Display for NotAMac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is not a hardware address; write it like \"52:54:00:12:34:56\"")
+    }
+}
+
+impl std::error::Error for NotAMac {}
+
+/// An SMBIOS system UUID, in the order `dmidecode` and iPXE print it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Uuid([u8; 16]);
+
+impl Uuid {
+    /// Reads the sixteen octets of DHCP option 97, whose first three fields are little-endian
+    /// (SMBIOS 2.6; seen from EDK2 and iPXE). `None` for all zeros and all ones, which QEMU and
+    /// bare boards send for "not set".
+    pub fn from_wire(wire: [u8; 16]) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = wire;
+        let mut octets = [d, c, b, a, f, e, h, g, 0, 0, 0, 0, 0, 0, 0, 0];
+        octets[8..].copy_from_slice(&rest);
+        Self::new(octets)
+    }
+
+    fn new(octets: [u8; 16]) -> Option<Self> {
+        (octets != [0; 16] && octets != [0xff; 16]).then_some(Self(octets))
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, octet) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{octet:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Uuid {
+    type Err = NotAUuid;
+
+    fn from_str(text: &str) -> Result<Self, NotAUuid> {
+        let groups: Vec<&str> = text.split('-').collect();
+        if groups.iter().map(|group| group.len()).ne([8, 4, 4, 4, 12]) {
+            return Err(NotAUuid);
+        }
+        let octets = unhex(&groups.concat()).ok_or(NotAUuid)?;
+        Self::new(octets).ok_or(NotAUuid)
+    }
+}
+
+/// The text is not a UUID that one machine can own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NotAUuid;
+
+impl fmt::Display for NotAUuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "is not a machine's UUID; write it like \"564da6d2-1706-6343-dc2d-0123456789ab\"",
+        )
+    }
+}
+
+impl std::error::Error for NotAUuid {}
+
+fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let digits = digits.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut octets = [0; N];
+    for (octet, pair) in octets.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *octet = u8::try_from(high << 4 | low).ok()?;
+    }
+    Some(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_mac_is_the_same_machine() {
+        let plain: Mac = "525400a1b2c3".parse().unwrap();
+        for spelling in ["52:54:00:a1:b2:c3", "52-54-00-A1-B2-C3", "52:54:00:A1:b2:C3"] {
+            assert_eq!(spelling.parse(), Ok(plain));
+        }
+        assert_eq!(plain.to_string(), "52:54:00:a1:b2:c3");
+    }
+
+    #[test]
+    fn what_no_machine_can_own_is_no_mac() {
+        for wrong in [
+            "",
+            "52:54:00:a1:b2",
+            "52:54-00:a1:b2:c3",
+            "52:54:00:a1:b2:zz",
+            "+2:54:00:a1:b2:c3",
+            "00:00:00:00:00:00",
+            "ff:ff:ff:ff:ff:ff",
+            "01:00:5e:00:00:01",
+            "éé:54:00:a1:b2:c",
+            "525400a1b2c",
+            "5254:00a1b2c3:::",
+        ] {
+            assert_eq!(wrong.parse::<Mac>(), Err(NotAMac), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn option_97_is_printed_as_ipxe_prints_it() {
+        let wire = [0x44, 0x33, 0x22, 0x11, 0x66, 0x55, 0x88, 0x77, 0x99, 0xaa, 1, 2, 3, 4, 5, 6];
+        let uuid = Uuid::from_wire(wire).unwrap();
+        assert_eq!(uuid.to_string(), "11223344-5566-7788-99aa-010203040506");
+        assert_eq!(uuid.to_string().to_uppercase().parse(), Ok(uuid));
+    }
+
+    #[test]
+    fn an_unset_uuid_is_nobody() {
+        assert_eq!(Uuid::from_wire([0; 16]), None);
+        assert_eq!("ffffffff-ffff-ffff-ffff-ffffffffffff".parse::<Uuid>(), Err(NotAUuid));
+        assert_eq!("11223344-5566-7788-99aa01020304-0506".parse::<Uuid>(), Err(NotAUuid));
+    }
+}

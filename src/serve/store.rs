@@ -1,0 +1,174 @@
+//! The files we serve, opened beneath their root whatever the name says.
+//!
+//! A name is looked up among the boot programs (the operator's folder, then the embedded ones) and
+//! then in the repository. The kernel keeps every lookup beneath the root, symlinks included.
+
+use std::{
+    fmt, fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    path::Path,
+    time::SystemTime,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
+    sys::stat::Mode,
+};
+
+use crate::{firmware, path::RepositoryPath};
+
+/// The folders that are served.
+#[derive(Debug)]
+pub struct Store {
+    boot_programs: Option<OwnedFd>,
+    repository: Option<OwnedFd>,
+}
+
+/// A file that is open, as it was when it was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where its bytes are.
+    pub content: Content,
+    /// Which file it was, to see whether it still is.
+    pub stamp: Stamp,
+}
+
+/// Where the bytes of an open file are.
+#[derive(Debug)]
+pub enum Content {
+    /// In this binary.
+    Embedded(&'static [u8]),
+    /// On disk.
+    File(fs::File),
+}
+
+/// The identity of a file's content: a file whose stamp differs was changed or replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stamp {
+    /// Size in bytes.
+    pub len: u64,
+    /// Last change of the content; `None` for what is embedded.
+    pub modified: Option<SystemTime>,
+    inode: u64,
+}
+
+impl Store {
+    /// Opens the folders; a boot program folder or repository that cannot be opened is an error.
+    pub fn open(boot_programs: Option<&Path>, repository: Option<&Path>) -> io::Result<Self> {
+        Ok(Self {
+            boot_programs: boot_programs.map(open_folder).transpose()?,
+            repository: repository.map(open_folder).transpose()?,
+        })
+    }
+
+    /// Opens a file for reading. Never blocks on a FIFO or a device: those are refused.
+    pub fn read(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
+        if let Some(folder) = &self.boot_programs {
+            match open_beneath(folder, path) {
+                Err(OpenError::NotFound) => {}
+                found => return found,
+            }
+        }
+        if let Some(bytes) = firmware::embedded(path.as_bytes()) {
+            let stamp = Stamp { len: bytes.len() as u64, modified: None, inode: 0 };
+            return Ok(Opened { content: Content::Embedded(bytes), stamp });
+        }
+        match &self.repository {
+            Some(folder) => open_beneath(folder, path),
+            None => Err(OpenError::NotFound),
+        }
+    }
+}
+
+impl Opened {
+    /// Whether the open file is still the one the stamp was taken of: same size, not written to,
+    /// and not replaced in its folder.
+    pub fn is_unchanged(&self) -> bool {
+        match &self.content {
+            Content::Embedded(_) => true,
+            Content::File(file) => file
+                .metadata()
+                .is_ok_and(|metadata| metadata.nlink() > 0 && Stamp::of(&metadata) == self.stamp),
+        }
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { len: metadata.len(), modified: metadata.modified().ok(), inode: metadata.ino() }
+    }
+
+    /// The strong validator of this content (RFC 9110 section 8.8.3), with its quotes.
+    pub fn etag(&self) -> String {
+        let since = self.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let nanoseconds = since.map_or(0, |since| since.as_nanos());
+        format!("\"{:x}-{:x}-{nanoseconds:x}\"", self.inode, self.len)
+    }
+}
+
+fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+fn open_beneath(folder: &OwnedFd, path: &RepositoryPath) -> Result<Opened, OpenError> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let name = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    let file = fs::File::from(openat2(folder, name, how)?);
+    let metadata = file.metadata().map_err(OpenError::Io)?;
+    if !metadata.is_file() {
+        return Err(OpenError::NotAFile);
+    }
+    Ok(Opened { stamp: Stamp::of(&metadata), content: Content::File(file) })
+}
+
+/// Why a file is not served.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It exists but cannot be opened.
+    Io(io::Error),
+    /// It is a directory, device, socket or FIFO.
+    NotAFile,
+    /// There is none of that name.
+    NotFound,
+    /// A symlink on its way leads out of the root.
+    Outside,
+}
+
+impl From<Errno> for OpenError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG => Self::NotFound,
+            Errno::EXDEV | Errno::ELOOP => Self::Outside,
+            // What O_NONBLOCK makes of a socket or a device without a driver.
+            Errno::ENXIO | Errno::ENODEV => Self::NotAFile,
+            _ => Self::Io(errno.into()),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "cannot be read: {error}"),
+            Self::NotAFile => f.write_str("is not a regular file"),
+            Self::NotFound => f.write_str("no such file"),
+            Self::Outside => f.write_str("leads out of the repository"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::NotAFile | Self::NotFound | Self::Outside => None,
+        }
+    }
+}

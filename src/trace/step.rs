@@ -1,0 +1,224 @@
+//! One step of a boot, and how it reads in the log.
+
+use std::{fmt, net::Ipv4Addr, time::Duration};
+
+use crate::firmware::Firmware;
+
+/// Something that happened on a machine's way from power-on to its kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Port 4011 was answered.
+    Ack {
+        /// What the machine boots with.
+        firmware: Firmware,
+        /// Who asked: the ROM or iPXE.
+        stage: Stage,
+        /// Boot program or script URL that was named.
+        boot_file: String,
+    },
+    /// A router solicitation was answered so that iPXE does not wait 15 s for a router.
+    Advertise,
+    /// A lease was seen to be taken from the LAN's own DHCP server.
+    Lease {
+        /// The machine's address from now on.
+        address: Ipv4Addr,
+        /// The server that gave it, where the machine named one.
+        server: Option<Ipv4Addr>,
+    },
+    /// A network boot was asked for and is not answered.
+    LeaveAlone {
+        /// Why, in the operator's words.
+        reason: String,
+    },
+    /// A message on the machine's console instead of a boot.
+    Notice {
+        /// The text shown.
+        reason: String,
+    },
+    /// A discover was answered.
+    Offer {
+        /// What the machine boots with.
+        firmware: Firmware,
+        /// Who asked: the ROM or iPXE.
+        stage: Stage,
+        /// Boot program or script URL that was named.
+        boot_file: String,
+    },
+    /// The machine's iPXE script was rendered and sent.
+    Script {
+        /// The group that matched.
+        group: String,
+        /// The profile it names.
+        profile: String,
+    },
+    /// A file was sent, or its sending ended early.
+    Transfer(Transfer),
+}
+
+/// The end of one transfer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transfer {
+    /// What carried it.
+    pub protocol: Protocol,
+    /// The name as the client asked for it, printable.
+    pub file: String,
+    /// How it ended.
+    pub end: End,
+    /// Bytes that the client acknowledged (TFTP) or the kernel took (HTTP).
+    pub bytes: u64,
+    /// Bytes asked for: the file's size, or the range's.
+    pub size: u64,
+    /// From the request to the end.
+    pub took: Duration,
+}
+
+/// How a transfer ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The client went away or said stop.
+    Abort {
+        /// What the client said, or what the connection did.
+        reason: String,
+    },
+    /// Every byte arrived.
+    Complete,
+    /// The server stopped it.
+    Fail {
+        /// Why, for the operator.
+        reason: String,
+    },
+    /// The client only wanted to know the size: EDK2 and Intel ROMs open with this.
+    Probe,
+    /// Nothing was sent.
+    Refuse {
+        /// Why, for the operator.
+        reason: String,
+    },
+    /// The client fell silent.
+    TimeOut,
+}
+
+/// What carries a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// TFTP, RFC 1350.
+    Tftp,
+}
+
+/// Who runs on the machine when it asks.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Stage {
+    /// The firmware's own network boot.
+    Rom,
+    /// iPXE, from a card's ROM or chainloaded.
+    Ipxe,
+}
+
+impl Step {
+    /// The stable name of this step in JSON logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ack { .. } => "ack",
+            Self::Advertise => "advertise",
+            Self::Lease { .. } => "lease",
+            Self::LeaveAlone { .. } => "leave-alone",
+            Self::Notice { .. } => "notice",
+            Self::Offer { .. } => "offer",
+            Self::Script { .. } => "script",
+            Self::Transfer(_) => "transfer",
+        }
+    }
+
+    /// Whether a person following a boot wants the line; the rest is for debugging.
+    pub fn is_routine(&self) -> bool {
+        match self {
+            Self::Transfer(transfer) => transfer.end == End::Probe,
+            Self::Ack { .. }
+            | Self::Advertise
+            | Self::Lease { .. }
+            | Self::LeaveAlone { .. }
+            | Self::Notice { .. }
+            | Self::Offer { .. }
+            | Self::Script { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ack { firmware, stage, boot_file } => {
+                write!(f, "{firmware} {stage} asked on port 4011: ack {boot_file}")
+            }
+            Self::Advertise => {
+                f.write_str("answered its router solicitation, no 15 s wait for IPv6")
+            }
+            Self::Lease { address, server: Some(server) } => {
+                write!(f, "takes {address} from DHCP server {server}")
+            }
+            Self::Lease { address, server: None } => write!(f, "keeps {address}"),
+            Self::LeaveAlone { reason } => write!(f, "left alone: {reason}"),
+            Self::Notice { reason } => write!(f, "told on its console: {reason}"),
+            Self::Offer { firmware, stage, boot_file } => {
+                write!(f, "{firmware} {stage} discovers: offer {boot_file}")
+            }
+            Self::Script { group, profile } => {
+                write!(f, "script of profile {profile} (group {group})")
+            }
+            Self::Transfer(transfer) => transfer.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, file, end, bytes, size, took } = self;
+        write!(f, "{protocol} {file}: ")?;
+        match end {
+            End::Abort { reason } => {
+                write!(f, "aborted by the client after {bytes} of {size} bytes: {reason}")
+            }
+            End::Complete => write!(f, "complete, {bytes} bytes in {} ms", took.as_millis()),
+            End::Fail { reason } => write!(f, "stopped after {bytes} of {size} bytes: {reason}"),
+            End::Probe => write!(f, "asked for its size, {size} bytes"),
+            End::Refuse { reason } => write!(f, "refused: {reason}"),
+            End::TimeOut => {
+                write!(f, "timed out after {bytes} of {size} bytes, {} ms", took.as_millis())
+            }
+        }
+    }
+}
+
+impl End {
+    /// The stable name of this end in JSON logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Abort { .. } => "aborted",
+            Self::Complete => "complete",
+            Self::Fail { .. } => "failed",
+            Self::Probe => "probed",
+            Self::Refuse { .. } => "refused",
+            Self::TimeOut => "timed-out",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "HTTP",
+            Self::Tftp => "TFTP",
+        })
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipxe => "iPXE",
+            Self::Rom => "ROM",
+        })
+    }
+}
