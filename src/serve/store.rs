@@ -142,13 +142,14 @@ pub enum OpenError {
 }
 
 impl From<Errno> for OpenError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "Errno has 130 variants")]
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG => Self::NotFound,
             Errno::EXDEV | Errno::ELOOP => Self::Outside,
             // What O_NONBLOCK makes of a socket or a device without a driver.
             Errno::ENXIO | Errno::ENODEV => Self::NotAFile,
-            _ => Self::Io(errno.into()),
+            other => Self::Io(other.into()),
         }
     }
 }
