@@ -3,6 +3,7 @@
 //! Each service here reads a packet or request, asks its pure twin what to do, and does that.
 
 pub mod drain;
+pub mod http;
 pub mod journal;
 pub mod site;
 pub mod store;
