@@ -2,7 +2,8 @@
 //!
 //! A file is looked at before each system call. When it is no longer the one whose length and
 //! validators were promised, the write fails and the connection ends short, so that the client
-//! knows; a whole body is always one version of the file.
+//! knows. What the kernel has taken by then it holds by reference: only a file replaced by rename
+//! is safe from mixing, with any server that uses sendfile.
 
 use std::{
     collections::VecDeque,
