@@ -1,7 +1,10 @@
 //! bootbox: a box you drop onto a VLAN, and every machine there boots from power-on.
 
+pub mod catalog;
 pub mod firmware;
 pub mod machine;
 pub mod path;
+pub mod render;
 pub mod serve;
+pub mod template;
 pub mod trace;
