@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod firmware;
 pub mod machine;
 pub mod path;
+pub mod proxydhcp;
 pub mod render;
 pub mod serve;
 pub mod template;

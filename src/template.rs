@@ -23,6 +23,14 @@ pub struct Words {
     pub machine: Machine,
 }
 
+/// Where a machine finds us by HTTP: `http://ADDRESS[:PORT]`.
+pub fn base_url(address: Ipv4Addr, port: u16) -> String {
+    match port {
+        80 => format!("http://{address}"),
+        port => format!("http://{address}:{port}"),
+    }
+}
+
 /// A text that is known to be well-formed and to use known words only.
 #[derive(Clone, Debug)]
 pub struct Template {
