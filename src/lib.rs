@@ -1,6 +1,7 @@
 //! bootbox: a box you drop onto a VLAN, and every machine there boots from power-on.
 
 pub mod catalog;
+pub mod config;
 pub mod firmware;
 pub mod machine;
 pub mod path;
