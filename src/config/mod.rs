@@ -61,6 +61,13 @@ impl Config {
         }
     }
 
+    /// Whether going over to `next` means other sockets, which are opened only at start.
+    pub fn needs_restart(&self, next: &Self) -> bool {
+        self.interfaces != next.interfaces
+            || self.http_port != next.http_port
+            || self.answer_router_solicitations != next.answer_router_solicitations
+    }
+
     /// What holds when there is no config file: no machine is answered.
     #[expect(clippy::expect_used, reason = "a test parses the empty text")]
     pub fn built_in() -> Self {

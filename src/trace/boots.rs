@@ -115,11 +115,6 @@ impl Boots {
         true
     }
 
-    /// The machine that took this address.
-    pub fn machine_at(&self, address: Ipv4Addr) -> Option<Mac> {
-        self.by_address.get(&address).copied()
-    }
-
     /// Whether iPXE runs on this machine now, chainloaded or answered by us within `window`.
     pub fn runs_ipxe(&self, mac: Mac, now: Instant, window: Duration) -> bool {
         self.by_mac.get(&mac).is_some_and(|boot| {

@@ -215,6 +215,14 @@ impl End {
             Self::TimeOut => "timed-out",
         }
     }
+
+    /// Why it did not complete, where there is more to say than how.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Abort { reason } | Self::Fail { reason } | Self::Refuse { reason } => Some(reason),
+            Self::Complete | Self::Probe | Self::TimeOut => None,
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
