@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod firmware;
+pub mod http;
 pub mod machine;
 pub mod path;
 pub mod proxydhcp;

@@ -1,0 +1,235 @@
+//! The head of a reply, and the words of a refusal.
+//!
+//! Every refusal has a body and closes the connection: EDK2's HTTP stack under shim waits for ever
+//! on a keep-alive reply of status 300 or above without a body.
+
+use std::fmt;
+
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{
+        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue,
+        RETRY_AFTER, SERVER,
+    },
+};
+
+use super::request::Verb;
+use crate::path::PathError;
+
+/// The `Server` header of every reply of ours; `serve::http` knows hyper's own replies by its
+/// absence.
+pub const SERVER_NAME: &str = "bootbox";
+
+/// The part of a name that a refusal repeats, in characters: its reply stays below one MTU.
+const LONGEST_NAME: usize = 160;
+
+/// A reply, ready to be sent but for the bytes of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The status line's code.
+    pub status: StatusCode,
+    /// All headers but `Date`.
+    pub headers: HeaderMap,
+    /// What follows them.
+    pub body: Body,
+}
+
+/// What follows the head.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Body {
+    /// Nothing, whatever Content-Length says.
+    Nothing,
+    /// These bytes of the file.
+    Part {
+        /// Offset of the first.
+        start: u64,
+        /// How many.
+        len: u64,
+    },
+    /// A text of ours.
+    Text(String),
+}
+
+impl Reply {
+    /// A head without any header but our name.
+    pub fn new(status: StatusCode, body: Body) -> Self {
+        let headers = HeaderMap::from_iter([(SERVER, HeaderValue::from_static(SERVER_NAME))]);
+        Self { status, headers, body }
+    }
+
+    /// A script or another short text. One with a status of 400 or above closes the connection.
+    pub fn text(status: StatusCode, text: String) -> Self {
+        // An empty body is what some firmware hangs on, so there is none.
+        let text = if text.is_empty() { format!("{status}\n") } else { text };
+        let reply = Self::new(status, Body::Nothing)
+            .with(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))
+            .with(CONTENT_LENGTH, HeaderValue::from(text.len()));
+        let reply = Self { body: Body::Text(text), ..reply };
+        if status.as_u16() < 400 {
+            return reply;
+        }
+        reply.with(CONNECTION, HeaderValue::from_static("close"))
+    }
+
+    /// Refuses what was asked for under this name, in words.
+    pub fn refuse(refusal: &Refusal, name: &[u8]) -> Self {
+        let status = refusal.status();
+        let name = printable(name);
+        let reply = Self::text(status, format!("{status}: {name} {refusal}\n"));
+        match refusal {
+            Refusal::Busy => reply.with(RETRY_AFTER, HeaderValue::from_static("5")),
+            Refusal::Method => reply.with(ALLOW, HeaderValue::from_static("GET, HEAD")),
+            Refusal::Range(len) => match HeaderValue::try_from(format!("bytes */{len}")) {
+                Ok(range) => reply.with(CONTENT_RANGE, range),
+                Err(_) => reply,
+            },
+            Refusal::Body
+            | Refusal::Broken
+            | Refusal::Changed
+            | Refusal::Headers
+            | Refusal::LongTarget
+            | Refusal::NoSuchFile
+            | Refusal::NotAFile
+            | Refusal::Outside
+            | Refusal::Path(_)
+            | Refusal::Target
+            | Refusal::Unreadable(_) => reply,
+        }
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The same as it answers this verb: HEAD gets the head that GET would.
+    pub fn to(self, verb: Verb) -> Self {
+        match verb {
+            Verb::Get => self,
+            Verb::Head => Self { body: Body::Nothing, ..self },
+        }
+    }
+}
+
+/// A name from the wire as it may stand in a log or a message: printable and short.
+pub fn printable(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name);
+    let mut shown: String =
+        text.chars().flat_map(char::escape_debug).take(LONGEST_NAME + 1).collect();
+    if let Some((cut, _)) = shown.char_indices().nth(LONGEST_NAME) {
+        shown.truncate(cut);
+        shown.push('…');
+    }
+    shown
+}
+
+/// Why a request is not answered with what it asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// It brings a body.
+    Body,
+    /// It is no HTTP request that can be read.
+    Broken,
+    /// The server is out of files or memory for a moment.
+    Busy,
+    /// If-Match or If-Unmodified-Since names another version.
+    Changed,
+    /// Its headers are too large or too many.
+    Headers,
+    /// The target is over 8 KiB.
+    LongTarget,
+    /// Neither GET nor HEAD.
+    Method,
+    /// There is none.
+    NoSuchFile,
+    /// A directory, device, socket or FIFO.
+    NotAFile,
+    /// A symlink on the way leads out of the root.
+    Outside,
+    /// The name cannot be looked up.
+    Path(PathError),
+    /// The range begins behind the end of a file of this many bytes.
+    Range(u64),
+    /// The target is no path.
+    Target,
+    /// The file is there and cannot be read.
+    Unreadable(String),
+}
+
+impl Refusal {
+    /// The status that says it to a client.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Broken | Self::Target => StatusCode::BAD_REQUEST,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Changed => StatusCode::PRECONDITION_FAILED,
+            Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LongTarget => StatusCode::URI_TOO_LONG,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoSuchFile | Self::NotAFile | Self::Path(PathError::Directory) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Outside => StatusCode::FORBIDDEN,
+            Self::Path(PathError::TooLong) => StatusCode::URI_TOO_LONG,
+            Self::Path(PathError::Control(_) | PathError::Parent) => StatusCode::BAD_REQUEST,
+            Self::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Unreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body => f.write_str("takes no request body"),
+            Self::Broken => f.write_str("is not an HTTP request that can be read"),
+            Self::Busy => f.write_str("has to wait: the server is out of file descriptors"),
+            Self::Changed => f.write_str("is another version than the one asked for"),
+            Self::Headers => f.write_str("has more than 16 KiB or 100 lines of headers"),
+            Self::LongTarget => f.write_str("is longer than 8192 bytes"),
+            Self::Method => f.write_str("can only be read: GET and HEAD"),
+            Self::NoSuchFile => f.write_str("is not here: no such file"),
+            Self::NotAFile => f.write_str("is not a regular file"),
+            Self::Outside => f.write_str("leads out of the repository"),
+            Self::Path(error) => error.fmt(f),
+            Self::Range(len) => write!(f, "has {len} bytes, and the range begins behind them"),
+            Self::Target => f.write_str("is no path: write it like /coreos/vmlinuz"),
+            Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_why_and_closes() {
+        let reply = Reply::refuse(&Refusal::NoSuchFile, b"/a\n\xff\"");
+        assert_eq!(reply.status, 404);
+        assert_eq!(reply.headers[CONNECTION], "close");
+        let Body::Text(text) = reply.body else { panic!("no text") };
+        assert_eq!(text, "404 Not Found: /a\\n\u{fffd}\\\" is not here: no such file\n");
+        assert_eq!(reply.headers[CONTENT_LENGTH], text.len().to_string());
+    }
+
+    #[test]
+    fn a_refusal_helps_where_http_has_a_header_for_it() {
+        assert_eq!(Reply::refuse(&Refusal::Method, b"/").headers[ALLOW], "GET, HEAD");
+        assert_eq!(Reply::refuse(&Refusal::Range(9), b"/").headers[CONTENT_RANGE], "bytes */9");
+        assert_eq!(Reply::refuse(&Refusal::Busy, b"/").headers[RETRY_AFTER], "5");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_an_empty_text_filled() {
+        let shown = printable(&[0xff; 9000]);
+        assert_eq!(shown.chars().count(), LONGEST_NAME + 1);
+        assert!(shown.len() < 600);
+        let reply = Reply::text(StatusCode::NOT_FOUND, String::new());
+        assert_eq!(reply.body, Body::Text("404 Not Found\n".to_owned()));
+    }
+}

@@ -1,0 +1,236 @@
+//! The head of a request, typed: verb, name and iPXE's words about its machine.
+//!
+//! Names are decoded once, on bytes. Whether such a file exists is not asked here.
+
+use std::fmt;
+
+use hyper::{
+    HeaderMap, Method, Uri,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
+
+use super::reply::Refusal;
+use crate::machine::{Mac, NotAMac, Uuid};
+
+/// A target above this is no name and no query of ours, in bytes.
+const LONGEST_TARGET: usize = 8192;
+/// SMBIOS strings are short; what is longer is garbage that no group should select by.
+const LONGEST_LABEL: usize = 128;
+
+/// A request that can be answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request<'a> {
+    /// What is wanted of the name.
+    pub verb: Verb,
+    /// The decoded path, with its leading slash.
+    pub path: Vec<u8>,
+    /// What stands behind the question mark, as it was sent.
+    pub query: &'a str,
+}
+
+/// The two methods there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// Head and body.
+    Get,
+    /// The head alone: EDK2 asks for the size this way.
+    Head,
+}
+
+/// What iPXE tells of the machine it runs on, in the query of `/ipxe`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Query {
+    /// `mac`: the card that boots.
+    pub mac: Mac,
+    /// `uuid`: SMBIOS system UUID, absent where it is unset.
+    pub uuid: Option<Uuid>,
+    /// `arch`: iPXE's `${buildarch}`.
+    pub arch: Option<String>,
+    /// `asset`: SMBIOS asset tag.
+    pub asset: Option<String>,
+    /// `manufacturer`: SMBIOS system manufacturer.
+    pub manufacturer: Option<String>,
+    /// `platform`: `pcbios` or `efi`.
+    pub platform: Option<String>,
+    /// `product`: SMBIOS product name.
+    pub product: Option<String>,
+    /// `serial`: SMBIOS system serial number.
+    pub serial: Option<String>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a head that hyper has parsed.
+    pub fn read(method: &Method, uri: &'a Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let verb = match method.as_str() {
+            "GET" => Verb::Get,
+            "HEAD" => Verb::Head,
+            _ => return Err(Refusal::Method),
+        };
+        if announces_body(headers) {
+            return Err(Refusal::Body);
+        }
+        // Of an absolute-form target (RFC 9112 section 3.2.2) these are the same two parts.
+        let (path, query) = (uri.path(), uri.query().unwrap_or(""));
+        if path.len() + query.len() > LONGEST_TARGET {
+            return Err(Refusal::LongTarget);
+        }
+        if !path.starts_with('/') {
+            return Err(Refusal::Target);
+        }
+        let path = percent_encoding::percent_decode_str(path).collect();
+        Ok(Self { verb, path, query })
+    }
+}
+
+impl Query {
+    /// Reads the query of `/ipxe`. Unknown words are passed over, of doubled ones the first counts.
+    ///
+    /// Only the address must be right: SMBIOS strings are whatever a board maker left there, so
+    /// they are cleaned and never a reason to refuse a boot.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let value = |name: &str| {
+            let mut pairs = form_urlencoded::parse(query.as_bytes());
+            pairs.find(|(key, _)| key == name).map(|(_, value)| value)
+        };
+        let label = |name| value(name).and_then(|value| clean(&value));
+        let mac = value("mac").ok_or(QueryError::NoMac)?;
+        let mac = mac.trim().parse().map_err(|NotAMac| QueryError::WrongMac(shown(&mac)))?;
+        Ok(Self {
+            mac,
+            uuid: value("uuid").and_then(|uuid| uuid.trim().parse().ok()),
+            arch: label("arch"),
+            asset: label("asset"),
+            manufacturer: label("manufacturer"),
+            platform: label("platform"),
+            product: label("product"),
+            serial: label("serial"),
+        })
+    }
+}
+
+/// Why a query names no machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum QueryError {
+    /// No `mac=`.
+    NoMac,
+    /// What was given instead, fit to be printed anywhere.
+    WrongMac(String),
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMac => f.write_str("the query has no mac: ask for /ipxe?mac=52-54-00-12-34-56"),
+            Self::WrongMac(given) => write!(f, "mac={given} {NotAMac}"),
+        }
+    }
+}
+
+impl std::error::Error for QueryError {}
+
+fn announces_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0")
+}
+
+fn clean(value: &str) -> Option<String> {
+    let clean: String = value.chars().filter(|c| !c.is_control()).take(LONGEST_LABEL).collect();
+    let clean = clean.trim();
+    (!clean.is_empty()).then(|| clean.to_owned())
+}
+
+/// The message is shown by iPXE, whose scripts expand `${…}`, so only plain characters pass.
+fn shown(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '.' | '_');
+    value.chars().take(32).map(|c| if plain(c) { c } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(method: Method, target: &'static str) -> Result<(Verb, Vec<u8>, String), Refusal> {
+        let uri = Uri::from_static(target);
+        let request = Request::read(&method, &uri, &HeaderMap::new())?;
+        Ok((request.verb, request.path, request.query.to_owned()))
+    }
+
+    #[test]
+    fn a_name_is_decoded_once_on_bytes() {
+        for (target, path) in [
+            ("/a%20b", &b"/a b"[..]),
+            ("/%ff%FE", b"/\xff\xfe"),
+            ("/%252e%252e/x", b"/%2e%2e/x"),
+            ("/50%", b"/50%"),
+            ("/a%zzb", b"/a%zzb"),
+            ("http://192.0.2.1:80/a/b?c", b"/a/b"),
+            ("http://192.0.2.1", b"/"),
+        ] {
+            assert_eq!(read(Method::GET, target).unwrap().1, path, "{target}");
+        }
+        assert_eq!(read(Method::HEAD, "/ipxe?a=%20").unwrap().2, "a=%20");
+    }
+
+    #[test]
+    fn what_is_neither_get_nor_head_of_a_name_is_refused() {
+        assert_eq!(read(Method::POST, "/"), Err(Refusal::Method));
+        assert_eq!(read(Method::OPTIONS, "*"), Err(Refusal::Method));
+        assert_eq!(read(Method::GET, "*"), Err(Refusal::Target));
+        let long = format!("/{}", "a".repeat(LONGEST_TARGET)).parse().unwrap();
+        let refused = Request::read(&Method::GET, &long, &HeaderMap::new());
+        assert_eq!(refused, Err(Refusal::LongTarget));
+    }
+
+    #[test]
+    fn a_body_is_refused_and_an_empty_one_is_not() {
+        let uri = Uri::from_static("/");
+        for (name, value, refused) in [
+            (CONTENT_LENGTH, "0", false),
+            (CONTENT_LENGTH, "1", true),
+            (CONTENT_LENGTH, "x", true),
+            (TRANSFER_ENCODING, "chunked", true),
+        ] {
+            let headers = HeaderMap::from_iter([(name, value.parse().unwrap())]);
+            let read = Request::read(&Method::GET, &uri, &headers);
+            assert_eq!(read == Err(Refusal::Body), refused, "{value}");
+        }
+    }
+
+    #[test]
+    fn ipxe_tells_of_its_machine() {
+        let query = Query::parse(
+            "mac=52-54-00-12-34-56&uuid=11223344-5566-7788-99AA-010203040506&serial=A%20B\
+             &arch=x86_64&manufacturer=VMware%2C+Inc.&platform=efi&mac=no&new=1",
+        )
+        .unwrap();
+        assert_eq!(query.mac.to_string(), "52:54:00:12:34:56");
+        assert_eq!(query.uuid.unwrap().to_string(), "11223344-5566-7788-99aa-010203040506");
+        assert_eq!(query.serial.as_deref(), Some("A B"));
+        assert_eq!(query.arch.as_deref(), Some("x86_64"));
+        assert_eq!(query.manufacturer.as_deref(), Some("VMware, Inc."));
+        assert_eq!(query.platform.as_deref(), Some("efi"));
+        assert_eq!((query.product, query.asset), (None, None));
+    }
+
+    #[test]
+    fn what_a_board_maker_left_in_smbios_is_cleaned() {
+        let long = "x".repeat(5000);
+        let query =
+            format!("mac=525400123456&uuid=none&serial=%0a%00%1b[2JAB%ff+&asset=++&product={long}");
+        let query = Query::parse(&query).unwrap();
+        assert_eq!(query.uuid, None);
+        assert_eq!(query.serial.as_deref(), Some("[2JAB\u{fffd}"));
+        assert_eq!(query.asset, None);
+        assert_eq!(query.product.unwrap().len(), LONGEST_LABEL);
+    }
+
+    #[test]
+    fn a_query_without_a_machine_says_so() {
+        assert_eq!(Query::parse("uuid=1"), Err(QueryError::NoMac));
+        let wrong = Query::parse("mac=${net0}%0aboot").unwrap_err();
+        assert_eq!(wrong, QueryError::WrongMac("??net0??boot".to_owned()));
+        assert!(wrong.to_string().starts_with("mac=??net0??boot is not a hardware address"));
+        let long = Query::parse(&format!("mac={}", "5".repeat(4000))).unwrap_err();
+        assert!(long.to_string().len() < 200, "{long}");
+    }
+}
