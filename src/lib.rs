@@ -4,4 +4,5 @@ pub mod firmware;
 pub mod machine;
 pub mod path;
 pub mod serve;
+pub mod tftp;
 pub mod trace;

@@ -6,3 +6,4 @@ pub mod drain;
 pub mod journal;
 pub mod site;
 pub mod store;
+pub mod tftp;
