@@ -12,4 +12,5 @@ pub mod render;
 pub mod serve;
 pub mod solicitation;
 pub mod template;
+pub mod tftp;
 pub mod trace;

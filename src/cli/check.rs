@@ -31,7 +31,8 @@ fn report(site: &Site, interfaces: &[Interface]) -> String {
             Some(mac) => mac.to_string(),
             None => "every other machine".to_owned(),
         };
-        let _ = writeln!(report, "  {who} boots profile {} (group {})", group.profile.name, group.name);
+        let _ =
+            writeln!(report, "  {who} boots profile {} (group {})", group.profile.name, group.name);
     }
     report
 }

@@ -21,7 +21,7 @@ const LONGEST: usize = 2048;
 const BROADCAST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, 68);
 
 /// Answers on one port of one interface until the drain begins.
-pub async fn run(
+pub(super) async fn run(
     socket: UdpSocket,
     arrival: Arrival,
     site: watch::Receiver<Arc<Site>>,

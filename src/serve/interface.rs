@@ -157,8 +157,10 @@ impl fmt::Display for InterfaceError {
                 };
                 write!(f, "interface {name} {what}; those that can be served on:{}", list(usable))
             }
-            Self::NoneHere => f.write_str("no interface is up with an IPv4 address; give one to the \
-                interface that the machines are on"),
+            Self::NoneHere => f.write_str(
+                "no interface is up with an IPv4 address; give one to the \
+                interface that the machines are on",
+            ),
             Self::Several(usable) => {
                 let example = usable.last().map_or("eth1", |interface| interface.name.as_str());
                 write!(
@@ -202,16 +204,15 @@ impl fmt::Display for BindError {
         let protocol = if self.protocol == Protocol::TCP { "TCP" } else { "UDP" };
         let Self { interface, port, error, .. } = self;
         write!(f, "{protocol} port {port} on {interface}: {error}")?;
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                f.write_str("; the capability CAP_NET_BIND_SERVICE is missing (see bootbox.service)")
-            }
-            io::ErrorKind::AddrInUse => f.write_str(
-                "; another server on this machine holds it (`ss -lunpt` shows which): stop it, or \
-                 serve on an interface that it leaves alone",
-            ),
-            _ => Ok(()),
-        }
+        let advice = if self.is_permission() {
+            "; the capability CAP_NET_BIND_SERVICE is missing (see bootbox.service)"
+        } else if error.kind() == io::ErrorKind::AddrInUse {
+            "; another server on this machine holds it (`ss -lunpt` shows which): stop it, or serve \
+             on an interface that it leaves alone"
+        } else {
+            ""
+        };
+        f.write_str(advice)
     }
 }
 

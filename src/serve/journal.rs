@@ -116,10 +116,20 @@ impl Journal {
         let held_back = pages.throttle.take_held_back();
         drop(pages);
         for ((protocol, reason), count) in silences {
-            tracing::info!(step = "silence", protocol, reason, count, "{protocol}: {count} ignored, {reason}");
+            tracing::info!(
+                step = "silence",
+                protocol,
+                reason,
+                count,
+                "{protocol}: {count} ignored, {reason}"
+            );
         }
         if held_back > 0 {
-            tracing::info!(step = "held-back", count = held_back, "{held_back} log lines held back");
+            tracing::info!(
+                step = "held-back",
+                count = held_back,
+                "{held_back} log lines held back"
+            );
         }
     }
 
@@ -198,7 +208,8 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
 impl<'a> Fields<'a> {
     fn of(step: &'a Step) -> Self {
         match step {
-            Step::Ack { firmware, stage, boot_file } | Step::Offer { firmware, stage, boot_file } => Self {
+            Step::Ack { firmware, stage, boot_file }
+            | Step::Offer { firmware, stage, boot_file } => Self {
                 firmware: firmware.map(|firmware| firmware.to_string()),
                 stage: Some(stage.to_string()),
                 boot_file: Some(boot_file),

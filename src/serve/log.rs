@@ -8,7 +8,9 @@ use tracing::{
 };
 use tracing_subscriber::{
     EnvFilter,
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer, time::FormatTime, time::SystemTime},
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, format::Writer, time::FormatTime, time::SystemTime,
+    },
     registry::LookupSpan,
 };
 
@@ -32,9 +34,12 @@ pub fn start(format: Format) {
         .from_env_lossy();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
-        Format::Json => {
-            builder.json().flatten_event(true).with_target(false).with_current_span(false).try_init()
-        }
+        Format::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .with_current_span(false)
+            .try_init(),
         Format::Text => builder.event_format(Text).try_init(),
     };
     // Only a second call fails, and then the first one's form holds.

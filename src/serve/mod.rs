@@ -104,8 +104,13 @@ impl Services {
         for (number, port) in [(67, Port::Dhcp), (4011, Port::BootServer)] {
             let socket = interface.udp(number)?;
             let arrival = Arrival { address: interface.address, port };
-            let service =
-                dhcp::run(socket, arrival, self.site.clone(), self.journal.clone(), self.drain.clone());
+            let service = dhcp::run(
+                socket,
+                arrival,
+                self.site.clone(),
+                self.journal.clone(),
+                self.drain.clone(),
+            );
             self.spawn(format!("ProxyDHCP on {interface}, port {number}"), service);
         }
         let tftp = interface.udp(69)?;
@@ -129,7 +134,10 @@ impl Services {
             Solicitations::Auto => self.start_solicitation(interface),
             Solicitations::Never => {}
         }
-        tracing::info!("serving on {interface}: UDP 67, 69, 4011 and {}", crate::template::base_url(interface.address, port));
+        tracing::info!(
+            "serving on {interface}: UDP 67, 69, 4011 and {}",
+            crate::template::base_url(interface.address, port)
+        );
         Ok(())
     }
 
@@ -146,9 +154,10 @@ impl Services {
                 ),
             ),
             Err(error) => {
-                let why = match error.kind() {
-                    io::ErrorKind::PermissionDenied => "the capability CAP_NET_RAW is missing".to_owned(),
-                    _ => error.to_string(),
+                let why = if error.kind() == io::ErrorKind::PermissionDenied {
+                    "the capability CAP_NET_RAW is missing".to_owned()
+                } else {
+                    error.to_string()
                 };
                 tracing::warn!(
                     "router solicitations on {interface} are not answered ({why}): stock iPXE waits \
@@ -163,7 +172,11 @@ impl Services {
         self.spawn("log".to_owned(), journal.summarise(self.drain.clone()));
     }
 
-    fn spawn(&mut self, name: String, service: impl Future<Output = io::Result<()>> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        name: String,
+        service: impl Future<Output = io::Result<()>> + Send + 'static,
+    ) {
         self.tasks.spawn(async move { (name, service.await) });
     }
 }

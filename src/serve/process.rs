@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the outside asks of us.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Request {
+pub(super) enum Request {
     /// SIGHUP: read the config again.
     Reload,
     /// SIGTERM or SIGINT: finish what goes on, then end.
@@ -17,7 +17,7 @@ pub enum Request {
 
 /// The signals we answer to.
 #[derive(Debug)]
-pub struct Signals {
+pub(super) struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
@@ -25,7 +25,7 @@ pub struct Signals {
 
 impl Signals {
     /// Takes the signals over from the system's own handling.
-    pub fn listen() -> io::Result<Self> {
+    pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -34,7 +34,7 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) -> Request {
+    pub(super) async fn next(&mut self) -> Request {
         tokio::select! {
             _ = self.hangup.recv() => Request::Reload,
             _ = self.interrupt.recv() => Request::Stop,
@@ -44,12 +44,12 @@ impl Signals {
 }
 
 /// Tells systemd, where it started us, that machines can be booted now.
-pub fn notify_ready() {
+pub(super) fn notify_ready() {
     notify(&[NotifyState::Ready]);
 }
 
 /// Tells systemd that the config is being read again; [`notify_ready`] ends it.
-pub fn notify_reloading() {
+pub(super) fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(_) => notify(&[NotifyState::Reloading]),
@@ -57,7 +57,7 @@ pub fn notify_reloading() {
 }
 
 /// Tells systemd that we are on the way out.
-pub fn notify_stopping() {
+pub(super) fn notify_stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
@@ -68,7 +68,7 @@ fn notify(states: &[NotifyState<'_>]) {
 
 /// Lets this process hold as many files and connections as the system allows: the usual soft limit
 /// of 1024 is less than what idle connections may take.
-pub fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)

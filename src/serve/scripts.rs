@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{journal::Journal, site::Site};
 use crate::{
-    http::{Query, QueryError},
+    http::request::{Query, QueryError},
     machine::Machine,
     render::{machine_script, notice_script},
     template::{Words, base_url},
@@ -15,7 +15,7 @@ use crate::{
 ///
 /// Always a script: iPXE shows no more than a number of an HTTP error, and the person at the
 /// console needs the reason.
-pub fn script(
+pub(super) fn script(
     site: &Site,
     journal: &Journal,
     query: Result<Query, QueryError>,

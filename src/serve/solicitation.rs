@@ -27,7 +27,7 @@ const QUESTIONS: u32 = 3;
 const BETWEEN_QUESTIONS: Duration = Duration::from_secs(4);
 
 /// A socket that hears this interface's router solicitations. Needs CAP_NET_RAW.
-pub fn listen(interface: &Interface) -> io::Result<UdpSocket> {
+pub(super) fn listen(interface: &Interface) -> io::Result<UdpSocket> {
     let index = if_nametoindex(interface.name.as_str())?;
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
     socket.set_nonblocking(true)?;
@@ -42,7 +42,7 @@ pub fn listen(interface: &Interface) -> io::Result<UdpSocket> {
 }
 
 /// Answers until the drain begins.
-pub async fn run(
+pub(super) async fn run(
     socket: UdpSocket,
     interface: Interface,
     journal: Journal,
@@ -70,7 +70,9 @@ pub async fn run(
         match read(&buffer[..len]) {
             Heard::Router => {
                 if router_heard.replace(now).is_none() {
-                    tracing::info!("{interface}: an IPv6 router is there, it answers solicitations");
+                    tracing::info!(
+                        "{interface}: an IPv6 router is there, it answers solicitations"
+                    );
                 }
             }
             Heard::Solicitation(mac) => {

@@ -32,11 +32,15 @@ pub enum Heard {
 pub fn read(message: &[u8]) -> Heard {
     match message {
         // A lifetime of 0 is no router, and may be another bootbox's answer.
-        [ROUTER_ADVERTISEMENT, 0, _, _, _, _, high, low, ..] if (*high, *low) != (0, 0) => Heard::Router,
-        [ROUTER_SOLICITATION, 0, _, _, _, _, _, _, options @ ..] => match link_layer_address(options) {
-            Some(mac) => Heard::Solicitation(mac),
-            None => Heard::Nothing,
-        },
+        [ROUTER_ADVERTISEMENT, 0, _, _, _, _, high, low, ..] if (*high, *low) != (0, 0) => {
+            Heard::Router
+        }
+        [ROUTER_SOLICITATION, 0, _, _, _, _, _, _, options @ ..] => {
+            match link_layer_address(options) {
+                Some(mac) => Heard::Solicitation(mac),
+                None => Heard::Nothing,
+            }
+        }
         _ => Heard::Nothing,
     }
 }

@@ -219,7 +219,9 @@ impl End {
     /// Why it did not complete, where there is more to say than how.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Abort { reason } | Self::Fail { reason } | Self::Refuse { reason } => Some(reason),
+            Self::Abort { reason } | Self::Fail { reason } | Self::Refuse { reason } => {
+                Some(reason)
+            }
             Self::Complete | Self::Probe | Self::TimeOut => None,
         }
     }
