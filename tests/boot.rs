@@ -3,8 +3,8 @@
 //! server's configuration holds. With `BOOTBOX_UNDER_TEST=peer` the same cases
 //! run against dnsmasq and nginx: if both fail, the lab is broken.
 
-// A test stops at the first thing that is not as it should be.
-#![allow(clippy::unwrap_used)]
+// A test stops at the first thing that is not as it should be, and tells its times.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod lab;
 

@@ -76,12 +76,16 @@ impl Case {
 
     /// Boots one machine this way; the console it leaves, and power-on to `/init`.
     /// The proof is a word that only the server's configuration holds.
-    pub fn boot(self, lab: &Lab, subject: &Subject) -> Result<(String, Duration), Failure> {
+    pub fn boot(self, lab: &mut Lab, subject: &Subject) -> Result<(String, Duration), Failure> {
         let hardware = self.hardware();
         let secret = format!("{self:?}-{}", std::process::id());
         let site = Site::new().boots(Some(&hardware.mac), &secret);
         let _server = Server::start(lab, subject, &site)?;
         let machine = Machine::power_on(lab, &hardware)?;
+        if self == Self::Undionly {
+            machine.wait_for("undionly.kpxe... ok", ARRIVAL)?;
+            lab.change_office(&Office::Plain)?;
+        }
         let (line, took) = machine.wait_for_init(ARRIVAL)?;
         expect_arguments(&line, &hardware.mac, &secret)?;
         Ok((machine.console(), took))

@@ -89,7 +89,7 @@ pub struct Lab {
     office: Process,
     bridge: Namespace,
     server: Namespace,
-    _router: Namespace,
+    router: Namespace,
     taps: Cell<u32>,
     evidence: PathBuf,
     scratch: Scratch,
@@ -119,7 +119,7 @@ impl Lab {
             office,
             bridge,
             server,
-            _router: router,
+            router,
             taps: Cell::new(0),
             evidence,
             scratch,
@@ -144,6 +144,13 @@ impl Lab {
     /// The office's DHCP server, whose log names every lease.
     pub fn office(&self) -> &Process {
         &self.office
+    }
+
+    /// The office's administrator changes the DHCP server; leases are kept.
+    pub fn change_office(&mut self, office: &Office) -> Result<(), Failure> {
+        self.office.kill();
+        self.office = office.open(&self.router, self.scratch.path(), &self.evidence)?;
+        Ok(())
     }
 
     /// The namespace the boot server runs in.

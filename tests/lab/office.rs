@@ -15,8 +15,9 @@ pub enum Office {
     Plain,
     /// As `Plain`, but sends NIC ROMs to BOX for `undionly.kpxe`. QEMU's ROMs are
     /// iPXE and would take the script from the proxy at once; option 175.176
-    /// (no-pxedhcp) makes them heed this server only. undionly's own DHCP carries
-    /// the bare vendor class `PXEClient`, is not sent there, and so meets the proxy.
+    /// (no-pxedhcp) makes them heed this server only. undionly's own discover
+    /// differs from the ROM's in nothing but the broadcast flag (seen with Debian's
+    /// build), so the lab turns this office into a plain one once the ROM has it.
     ChainsUndionly,
 }
 
