@@ -36,19 +36,23 @@ pub fn disk(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The newest cloud kernel of Debian's in /boot.
+/// The newest of Debian's cloud kernels: installed, or unpacked by `tests/packages`.
 fn kernel() -> Result<PathBuf, Failure> {
-    let mut kernels: Vec<PathBuf> = fs::read_dir("/boot")?
+    let folders = [PathBuf::from("/boot"), super::target().join("guest")];
+    let mut kernels: Vec<PathBuf> = folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with("vmlinuz-") && name.ends_with("-cloud-amd64")
         })
         .collect();
-    kernels.sort();
-    kernels.pop().ok_or_else(|| {
-        Failure::new("no /boot/vmlinuz-*-cloud-amd64: run `tests/packages test` first")
-    })
+    kernels.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+    kernels
+        .pop()
+        .ok_or_else(|| Failure::new("no cloud kernel to boot: run `tests/packages test` first"))
 }
 
 /// A newc archive: busybox, /init, and an empty /proc made by /init itself.
