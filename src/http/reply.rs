@@ -110,6 +110,26 @@ impl Reply {
             Verb::Head => Self { body: Body::Nothing, ..self },
         }
     }
+
+    /// The whole reply as it stands on the wire, for those that hyper does not send.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = format!("HTTP/1.1 {}\r\n", self.status).into_bytes();
+        for (name, value) in &self.headers {
+            let mut starts = true;
+            for byte in name.as_str().bytes() {
+                bytes.push(if starts { byte.to_ascii_uppercase() } else { byte });
+                starts = byte == b'-';
+            }
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        if let Body::Text(text) = &self.body {
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes
+    }
 }
 
 /// A name from the wire as it may stand in a log or a message: printable and short.

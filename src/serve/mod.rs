@@ -36,6 +36,7 @@ use drain::Drain;
 use interface::{BindError, Interface, InterfaceError};
 use journal::Journal;
 use process::{Request, Signals};
+use scripts::Renderer;
 use site::{Site, SiteError};
 
 /// How long downloads may go on after we were asked to stop; systemd's own limit is 90 s.
@@ -128,7 +129,7 @@ impl Services {
         let http = interface.tcp(port)?;
         self.spawn(
             format!("HTTP on {interface}"),
-            http::run(http, self.site.clone(), self.journal.clone(), self.drain.clone()),
+            http::run(http, self.http(), self.drain.clone()),
         );
         match solicitations {
             Solicitations::Auto => self.start_solicitation(interface),
@@ -139,6 +140,15 @@ impl Services {
             crate::template::base_url(interface.address, port)
         );
         Ok(())
+    }
+
+    fn http(&self) -> http::Service {
+        http::Service {
+            site: self.site.clone(),
+            journal: self.journal.clone(),
+            scripts: Arc::new(Renderer { journal: self.journal.clone() }),
+            limits: http::Limits::default(),
+        }
     }
 
     /// Machines boot without it, only slower: what is missing is a warning.

@@ -21,10 +21,7 @@ const TABLES: [Table; 1] = [("boots", boots::print)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let runs = words
-        .iter()
-        .find_map(|word| word.strip_prefix("runs=")?.parse().ok())
-        .unwrap_or(1);
+    let runs = words.iter().find_map(|word| word.strip_prefix("runs=")?.parse().ok()).unwrap_or(1);
     // Cargo adds --bench; whatever has no dash and no = is a table.
     let wanted: Vec<&str> = words
         .iter()

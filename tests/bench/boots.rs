@@ -9,23 +9,14 @@ use crate::lab::{Failure, Lab};
 pub(crate) fn print(runs: usize) -> Result<(), Failure> {
     let ours = Subject::from_environment(env!("CARGO_BIN_EXE_bootbox"));
     println!("Power-on to /init, seconds (median of {runs}; QEMU TCG, one machine at a time)");
-    println!(
-        "{:<24}{:>9}{:>9}{:>8}",
-        "machine", "bootbox", "peer", "ratio"
-    );
+    println!("{:<24}{:>9}{:>9}{:>8}", "machine", "bootbox", "peer", "ratio");
     for (row, case) in Case::ALL.into_iter().enumerate() {
         if ours == Subject::Peer {
             let mut peer = Vec::new();
             for _ in 0..runs {
                 peer.push(seconds(case, &ours)?);
             }
-            println!(
-                "{:<24}{:>9}{:>9.1}{:>8}",
-                case.name(),
-                "-",
-                median(peer),
-                "-"
-            );
+            println!("{:<24}{:>9}{:>9.1}{:>8}", case.name(), "-", median(peer), "-");
             continue;
         }
         let (mut bootbox, mut peer) = (Vec::new(), Vec::new());
@@ -39,11 +30,7 @@ pub(crate) fn print(runs: usize) -> Result<(), Failure> {
             }
         }
         let (bootbox, peer) = (median(bootbox), median(peer));
-        println!(
-            "{:<24}{bootbox:>9.1}{peer:>9.1}{:>8.2}",
-            case.name(),
-            bootbox / peer
-        );
+        println!("{:<24}{bootbox:>9.1}{peer:>9.1}{:>8.2}", case.name(), bootbox / peer);
     }
     Ok(())
 }

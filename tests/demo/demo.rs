@@ -93,10 +93,7 @@ fn show() -> Result<(), Failure> {
     heading("What each machine's own kernel printed on its console");
     for (name, machine, _) in arrived {
         let (line, took) = machine.wait_for_init(Duration::ZERO)?;
-        println!(
-            "{name}, {:.1} s after power-on:\n  {line}",
-            took.as_secs_f64()
-        );
+        println!("{name}, {:.1} s after power-on:\n  {line}", took.as_secs_f64());
     }
     println!("\nConsoles and logs are in {}", lab.evidence().display());
     Ok(())

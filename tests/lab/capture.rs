@@ -33,24 +33,12 @@ impl Capture {
         let mut command = bridge.command("tcpdump");
         // Of TCP only connection set-up, ends and pushes: a kernel is many megabytes.
         command
-            .args([
-                "-i",
-                "lan",
-                "-n",
-                "-U",
-                "--immediate-mode",
-                "-Z",
-                "root",
-                "-w",
-            ])
+            .args(["-i", "lan", "-n", "-U", "--immediate-mode", "-Z", "root", "-w"])
             .arg(&file)
             .arg("not tcp or tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0 or dst port 80");
         let tcpdump = Process::spawn("tcpdump", command, &evidence.join("tcpdump.log"))?;
         tcpdump.wait_for("listening on lan", Duration::from_secs(10))?;
-        Ok(Self {
-            _tcpdump: tcpdump,
-            file,
-        })
+        Ok(Self { _tcpdump: tcpdump, file })
     }
 
     /// Every frame so far, as captured.
@@ -103,9 +91,7 @@ impl Capture {
 }
 
 fn datagram(frame: &[u8]) -> Option<Datagram> {
-    let ip = frame
-        .strip_prefix(frame.get(..12)?)?
-        .strip_prefix(&[8, 0])?;
+    let ip = frame.strip_prefix(frame.get(..12)?)?.strip_prefix(&[8, 0])?;
     if ip.get(9) != Some(&17) {
         return None;
     }

@@ -29,13 +29,8 @@ pub enum Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::BiosE1000,
-        Self::BiosVirtio,
-        Self::BiosVmxnet3,
-        Self::Ovmf,
-        Self::Undionly,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::BiosE1000, Self::BiosVirtio, Self::BiosVmxnet3, Self::Ovmf, Self::Undionly];
 
     /// Its name in a table.
     pub fn name(self) -> &'static str {
@@ -67,9 +62,7 @@ impl Case {
         };
         let hardware = Hardware::new("machine", firmware, nic, mac);
         if self == Self::BiosVmxnet3 {
-            return hardware
-                .vmware()
-                .uuid("564d6b8e-2a11-c0de-1234-56789abcdef0");
+            return hardware.vmware().uuid("564d6b8e-2a11-c0de-1234-56789abcdef0");
         }
         hardware
     }
@@ -100,9 +93,7 @@ pub fn expect_arguments(line: &str, mac: &str, secret: &str) -> Result<(), Failu
         format!("lab.secret={secret}"),
     ] {
         if !line.split(' ').any(|word| word == wanted) {
-            return Err(Failure::new(format!(
-                "no {wanted:?} in the command line: {line}"
-            )));
+            return Err(Failure::new(format!("no {wanted:?} in the command line: {line}")));
         }
     }
     Ok(())

@@ -20,9 +20,7 @@ pub type Lease = BTreeMap<String, String>;
 impl OrdinaryClient {
     /// Plugs it in.
     pub fn plug_in(lab: &Lab, mac: &str) -> Result<Self, Failure> {
-        Ok(Self {
-            desk: lab.desk("desk", mac)?,
-        })
+        Ok(Self { desk: lab.desk("desk", mac)? })
     }
 
     /// One DHCP exchange, from discover to the end of the lease's negotiation.
@@ -30,10 +28,8 @@ impl OrdinaryClient {
         let record = lab.scratch().join("lease");
         let _ = fs::remove_file(&record);
         let script = lab.scratch().join("on-lease");
-        let text = format!(
-            "#!/bin/sh\nif [ \"$1\" = bound ]; then env > {}; fi\n",
-            record.display()
-        );
+        let text =
+            format!("#!/bin/sh\nif [ \"$1\" = bound ]; then env > {}; fi\n", record.display());
         fs::write(&script, text)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
 

@@ -67,18 +67,12 @@ impl Hardware {
 
     /// The same, with VMware's SMBIOS strings.
     pub fn vmware(self) -> Self {
-        Self {
-            vmware: true,
-            ..self
-        }
+        Self { vmware: true, ..self }
     }
 
     /// The same, with this SMBIOS UUID.
     pub fn uuid(self, uuid: &str) -> Self {
-        Self {
-            uuid: Some(uuid.to_owned()),
-            ..self
-        }
+        Self { uuid: Some(uuid.to_owned()), ..self }
     }
 
     /// The same, with a disk that boots when the network does not.
@@ -137,16 +131,11 @@ impl Machine {
             guest::disk(&disk)?;
             command
                 .arg("-drive")
-                .arg(format!(
-                    "if=none,id=disk,format=raw,file={}",
-                    disk.display()
-                ))
+                .arg(format!("if=none,id=disk,format=raw,file={}", disk.display()))
                 .args(["-device", "ide-hd,drive=disk,bootindex=2"]);
         }
         let console = lab.evidence().join(format!("{name}.console"));
-        Ok(Self {
-            qemu: Process::spawn(&format!("machine {name}"), command, Path::new(&console))?,
-        })
+        Ok(Self { qemu: Process::spawn(&format!("machine {name}"), command, Path::new(&console))? })
     }
 
     /// Waits for a console line holding `needle`.

@@ -179,8 +179,7 @@ impl Lab {
         self.taps.set(number + 1);
         let tap = format!("tap{number}");
         self.bridge.run(&format!("ip tuntap add {tap} mode tap"))?;
-        self.bridge
-            .run(&format!("ip link set {tap} master lan up"))?;
+        self.bridge.run(&format!("ip link set {tap} master lan up"))?;
         Ok(tap)
     }
 
@@ -220,18 +219,14 @@ impl Lab {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(Failure::new(format!(
-            "the boot server did not send {bytes} bytes in {limit:?}"
-        )))
+        Err(Failure::new(format!("the boot server did not send {bytes} bytes in {limit:?}")))
     }
 }
 
 /// A cable from `bridge` (port `name`) to `eth0` of another namespace.
 fn plug(bridge: &Namespace, to: &Namespace, name: &str, options: &str) -> Result<(), Failure> {
     let pid = to.pid();
-    bridge.run(&format!(
-        "ip link add {name} type veth peer name eth0 netns {pid} {options}"
-    ))?;
+    bridge.run(&format!("ip link add {name} type veth peer name eth0 netns {pid} {options}"))?;
     bridge.run(&format!("ip link set {name} master lan up"))?;
     to.run("ip link set lo up")?;
     to.run("ip link set eth0 up")?;
@@ -308,8 +303,6 @@ impl Drop for Scratch {
 
 /// Cargo's target folder.
 fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
-        PathBuf::from,
-    )
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
 }

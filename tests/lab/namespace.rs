@@ -36,11 +36,7 @@ impl Namespace {
         if is_root()? {
             return Self::new();
         }
-        Self::hold(
-            &self.entry,
-            &["--net"],
-            &["--user", "--preserve-credentials", "--net"],
-        )
+        Self::hold(&self.entry, &["--net"], &["--user", "--preserve-credentials", "--net"])
     }
 
     fn hold(from: &[String], unshare: &[&str], enter: &[&str]) -> Result<Self, Failure> {
@@ -92,11 +88,7 @@ impl Namespace {
 
     /// Runs one short command line (words split at spaces) to its end.
     pub fn run(&self, line: &str) -> Result<String, Failure> {
-        let output = self
-            .command("timeout")
-            .arg("10")
-            .args(line.split_whitespace())
-            .output()?;
+        let output = self.command("timeout").arg("10").args(line.split_whitespace()).output()?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }

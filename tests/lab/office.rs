@@ -38,10 +38,7 @@ impl Office {
             // Its 3 s ping of an address before offering it would be measured as the boot server's.
             .arg("--no-ping")
             .arg("--dhcp-range=10.77.0.100,10.77.0.200,255.255.255.0,1h")
-            .arg(format!(
-                "--dhcp-leasefile={}",
-                scratch.join("leases").display()
-            ));
+            .arg(format!("--dhcp-leasefile={}", scratch.join("leases").display()));
         if let Self::ChainsUndionly = self {
             command
                 .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")

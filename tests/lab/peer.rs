@@ -27,21 +27,14 @@ impl Peer {
         let folder = lab.scratch().join("peer");
         fs::create_dir_all(folder.join("tftp"))?;
         for program in ["undionly.kpxe", "snponly.efi"] {
-            fs::copy(
-                Path::new(FIRMWARE).join(program),
-                folder.join("tftp").join(program),
-            )
-            .map_err(|error| Failure::new(format!("{FIRMWARE}/{program}: {error}")))?;
+            fs::copy(Path::new(FIRMWARE).join(program), folder.join("tftp").join(program))
+                .map_err(|error| Failure::new(format!("{FIRMWARE}/{program}: {error}")))?;
         }
         write_scripts(site, repository)?;
         fs::write(folder.join("dnsmasq.conf"), dnsmasq_conf(site, &folder))?;
         fs::write(folder.join("nginx.conf"), nginx_conf(&folder, repository))?;
         let (dnsmasq, nginx) = run(lab, &folder)?;
-        Ok(Self {
-            dnsmasq,
-            nginx,
-            folder,
-        })
+        Ok(Self { dnsmasq, nginx, folder })
     }
 
     /// SIGKILL to both.
@@ -61,18 +54,15 @@ impl Peer {
 fn run(lab: &Lab, folder: &Path) -> Result<(Process, Process), Failure> {
     let limit = Duration::from_secs(10);
     let mut command = lab.server().command("dnsmasq");
-    command.arg("--keep-in-foreground").arg(format!(
-        "--conf-file={}",
-        folder.join("dnsmasq.conf").display()
-    ));
+    command
+        .arg("--keep-in-foreground")
+        .arg(format!("--conf-file={}", folder.join("dnsmasq.conf").display()));
     let log = lab.evidence().join("server.log");
     let dnsmasq = Process::spawn("dnsmasq", command, &log)?;
 
     let mut command = lab.server().command("nginx");
     // -e: Debian's build would otherwise open /var/log/nginx/error.log first.
-    command
-        .args(["-e", "stderr", "-c"])
-        .arg(folder.join("nginx.conf"));
+    command.args(["-e", "stderr", "-c"]).arg(folder.join("nginx.conf"));
     let mut nginx = Process::spawn("nginx", command, &log)?;
 
     dnsmasq.wait_for("TFTP root is", limit)?;
@@ -82,10 +72,7 @@ fn run(lab: &Lab, folder: &Path) -> Result<(Process, Process), Failure> {
             break;
         }
         let sockets = lab.server().run("cat /proc/net/tcp")?;
-        if sockets
-            .lines()
-            .any(|line| line.contains(":0050 00000000:0000 0A"))
-        {
+        if sockets.lines().any(|line| line.contains(":0050 00000000:0000 0A")) {
             return Ok((dnsmasq, nginx));
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -100,10 +87,7 @@ fn run(lab: &Lab, folder: &Path) -> Result<(Process, Process), Failure> {
 fn write_scripts(site: &Site, repository: &Path) -> Result<(), Failure> {
     let mut boot = "#!ipxe\nchain mac-${mac:hexhyp}.ipxe\n".to_owned();
     for group in &site.groups {
-        let profile = site
-            .profiles
-            .iter()
-            .find(|profile| profile.name == group.profile);
+        let profile = site.profiles.iter().find(|profile| profile.name == group.profile);
         let profile = profile.ok_or_else(|| Failure::new("a group names no profile"))?;
         match &group.mac {
             None => boot = script(profile),
@@ -119,9 +103,8 @@ fn write_scripts(site: &Site, repository: &Path) -> Result<(), Failure> {
 
 fn script(profile: &Profile) -> String {
     let args = profile.args.join(" ");
-    let args = args
-        .replace("{{ mac }}", "${mac}")
-        .replace("{{ base_url }}", &format!("http://{BOX}"));
+    let args =
+        args.replace("{{ mac }}", "${mac}").replace("{{ base_url }}", &format!("http://{BOX}"));
     format!(
         "#!ipxe\n\
          :kernel\n\
@@ -176,10 +159,6 @@ fn nginx_conf(folder: &Path, repository: &Path) -> String {
     for temporary in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(conf, "  {temporary}_temp_path {folder}/{temporary};");
     }
-    let _ = writeln!(
-        conf,
-        "  server {{ listen 80; root {}; }}\n}}",
-        repository.display()
-    );
+    let _ = writeln!(conf, "  server {{ listen 80; root {}; }}\n}}", repository.display());
     conf
 }

@@ -26,10 +26,7 @@ impl Process {
     /// a restarted server keeps one history).
     pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self, Failure> {
         let (reader, writer) = io::pipe()?;
-        command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer);
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let started = Instant::now();
         let child = command
             .spawn()
@@ -37,12 +34,7 @@ impl Process {
         // The command holds our copies of the pipe; without this the transcript never ends.
         drop(command);
         let transcript = Transcript::follow(name, reader, log)?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            started,
-            transcript,
-        })
+        Ok(Self { name: name.to_owned(), child, started, transcript })
     }
 
     /// What it printed so far.
@@ -155,11 +147,8 @@ enum Escape {
 impl Transcript {
     fn follow(name: &str, mut source: PipeReader, file: &Path) -> Result<Self, Failure> {
         let mut copy = File::options().create(true).append(true).open(file)?;
-        let transcript = Self {
-            name: name.to_owned(),
-            file: file.to_owned(),
-            shared: Arc::default(),
-        };
+        let transcript =
+            Self { name: name.to_owned(), file: file.to_owned(), shared: Arc::default() };
         let shared = Arc::clone(&transcript.shared);
         thread::spawn(move || {
             let (page, written) = &*shared;
@@ -193,10 +182,7 @@ impl Transcript {
     /// The last `count` lines that are not blank, indented for a report.
     pub fn tail(&self, count: usize) -> String {
         let text = self.text();
-        let lines: Vec<&str> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let kept = &lines[lines.len().saturating_sub(count)..];
         kept.iter().map(|line| format!("    | {line}\n")).collect()
     }
@@ -271,10 +257,7 @@ impl Page {
     fn put(&mut self, byte: u8, now: Instant) {
         if self.text.is_empty()
             || (self.text.ends_with('\n')
-                && self
-                    .lines
-                    .last()
-                    .is_none_or(|last| last.0 < self.text.len()))
+                && self.lines.last().is_none_or(|last| last.0 < self.text.len()))
         {
             self.lines.push((self.text.len(), now));
         }
@@ -290,9 +273,6 @@ impl Page {
         let end = at + self.text[at..].find('\n')?;
         let line = self.lines.partition_point(|&(start, _)| start <= at) - 1;
         let (start, time) = self.lines[line];
-        Some(Sighting {
-            line: self.text[start..end].trim().to_owned(),
-            at: time,
-        })
+        Some(Sighting { line: self.text[start..end].trim().to_owned(), at: time })
     }
 }

@@ -138,9 +138,7 @@ fn serve(
     let mut message = [0; 512];
     while process.started().elapsed() < limit {
         if let Ok(length) = notify.recv(&mut message)
-            && message[..length]
-                .split(|&byte| byte == b'\n')
-                .any(|line| line == b"READY=1")
+            && message[..length].split(|&byte| byte == b'\n').any(|line| line == b"READY=1")
         {
             let ready_after = Instant::now() - process.started();
             return Ok((process, ready_after));

@@ -41,21 +41,11 @@ impl Site {
     /// Adds a profile for the machine with this address, or for every machine.
     /// `secret` is a word that only this configuration holds.
     pub fn boots(mut self, mac: Option<&str>, secret: &str) -> Self {
-        let args = [
-            "console=ttyS0",
-            "lab.mac={{ mac }}",
-            "lab.from={{ base_url }}",
-        ];
+        let args = ["console=ttyS0", "lab.mac={{ mac }}", "lab.from={{ base_url }}"];
         let mut args: Vec<String> = args.map(str::to_owned).into();
         args.push(format!("lab.secret={secret}"));
-        self.profiles.push(Profile {
-            name: secret.to_owned(),
-            args,
-        });
-        self.groups.push(Group {
-            profile: secret.to_owned(),
-            mac: mac.map(str::to_owned),
-        });
+        self.profiles.push(Profile { name: secret.to_owned(), args });
+        self.groups.push(Group { profile: secret.to_owned(), mac: mac.map(str::to_owned) });
         self
     }
 
@@ -74,11 +64,7 @@ impl Site {
             );
         }
         for group in &self.groups {
-            let _ = write!(
-                toml,
-                "\n[[group]]\nname = \"{0}\"\nprofile = \"{0}\"\n",
-                group.profile
-            );
+            let _ = write!(toml, "\n[[group]]\nname = \"{0}\"\nprofile = \"{0}\"\n", group.profile);
             if let Some(mac) = &group.mac {
                 let _ = write!(toml, "[group.selector]\nmac = \"{mac}\"\n");
             }

@@ -1,0 +1,12 @@
+//! The HTTP table by itself: `cargo run --release --example bench_http`.
+#![expect(clippy::print_stdout, reason = "a table is printed")]
+
+#[path = "../tests/bench/http.rs"]
+mod http;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !http::role(&arguments) {
+        http::run();
+    }
+}

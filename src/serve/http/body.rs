@@ -1,0 +1,134 @@
+//! A reply's body as hyper holds it: a text, bytes of this binary, or a hole where a file goes.
+//!
+//! hyper frames bodies from `Buf`s and hands their slices to the wire. For a file that slice is
+//! taken from one page range that nobody ever reads or writes, the hole: the wire knows it by its
+//! address and sends as many bytes of the file instead.
+
+use std::{
+    convert::Infallible,
+    io::IoSlice,
+    mem,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll},
+};
+
+use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
+
+use super::{
+    super::store::{Content, Opened},
+    download::Download,
+    wire::{Line, Section},
+};
+
+/// The most that one system call sends, so that no client holds a worker for long.
+const HOLE_LEN: usize = 1024 * 1024;
+/// Zeroed by the kernel when touched, and never touched: address space, no memory.
+static HOLE: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; HOLE_LEN].into_boxed_slice());
+
+/// Whether a slice is part of the hole.
+pub(super) fn is_hole(slice: &IoSlice<'_>) -> bool {
+    !slice.is_empty() && HOLE.as_ptr_range().contains(&slice.as_ptr())
+}
+
+/// The body of a reply.
+pub(super) enum ReplyBody {
+    Empty,
+    Part(Part),
+    Text(Bytes),
+}
+
+/// Bytes of a file.
+pub(super) struct Part {
+    pub(super) opened: Arc<Opened>,
+    pub(super) line: Arc<Line>,
+    pub(super) start: u64,
+    pub(super) len: u64,
+    pub(super) download: Arc<Download>,
+}
+
+/// What hyper frames and queues.
+pub(super) enum Chunk {
+    Hole { left: usize, download: Arc<Download> },
+    Memory { left: &'static [u8], download: Arc<Download> },
+    Text(Bytes),
+}
+
+impl Part {
+    fn into_chunk(self) -> Option<Chunk> {
+        let Self { opened, line, start, len, download } = self;
+        let left = usize::try_from(len).ok().filter(|&left| left > 0)?;
+        if let Content::Embedded(bytes) = opened.content {
+            let start = usize::try_from(start).ok()?;
+            let left = bytes.get(start..start.checked_add(left)?)?;
+            return Some(Chunk::Memory { left, download });
+        }
+        line.queue(Section { opened, offset: start, left });
+        Some(Chunk::Hole { left, download })
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Chunk;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Chunk>, Infallible>>> {
+        let chunk = match mem::replace(&mut *self, Self::Empty) {
+            Self::Empty => None,
+            Self::Part(part) => part.into_chunk(),
+            Self::Text(text) => Some(Chunk::Text(text)),
+        };
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Part(part) => part.len == 0,
+            Self::Text(text) => text.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match self {
+            Self::Empty => 0,
+            Self::Part(part) => part.len,
+            Self::Text(text) => text.len() as u64,
+        })
+    }
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Hole { left, .. } => *left,
+            Self::Memory { left, .. } => left.len(),
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Hole { left, .. } => &HOLE[..HOLE_LEN.min(*left)],
+            Self::Memory { left, .. } => left,
+            Self::Text(text) => text,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Hole { left, download } => {
+                *left = left.saturating_sub(count);
+                download.sent(count);
+            }
+            Self::Memory { left, download } => {
+                *left = left.get(count..).unwrap_or_default();
+                download.sent(count);
+            }
+            Self::Text(text) => text.advance(count),
+        }
+    }
+}

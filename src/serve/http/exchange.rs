@@ -1,0 +1,125 @@
+//! One request and its reply.
+
+use std::{io, sync::Arc, time::Instant};
+
+use hyper::{Request, Response, body::Incoming};
+use nix::errno::Errno;
+
+use super::{
+    super::store::{OpenError, Opened},
+    Arrival, Service, Text,
+    body::{Part, ReplyBody},
+    download::Download,
+    wire::Line,
+};
+use crate::{
+    http::{
+        self, file,
+        reply::{self, Body, Refusal, Reply},
+        request::Verb,
+        route::{Route, Script},
+    },
+    path::RepositoryPath,
+    trace::End,
+};
+
+/// Answers the requests of one connection.
+pub(super) struct Exchange {
+    pub(super) service: Service,
+    pub(super) line: Arc<Line>,
+    pub(super) arrival: Arrival,
+}
+
+impl Exchange {
+    /// Answers one request. Opens the file it names, reads nothing of it.
+    pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<ReplyBody> {
+        self.line.note_request();
+        let answered = http::read(request.method(), request.uri(), request.headers()).and_then(
+            |(verb, route)| match route {
+                Route::Script(script) => Ok(self.script(verb, &script)),
+                Route::File(path) => self.file(verb, &path, request),
+            },
+        );
+        answered.unwrap_or_else(|refusal| self.refuse(request, &refusal))
+    }
+
+    fn script(&self, verb: Verb, script: &Script) -> Response<ReplyBody> {
+        let site = Arc::clone(&self.service.site.borrow());
+        let Text { status, body } = self.service.scripts.render(script, &site, self.arrival);
+        respond(Reply::text(status, body).to(verb), ReplyBody::Empty)
+    }
+
+    fn file(
+        &self,
+        verb: Verb,
+        path: &RepositoryPath,
+        request: &Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let started = Instant::now();
+        let site = Arc::clone(&self.service.site.borrow());
+        let opened = site.store.read(path).map_err(refusal)?;
+        let meta = file::Meta {
+            len: opened.stamp.len,
+            etag: opened.stamp.etag(),
+            modified: opened.stamp.modified,
+        };
+        let reply = file::respond(verb, request.headers(), path.file_name(), &meta)?;
+        let name = reply::printable(path.to_string().as_bytes());
+        let Body::Part { start, len } = reply.body else {
+            // HEAD and 304: the client asked about the file, not for it.
+            let probe = self.download(name, meta.len, started);
+            probe.ends(End::Probe);
+            return Ok(respond(reply, ReplyBody::Empty));
+        };
+        let download = Arc::new(self.download(name, len, started));
+        Ok(respond(reply, ReplyBody::Part(self.part(opened, start, len, download))))
+    }
+
+    fn part(&self, opened: Opened, start: u64, len: u64, download: Arc<Download>) -> Part {
+        Part { opened: Arc::new(opened), line: Arc::clone(&self.line), start, len, download }
+    }
+
+    fn refuse(&self, request: &Request<Incoming>, refusal: &Refusal) -> Response<ReplyBody> {
+        self.line.note_refusal();
+        let target = request.uri().path().as_bytes();
+        let download = self.download(reply::printable(target), 0, Instant::now());
+        download.ends(End::Refuse { reason: refusal.to_string() });
+        let reply = Reply::refuse(refusal, target);
+        respond(
+            if request.method() == "HEAD" { reply.to(Verb::Head) } else { reply },
+            ReplyBody::Empty,
+        )
+    }
+
+    fn download(&self, file: String, size: u64, started: Instant) -> Download {
+        let line = Arc::clone(&self.line);
+        Download::new(self.service.journal.clone(), self.arrival.peer, line, file, size, started)
+    }
+}
+
+/// Dresses a reply for hyper; `part` is the body where the reply has no text.
+fn respond(reply: Reply, part: ReplyBody) -> Response<ReplyBody> {
+    let body = match reply.body {
+        Body::Text(text) => ReplyBody::Text(text.into()),
+        Body::Nothing | Body::Part { .. } => part,
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
+fn refusal(error: OpenError) -> Refusal {
+    match error {
+        OpenError::Io(error) if is_want(&error) => Refusal::Busy,
+        OpenError::Io(error) => Refusal::Unreadable(error.to_string()),
+        OpenError::NotAFile => Refusal::NotAFile,
+        OpenError::NotFound => Refusal::NoSuchFile,
+        OpenError::Outside => Refusal::Outside,
+    }
+}
+
+fn is_want(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
+}

@@ -1,0 +1,203 @@
+//! HTTP: accepts connections, and sends what `http` decides.
+//!
+//! ```text
+//! run ── accept ──> connection (one task each)
+//!                     hyper  <── exchange: Request -> Reply, opens files ──> Scripts
+//!                       └── body: a file is a hole of its length
+//!                             └── wire: fills holes with sendfile, header bytes go as they are
+//! ```
+//!
+//! hyper parses and frames; it has no sendfile, so a file's bytes never pass through it.
+
+mod body;
+mod connection;
+mod download;
+mod exchange;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper::StatusCode;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::sleep,
+};
+
+use super::{drain::Drain, journal::Journal, site::Site};
+use crate::http::route::Script;
+
+/// After the kernel refuses a connection for want of descriptors or memory.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// What the service needs to answer.
+#[derive(Clone)]
+pub struct Service {
+    /// What is served now.
+    pub site: watch::Receiver<Arc<Site>>,
+    /// Where transfers are noted.
+    pub journal: Journal,
+    /// Who renders `/boot.ipxe` and `/ipxe`.
+    pub scripts: Arc<dyn Scripts>,
+    /// How much a LAN may take.
+    pub limits: Limits,
+}
+
+/// How much a LAN may take, and how long a client may do nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Connections at once from one address; more are closed.
+    pub per_address: usize,
+    /// From the first byte of a request, or from the connection, to the end of its head.
+    pub head: Duration,
+    /// Between two requests of one connection.
+    pub idle: Duration,
+    /// Without a byte acknowledged or asked for by the client. A slow disk at the other end is
+    /// legitimate: this is about standstill, not speed.
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            per_address: 512,
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            stall: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Renders the texts that are not files. The seam between HTTP and the catalog.
+pub trait Scripts: Send + Sync {
+    /// The text that answers this request, from this site.
+    fn render(&self, script: &Script, site: &Site, arrival: Arrival) -> Text;
+}
+
+impl<F: Fn(&Script, &Site, Arrival) -> Text + Send + Sync> Scripts for F {
+    fn render(&self, script: &Script, site: &Site, arrival: Arrival) -> Text {
+        self(script, site, arrival)
+    }
+}
+
+/// Where a request came from and arrived.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Arrival {
+    /// The client.
+    pub peer: SocketAddr,
+    /// The address of ours it asked: what `base_url` is made of.
+    pub local: SocketAddr,
+}
+
+/// A rendered text. iPXE shows only the number of a status above 299, so a message for a
+/// machine's console is a script with status 200.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Text {
+    /// 200 for every script.
+    pub status: StatusCode,
+    /// The whole body.
+    pub body: String,
+}
+
+/// Serves until the drain begins, then finishes what goes on: downloads to their end, idle
+/// connections at once.
+pub async fn run(listener: TcpListener, service: Service, mut drain: Drain) -> io::Result<()> {
+    let room = Arc::new(Semaphore::new(service.limits.connections));
+    let peers = Peers::default();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = drain.begun() => break,
+            // A panic ends its own connection only; the runtime has reported it by then.
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        let (stream, peer, seat) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_passing(&error) => {
+                service.journal.silence("http", "accept failed");
+                sleep(BREATH).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(guest) = peers.admit(peer.ip(), service.limits.per_address) else {
+            service.journal.silence("http", "too many connections from one address");
+            continue;
+        };
+        let (service, drain) = (service.clone(), drain.clone());
+        connections.spawn(async move {
+            connection::serve(stream, peer, service, drain).await;
+            drop((guest, seat));
+        });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let seat = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, seat))
+}
+
+/// Whether accepting may go on: errors of the one connection, and want of resources.
+fn is_passing(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    error.raw_os_error().is_none_or(|code| {
+        !matches!(Errno::from_raw(code), Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK)
+    })
+}
+
+/// How many connections each address has.
+#[derive(Clone, Default)]
+struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection of an address.
+struct Guest {
+    peers: Peers,
+    address: IpAddr,
+}
+
+impl Peers {
+    fn admit(&self, address: IpAddr, most: usize) -> Option<Guest> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        (*count < most).then(|| {
+            *count += 1;
+            Guest { peers: self.clone(), address }
+        })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut counts = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}

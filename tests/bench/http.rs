@@ -1,0 +1,316 @@
+//! HTTP throughput and CPU time beside nginx: one file, 1, 8 and 64 downloads at once.
+//!
+//! Both servers run as processes of their own, in turns, with the same discarding client in a third
+//! process. `run` prints the table; `role` is what this executable does when it starts itself.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bootbox::serve::{
+    drain,
+    http::{self, Arrival, Limits, Service, Text},
+    journal::Journal,
+    site::Site,
+    store::Store,
+};
+use hyper::StatusCode;
+use nix::sys::socket::{MsgFlags, recv};
+
+const SIZE: u64 = 256 * 1024 * 1024;
+const FILE: &str = "image.bin";
+const AT_ONCE: [usize; 3] = [1, 8, 64];
+/// Downloads of one measurement, at least: a clock tick of 10 ms must not count.
+const DOWNLOADS: usize = 16;
+const GIB: f64 = (1_u64 << 30) as f64;
+
+/// Prints the table. `BENCH_ROUNDS` (default 5) rounds, alternating; `BOOTBOX` names a real binary
+/// to measure instead of the service alone.
+pub(crate) fn run() {
+    let rounds = env::var("BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
+    let folder = Folder::new();
+    let nginx = Server::nginx(&folder.0);
+    let ours = match env::var_os("BOOTBOX") {
+        Some(binary) => Server::binary(&folder.0, Path::new(&binary)),
+        None => Server::service(&folder.0),
+    };
+    println!(
+        "HTTP: {} MiB from the page cache over loopback, {rounds} rounds in turns, medians",
+        SIZE >> 20
+    );
+    println!("nginx: one worker per core, sendfile on, access_log off; ours: {}", ours.what);
+    println!(
+        "{:>8} {:>15} {:>15} {:>7} {:>15} {:>15} {:>7}",
+        "at once",
+        "ours GiB/s",
+        "nginx GiB/s",
+        "ratio",
+        "ours CPU s/GiB",
+        "nginx CPU s/GiB",
+        "ratio"
+    );
+    for at_once in AT_ONCE {
+        let (mut our_runs, mut nginx_runs) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
+            // Whoever goes first has the colder caches: take turns.
+            for ours_now in [round % 2 == 0, round % 2 == 1] {
+                if ours_now {
+                    our_runs.push(ours.measure(at_once));
+                } else {
+                    nginx_runs.push(nginx.measure(at_once));
+                }
+            }
+        }
+        let [speed, cpu] = [|run: &Run| run.speed, |run: &Run| run.cpu];
+        let (a, b) = (median(&our_runs, speed), median(&nginx_runs, speed));
+        let (c, d) = (median(&our_runs, cpu), median(&nginx_runs, cpu));
+        println!(
+            "{at_once:>8} {a:>15.2} {b:>15.2} {:>7.2} {c:>15.3} {d:>15.3} {:>7.2}",
+            a / b,
+            c / d
+        );
+    }
+}
+
+/// Plays a part when this executable was started by itself; true when it did.
+pub(crate) fn role(arguments: &[String]) -> bool {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["http-serve", root] => serve(Path::new(root)),
+        ["http-discard", port, at_once, downloads] => {
+            let number = |text: &str| text.parse::<usize>().expect("a number");
+            discard(number(port) as u16, number(at_once), number(downloads));
+        }
+        _ => return false,
+    }
+    true
+}
+
+struct Server {
+    what: String,
+    port: u16,
+    child: Child,
+}
+
+struct Run {
+    speed: f64,
+    cpu: f64,
+}
+
+impl Server {
+    fn service(folder: &Path) -> Self {
+        let mut child = Command::new(env::current_exe().expect("own path"))
+            .args(["http-serve".as_ref(), folder.as_os_str()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starting the service");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("a port");
+        let port = line.trim().parse().expect("a port");
+        Self { what: "serve::http alone, no log subscriber".to_owned(), port, child }
+    }
+
+    fn binary(folder: &Path, binary: &Path) -> Self {
+        let port = free_port();
+        let config = folder.join("bootbox.toml");
+        let text = format!(
+            "[network]\ninterfaces = [\"lo\"]\n[http]\nport = {port}\n[repository]\nroot = {folder:?}\n"
+        );
+        fs::write(&config, text).expect("writing the config");
+        let child = Command::new(binary)
+            .args(["serve".as_ref(), "--config".as_ref(), config.as_os_str()])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("starting bootbox");
+        Self { what: binary.display().to_string(), port, child }.ready()
+    }
+
+    fn nginx(folder: &Path) -> Self {
+        let port = free_port();
+        let config = folder.join("nginx.conf");
+        let at = folder.display();
+        let text = format!(
+            "worker_processes auto; daemon off; pid {at}/pid; error_log {at}/error.log;\n\
+             events {{ worker_connections 1024; }}\n\
+             http {{ sendfile on; tcp_nopush on; access_log off; default_type application/octet-stream;\n\
+             client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;\n\
+             uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n\
+             server {{ listen 127.0.0.1:{port}; root {at}; }} }}\n"
+        );
+        fs::write(&config, text).expect("writing nginx.conf");
+        // Its workers run as nobody: they must get at the file.
+        let child = Command::new("nginx")
+            .args(["-p".as_ref(), folder.as_os_str(), "-c".as_ref(), config.as_os_str()])
+            .spawn()
+            .expect("nginx: apt-get install nginx-light");
+        Self { what: "nginx".to_owned(), port, child }.ready()
+    }
+
+    fn ready(self) -> Self {
+        let end = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < end, "{} does not listen", self.what);
+            thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    fn measure(&self, at_once: usize) -> Run {
+        let downloads = DOWNLOADS.max(at_once);
+        let before = cpu(self.child.id());
+        let client = Command::new(env::current_exe().expect("own path"))
+            .args([
+                "http-discard",
+                &self.port.to_string(),
+                &at_once.to_string(),
+                &downloads.to_string(),
+            ])
+            .output()
+            .expect("starting the client");
+        let text = String::from_utf8_lossy(&client.stdout);
+        let seconds: f64 = text.trim().parse().expect("the client prints its seconds");
+        let gib = downloads as f64 * SIZE as f64 / GIB;
+        Run { speed: gib / seconds, cpu: (cpu(self.child.id()) - before) / gib }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGTERM, for nginx's master must stop its workers.
+        let pid = nix::libc::pid_t::try_from(self.child.id()).expect("a pid");
+        let ended = Command::new("kill").arg(pid.to_string()).status();
+        if ended.is_err() {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder with the file, gone afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = env::temp_dir().join(format!("bootbox-bench-http-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let mut file = fs::File::create(folder.join(FILE)).expect("a file");
+        let block: Vec<u8> = (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect();
+        for _ in 0..SIZE / block.len() as u64 {
+            file.write_all(&block).expect("writing the file");
+        }
+        file.sync_all().expect("writing the file");
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The service alone, on a runtime as the binary has it, until its parent closes stdin.
+fn serve(root: &Path) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (_site, site) = tokio::sync::watch::channel(Arc::new(Site::of(
+        Store::open(None, Some(root)).expect("the folder"),
+    )));
+    let scripts =
+        |_: &_, _: &Site, _: Arrival| Text { status: StatusCode::OK, body: String::new() };
+    let service = Service {
+        site,
+        journal: Journal::new(),
+        scripts: Arc::new(scripts),
+        limits: Limits::default(),
+    };
+    let (_tap, drain) = drain::channel();
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        println!("{}", listener.local_addr().expect("an address").port());
+        http::run(listener, service, drain).await
+    });
+    let _ = std::io::stdin().read(&mut [0]);
+    runtime.shutdown_background();
+}
+
+/// Downloads the file and throws it away in the kernel: MSG_TRUNC takes bytes without copying.
+fn discard(port: u16, at_once: usize, downloads: usize) {
+    let start = Arc::new(Barrier::new(at_once + 1));
+    let clients: Vec<_> = (0..at_once)
+        .map(|client| {
+            let start = Arc::clone(&start);
+            let own = downloads / at_once + usize::from(client < downloads % at_once);
+            thread::spawn(move || {
+                start.wait();
+                for _ in 0..own {
+                    download(SocketAddr::from(([127, 0, 0, 1], port)));
+                }
+            })
+        })
+        .collect();
+    start.wait();
+    let started = Instant::now();
+    for client in clients {
+        client.join().expect("a client");
+    }
+    println!("{}", started.elapsed().as_secs_f64());
+}
+
+fn download(server: SocketAddr) {
+    let mut stream = TcpStream::connect(server).expect("connecting");
+    let request = format!("GET /{FILE} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("asking");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        assert_eq!(stream.read(&mut byte).expect("a head"), 1);
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+    let mut left = SIZE as usize;
+    let mut window = vec![0; 1 << 20];
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&stream);
+    while left > 0 {
+        let count = recv(fd, &mut window, MsgFlags::MSG_TRUNC).expect("bytes");
+        assert!(count > 0, "{left} bytes are missing");
+        left -= count;
+    }
+}
+
+/// User and system seconds of a process and its children's.
+fn cpu(pid: u32) -> f64 {
+    let mut ticks = 0;
+    let mut family = vec![pid];
+    while let Some(pid) = family.pop() {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        ticks += fields.skip(11).take(2).map(|n| n.parse::<u64>().unwrap_or(0)).sum::<u64>();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        family.extend(
+            children.unwrap_or_default().split_whitespace().filter_map(|n| n.parse::<u32>().ok()),
+        );
+    }
+    ticks as f64 / 100.0
+}
+
+fn median(runs: &[Run], value: fn(&Run) -> f64) -> f64 {
+    let mut values: Vec<f64> = runs.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
