@@ -6,16 +6,28 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
+    io,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crate::trace::{Boots, Step, Throttle, Who};
+use tokio::time::interval;
 
-/// Lines that may be written at once, and then each second: room for 100 machines that boot
+use super::drain::Drain;
+use crate::{
+    machine::Mac,
+    trace::{Boots, Heading, Step, Throttle, Who},
+};
+
+/// Lines that may be written at once, and then each second: room for 200 machines that boot
 /// together, not for a flood.
-const BURST: u32 = 2000;
+const BURST: u32 = 4000;
 const PER_SECOND: u32 = 100;
+/// How long after its last step a machine still counts as one that runs iPXE with us.
+const IPXE_STAGE: Duration = Duration::from_secs(60);
+/// How often silences are summed up, where there were any.
+const SUMMARY: Duration = Duration::from_secs(60);
 
 /// The log of all boots. Clones write to the same one.
 #[derive(Clone, Debug)]
@@ -24,6 +36,7 @@ pub struct Journal(Arc<Mutex<Pages>>);
 #[derive(Debug)]
 struct Pages {
     boots: Boots,
+    /// By protocol and reason, since the last summary.
     silences: BTreeMap<(&'static str, &'static str), u64>,
     throttle: Throttle,
 }
@@ -31,7 +44,8 @@ struct Pages {
 impl Journal {
     /// Starts empty.
     pub fn new() -> Self {
-        let seed = RandomState::new().hash_one(0) as u32;
+        let seed = RandomState::new().hash_one(0);
+        let seed = u32::try_from(seed >> 32).unwrap_or_default();
         Self(Arc::new(Mutex::new(Pages {
             boots: Boots::new(seed),
             silences: BTreeMap::new(),
@@ -40,7 +54,34 @@ impl Journal {
     }
 
     /// Notes one step of a machine's boot.
-    pub fn step(&self, _who: Who, _step: &Step) {}
+    pub fn step(&self, who: Who, step: &Step) {
+        let now = Instant::now();
+        let mut pages = self.pages();
+        let heading = pages.boots.note(who, step, now);
+        let admitted = pages.throttle.admit(now);
+        drop(pages);
+        if admitted {
+            write(heading, who, step);
+        }
+    }
+
+    /// Notes the address that a booting machine takes.
+    pub fn lease(&self, mac: Mac, address: Ipv4Addr, step: &Step) {
+        let is_news = self.pages().boots.learn(mac, address);
+        if is_news {
+            self.step(Who::Machine(mac), step);
+        }
+    }
+
+    /// Learns the address that a booting machine asks from.
+    pub fn learn(&self, mac: Mac, address: Ipv4Addr) {
+        self.pages().boots.learn(mac, address);
+    }
+
+    /// Whether this machine runs iPXE with us now.
+    pub fn runs_ipxe(&self, mac: Mac) -> bool {
+        self.pages().boots.runs_ipxe(mac, Instant::now(), IPXE_STAGE)
+    }
 
     /// Counts a packet or request that gets no answer, by protocol and reason.
     pub fn silence(&self, protocol: &'static str, reason: &'static str) {
@@ -48,8 +89,158 @@ impl Journal {
         tracing::debug!(protocol, reason, "ignored");
     }
 
+    /// Notes a reply that the network did not take.
+    pub fn failed_to_send(&self, protocol: &'static str, to: &SocketAddr, error: &io::Error) {
+        *self.pages().silences.entry((protocol, "send-failed")).or_default() += 1;
+        tracing::debug!(protocol, %to, %error, "cannot send");
+    }
+
+    /// Sums up what was ignored or held back, once a minute, until the drain begins.
+    pub async fn summarise(self, mut drain: Drain) -> io::Result<()> {
+        let mut minute = interval(SUMMARY);
+        minute.tick().await;
+        loop {
+            tokio::select! {
+                _ = minute.tick() => self.summary(),
+                () = drain.begun() => {
+                    self.summary();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn summary(&self) {
+        let mut pages = self.pages();
+        let silences = std::mem::take(&mut pages.silences);
+        let held_back = pages.throttle.take_held_back();
+        drop(pages);
+        for ((protocol, reason), count) in silences {
+            tracing::info!(
+                step = "silence",
+                protocol,
+                reason,
+                count,
+                "{protocol}: {count} ignored, {reason}"
+            );
+        }
+        if held_back > 0 {
+            tracing::info!(
+                step = "held-back",
+                count = held_back,
+                "{held_back} log lines held back"
+            );
+        }
+    }
+
     fn pages(&self) -> MutexGuard<'_, Pages> {
         // A panic elsewhere must not stop the log of every other machine.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The fields of a step, in the one form that `docs/log.md` promises.
+#[derive(Default)]
+struct Fields<'a> {
+    boot: Option<String>,
+    mac: Option<String>,
+    since_ms: Option<u64>,
+    address: Option<String>,
+    server: Option<String>,
+    firmware: Option<String>,
+    stage: Option<String>,
+    boot_file: Option<&'a str>,
+    group: Option<&'a str>,
+    profile: Option<&'a str>,
+    protocol: Option<String>,
+    file: Option<&'a str>,
+    end: Option<&'static str>,
+    bytes: Option<u64>,
+    size: Option<u64>,
+    took_ms: Option<u64>,
+    reason: Option<&'a str>,
+}
+
+fn write(heading: Option<Heading>, who: Who, step: &Step) {
+    let mut fields = Fields::of(step);
+    if let Who::Address(address) = who {
+        fields.address = Some(address.to_string());
+    }
+    if let Some(heading) = heading {
+        fields.boot = Some(heading.boot.to_string());
+        fields.mac = Some(heading.mac.to_string());
+        fields.since_ms = Some(milliseconds(heading.since));
+    }
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                boot = fields.boot,
+                mac = fields.mac,
+                since_ms = fields.since_ms,
+                step = step.name(),
+                address = fields.address,
+                server = fields.server,
+                firmware = fields.firmware,
+                stage = fields.stage,
+                boot_file = fields.boot_file,
+                group = fields.group,
+                profile = fields.profile,
+                protocol = fields.protocol,
+                file = fields.file,
+                end = fields.end,
+                bytes = fields.bytes,
+                size = fields.size,
+                took_ms = fields.took_ms,
+                reason = fields.reason,
+                "{step}"
+            )
+        };
+    }
+    if step.is_routine() { line!(debug) } else { line!(info) }
+}
+
+impl<'a> Fields<'a> {
+    fn of(step: &'a Step) -> Self {
+        match step {
+            Step::Ack { firmware, stage, boot_file }
+            | Step::Offer { firmware, stage, boot_file } => Self {
+                firmware: firmware.map(|firmware| firmware.to_string()),
+                stage: Some(stage.to_string()),
+                boot_file: Some(boot_file),
+                ..Self::default()
+            },
+            Step::Advertise => Self::default(),
+            Step::Lease { address, server } => Self {
+                address: Some(address.to_string()),
+                server: server.map(|server| server.to_string()),
+                ..Self::default()
+            },
+            Step::LeaveAlone { reason } | Step::Notice { reason } => {
+                Self { reason: Some(reason), ..Self::default() }
+            }
+            Step::Script { group, profile } => {
+                Self { group: Some(group), profile: Some(profile), ..Self::default() }
+            }
+            Step::Transfer(transfer) => Self {
+                protocol: Some(transfer.protocol.to_string()),
+                file: Some(&transfer.file),
+                end: Some(transfer.end.name()),
+                bytes: Some(transfer.bytes),
+                size: Some(transfer.size),
+                took_ms: Some(milliseconds(transfer.took)),
+                reason: transfer.end.reason(),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

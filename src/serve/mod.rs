@@ -1,9 +1,278 @@
 //! The only code with sockets, tasks, a clock and files.
 //!
-//! Each service here reads a packet or request, asks its pure twin what to do, and does that.
+//! Each service here reads a packet or request, asks its pure twin what to do, and does that:
+//!
+//! ```text
+//!   interface ─┬─ dhcp 67, 4011 ── proxydhcp::answer ──┐
+//!              ├─ tftp 69 ──────── tftp::Session ──────┤
+//!              ├─ http ─────────── http::…, scripts ───┼── journal ── log
+//!              └─ solicitation ─── solicitation::read ─┘
+//!   process: signals ─┬─ HUP: a new site, or the old one kept
+//!                     └─ TERM: drain, which every service watches
+//! ```
 
+mod dhcp;
 pub mod drain;
 pub mod http;
+pub mod interface;
 pub mod journal;
+pub mod log;
+mod process;
+mod scripts;
 pub mod site;
+mod solicitation;
 pub mod store;
+pub mod tftp;
+
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+use crate::{
+    config::Solicitations,
+    proxydhcp::{Arrival, Port},
+};
+use drain::Drain;
+use interface::{BindError, Interface, InterfaceError};
+use journal::Journal;
+use process::{Request, Signals};
+use scripts::Renderer;
+use site::{Site, SiteError};
+
+/// How long downloads may go on after we were asked to stop; systemd's own limit is 90 s.
+const LAST_CALL: Duration = Duration::from_secs(30);
+
+/// Serves until a signal ends it or a service fails. `config` is read again on SIGHUP.
+pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
+    let site = Site::load(config.as_deref())?;
+    site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let interfaces = Interface::choose(&site.config.interfaces)?;
+    process::raise_file_limit();
+    let mut signals = Signals::listen().map_err(ServeError::Io)?;
+
+    let journal = Journal::new();
+    let (tap, drain) = drain::channel();
+    let (current, watched) = watch::channel(Arc::new(site));
+    let mut services = Services { tasks: JoinSet::new(), site: watched, journal, drain };
+    for interface in &interfaces {
+        services.start(interface)?;
+    }
+    services.summarise();
+    let Services { mut tasks, .. } = services;
+    tracing::info!("bootbox {} is ready", env!("CARGO_PKG_VERSION"));
+    process::notify_ready();
+
+    loop {
+        tokio::select! {
+            request = signals.next() => match request {
+                Request::Reload => reload(config.as_ref(), &current),
+                Request::Stop => break,
+            },
+            // Services end only by failing: nobody has asked them to yet.
+            Some(ended) = tasks.join_next() => return Err(ServeError::Service(outcome(ended))),
+        }
+    }
+    process::notify_stopping();
+    tracing::info!("stopping: what is being sent may end within {} s", LAST_CALL.as_secs());
+    tap.open();
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    tokio::select! {
+        finished = timeout(LAST_CALL, drained) => {
+            if finished.is_err() {
+                tracing::info!("not everything ended in time; stopped all the same");
+            }
+        }
+        Request::Stop = signals.next() => tracing::info!("stopped at once, as asked again"),
+    }
+    Ok(())
+}
+
+/// The tasks, and what each of them is given.
+struct Services {
+    tasks: JoinSet<(String, io::Result<()>)>,
+    site: watch::Receiver<Arc<Site>>,
+    journal: Journal,
+    drain: Drain,
+}
+
+impl Services {
+    /// Opens every port of an interface, then serves there.
+    fn start(&mut self, interface: &Interface) -> Result<(), ServeError> {
+        let (port, solicitations) = {
+            let site = self.site.borrow();
+            (site.config.http_port, site.config.answer_router_solicitations)
+        };
+        for (number, port) in [(67, Port::Dhcp), (4011, Port::BootServer)] {
+            let socket = interface.udp(number)?;
+            let arrival = Arrival { address: interface.address, port };
+            let service = dhcp::run(
+                socket,
+                arrival,
+                self.site.clone(),
+                self.journal.clone(),
+                self.drain.clone(),
+            );
+            self.spawn(format!("ProxyDHCP on {interface}, port {number}"), service);
+        }
+        let tftp = interface.udp(69)?;
+        self.spawn(
+            format!("TFTP on {interface}"),
+            tftp::run(
+                tftp,
+                interface.address,
+                interface.mtu,
+                self.site.clone(),
+                self.journal.clone(),
+                self.drain.clone(),
+            ),
+        );
+        let http = interface.tcp(port)?;
+        self.spawn(
+            format!("HTTP on {interface}"),
+            http::run(http, self.http(), self.drain.clone()),
+        );
+        match solicitations {
+            Solicitations::Auto => self.start_solicitation(interface),
+            Solicitations::Never => {}
+        }
+        tracing::info!(
+            "serving on {interface}: UDP 67, 69, 4011 and {}",
+            crate::template::base_url(interface.address, port)
+        );
+        Ok(())
+    }
+
+    fn http(&self) -> http::Service {
+        http::Service {
+            site: self.site.clone(),
+            journal: self.journal.clone(),
+            scripts: Arc::new(Renderer { journal: self.journal.clone() }),
+            limits: http::Limits::default(),
+        }
+    }
+
+    /// Machines boot without it, only slower: what is missing is a warning.
+    fn start_solicitation(&mut self, interface: &Interface) {
+        match solicitation::listen(interface) {
+            Ok(socket) => self.spawn(
+                format!("router solicitations on {interface}"),
+                solicitation::run(
+                    socket,
+                    interface.clone(),
+                    self.journal.clone(),
+                    self.drain.clone(),
+                ),
+            ),
+            Err(error) => {
+                let why = if error.kind() == io::ErrorKind::PermissionDenied {
+                    "the capability CAP_NET_RAW is missing".to_owned()
+                } else {
+                    error.to_string()
+                };
+                tracing::warn!(
+                    "router solicitations on {interface} are not answered ({why}): stock iPXE waits \
+                     about 15 s longer where no IPv6 router is"
+                );
+            }
+        }
+    }
+
+    fn summarise(&mut self) {
+        let journal = self.journal.clone();
+        self.spawn("log".to_owned(), journal.summarise(self.drain.clone()));
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        service: impl Future<Output = io::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, service.await) });
+    }
+}
+
+/// Loads the config again; what is wrong with it changes nothing.
+fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>) {
+    process::notify_reloading();
+    match Site::load(config.map(PathBuf::as_path)) {
+        Ok(site) => {
+            let old = Arc::clone(&current.borrow());
+            site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            if old.config.needs_restart(&site.config) {
+                tracing::warn!("[network] and [http] port take effect at the next start");
+            }
+            tracing::info!("{} is loaded", site.config.name);
+            current.send_replace(Arc::new(site));
+        }
+        Err(error) => {
+            error.to_string().lines().for_each(|line| tracing::error!("{line}"));
+            tracing::error!("the config was not loaded; the last good one still holds");
+        }
+    }
+    process::notify_ready();
+}
+
+fn outcome(ended: Result<(String, io::Result<()>), tokio::task::JoinError>) -> String {
+    match ended {
+        Ok((name, Ok(()))) => format!("{name} ended by itself"),
+        Ok((name, Err(error))) => format!("{name}: {error}"),
+        Err(error) => format!("a service panicked: {error}"),
+    }
+}
+
+/// Why the server does not start, or stops by itself.
+#[derive(Debug)]
+pub enum ServeError {
+    /// A port cannot be had.
+    Bind(BindError),
+    /// It is not known where to serve.
+    Interface(InterfaceError),
+    /// The system refuses something that always works.
+    Io(io::Error),
+    /// A service failed; the others were stopped.
+    Service(String),
+    /// The config cannot be loaded.
+    Site(SiteError),
+}
+
+impl From<BindError> for ServeError {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+impl From<InterfaceError> for ServeError {
+    fn from(error: InterfaceError) -> Self {
+        Self::Interface(error)
+    }
+}
+
+impl From<SiteError> for ServeError {
+    fn from(error: SiteError) -> Self {
+        Self::Site(error)
+    }
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Interface(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::Service(what) => f.write_str(what),
+            Self::Site(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind(error) => Some(error),
+            Self::Interface(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Service(_) => None,
+            Self::Site(error) => Some(error),
+        }
+    }
+}

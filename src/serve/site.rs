@@ -1,10 +1,166 @@
-//! What is served now: replaced whole when the config is read again.
+//! What is served now: a config, and what it names on disk.
+//!
+//! Everything that can be wrong with either is found here, when it is loaded; a request keeps the
+//! site it began with while the next one is loaded beside it.
+
+use std::{fmt, fs, io, path::Path};
 
 use super::store::Store;
+use crate::{
+    config::{Config, ConfigError, Problem},
+    firmware::Firmware,
+    path::RepositoryPath,
+    proxydhcp::Offering,
+};
 
-/// One config and the folders it names. A request keeps the site it began with.
+/// Where the config is looked for when nobody says.
+const USUAL: &str = "/etc/bootbox/bootbox.toml";
+
+/// One config and the folders it names.
 #[derive(Debug)]
 pub struct Site {
+    /// What the operator decided.
+    pub config: Config,
     /// The files.
     pub store: Store,
+    /// The firmware that there is a boot program for.
+    pub programs: Vec<Firmware>,
+    /// What is not wrong, but will not do what an operator may expect.
+    pub warnings: Vec<String>,
+}
+
+impl Site {
+    /// Loads the config at this path, else the usual one, else the built-in defaults.
+    pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
+        let config = match read(path)? {
+            Some((text, name)) => Config::parse(&text, &name)?,
+            None => Config::built_in(),
+        };
+        Self::open(config)
+    }
+
+    /// Serves files and answers no machine, as tests of one protocol want it.
+    pub fn of(store: Store) -> Self {
+        Self { config: Config::built_in(), store, programs: Vec::new(), warnings: Vec::new() }
+    }
+
+    fn open(config: Config) -> Result<Self, SiteError> {
+        let mut problems = Vec::new();
+        let mut warnings = Vec::new();
+        if config.catalog.groups().is_empty() {
+            warnings.push(format!("{}: no [[group]], so no machine will be answered", config.name));
+        }
+        let repository = match Store::open_folder(&config.repository.path) {
+            Ok(folder) => Some(folder),
+            Err(error) => {
+                let path = config.repository.path.display();
+                let text = format!("[repository] root {path} cannot be opened: {error}");
+                match config.repository.line {
+                    // The default may be missing while nothing is served from it.
+                    None if config.files.is_empty() => warnings.push(text),
+                    line => problems.push(Problem { line, text }),
+                }
+                None
+            }
+        };
+        let boot_programs = config.boot_programs.as_ref().and_then(|folder| {
+            Store::open_folder(&folder.path)
+                .map_err(|error| {
+                    let path = folder.path.display();
+                    let text = format!("[firmware] dir {path} cannot be opened: {error}");
+                    problems.push(Problem { line: folder.line, text });
+                })
+                .ok()
+        });
+        let has_repository = repository.is_some();
+        let store = Store::new(boot_programs, repository);
+        if has_repository {
+            problems.extend(config.files.iter().filter_map(|file| {
+                let error = store.read(&file.path).err()?;
+                let root = config.repository.path.display();
+                let text = format!("{} beneath {root}: {error}", file.path);
+                Some(Problem { line: Some(file.line), text })
+            }));
+        }
+        if !problems.is_empty() {
+            problems.sort_by_key(|problem| problem.line);
+            return Err(ConfigError { name: config.name, problems }.into());
+        }
+        let programs = boot_programs_in(&store, &mut warnings);
+        Ok(Self { config, store, programs, warnings })
+    }
+
+    /// What ProxyDHCP has to offer.
+    pub fn offering(&self) -> Offering<'_> {
+        Offering {
+            catalog: &self.config.catalog,
+            programs: &self.programs,
+            http_port: self.config.http_port,
+        }
+    }
+}
+
+fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> {
+    let is_there = |firmware: &Firmware| {
+        let name = firmware.boot_program();
+        let path = RepositoryPath::parse(name.as_bytes());
+        let found = path.is_ok_and(|path| store.read(&path).is_ok());
+        if !found {
+            warnings.push(format!(
+                "no {name}, so {firmware} machines will not be answered: build with it \
+                 (run firmware/fetch, then build), or put it into [firmware] dir"
+            ));
+        }
+        found
+    };
+    Firmware::ALL.into_iter().filter(is_there).collect()
+}
+
+/// The text of the config and what to call it; `None` where there is none and none was asked for.
+fn read(path: Option<&Path>) -> Result<Option<(String, String)>, SiteError> {
+    let usual = Path::new(USUAL);
+    let wanted = path.unwrap_or(usual);
+    match fs::read_to_string(wanted) {
+        Ok(text) => Ok(Some((text, wanted.display().to_string()))),
+        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SiteError::Unreadable { name: wanted.display().to_string(), error }),
+    }
+}
+
+/// Why a site cannot be loaded.
+#[derive(Debug)]
+pub enum SiteError {
+    /// The config, or what it names, is wrong.
+    Config(ConfigError),
+    /// The config file cannot be read.
+    Unreadable {
+        /// The file.
+        name: String,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl From<ConfigError> for SiteError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl fmt::Display for SiteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Unreadable { name, error } => write!(f, "{name}: cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SiteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Unreadable { error, .. } => Some(error),
+        }
+    }
 }

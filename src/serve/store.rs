@@ -59,10 +59,20 @@ pub struct Stamp {
 impl Store {
     /// Opens the folders; a boot program folder or repository that cannot be opened is an error.
     pub fn open(boot_programs: Option<&Path>, repository: Option<&Path>) -> io::Result<Self> {
-        Ok(Self {
-            boot_programs: boot_programs.map(open_folder).transpose()?,
-            repository: repository.map(open_folder).transpose()?,
-        })
+        let boot_programs = boot_programs.map(Self::open_folder).transpose()?;
+        let repository = repository.map(Self::open_folder).transpose()?;
+        Ok(Self::new(boot_programs, repository))
+    }
+
+    /// Serves folders that are open already.
+    pub fn new(boot_programs: Option<OwnedFd>, repository: Option<OwnedFd>) -> Self {
+        Self { boot_programs, repository }
+    }
+
+    /// Opens one folder, for lookups beneath it.
+    pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(open(path, flags, Mode::empty())?)
     }
 
     /// Opens a file for reading. Never blocks on a FIFO or a device: those are refused.
@@ -108,11 +118,6 @@ impl Stamp {
         let nanoseconds = since.map_or(0, |since| since.as_nanos());
         format!("\"{:x}-{:x}-{nanoseconds:x}\"", self.inode, self.len)
     }
-}
-
-fn open_folder(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(open(path, flags, Mode::empty())?)
 }
 
 fn open_beneath(folder: &OwnedFd, path: &RepositoryPath) -> Result<Opened, OpenError> {

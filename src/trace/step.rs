@@ -5,12 +5,12 @@ use std::{fmt, net::Ipv4Addr, time::Duration};
 use crate::firmware::Firmware;
 
 /// Something that happened on a machine's way from power-on to its kernel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Step {
     /// Port 4011 was answered.
     Ack {
-        /// What the machine boots with.
-        firmware: Firmware,
+        /// What the machine boots with; an iPXE may not tell.
+        firmware: Option<Firmware>,
         /// Who asked: the ROM or iPXE.
         stage: Stage,
         /// Boot program or script URL that was named.
@@ -37,8 +37,8 @@ pub enum Step {
     },
     /// A discover was answered.
     Offer {
-        /// What the machine boots with.
-        firmware: Firmware,
+        /// What the machine boots with; an iPXE may not tell.
+        firmware: Option<Firmware>,
         /// Who asked: the ROM or iPXE.
         stage: Stage,
         /// Boot program or script URL that was named.
@@ -56,7 +56,7 @@ pub enum Step {
 }
 
 /// The end of one transfer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Transfer {
     /// What carried it.
     pub protocol: Protocol,
@@ -73,7 +73,7 @@ pub struct Transfer {
 }
 
 /// How a transfer ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum End {
     /// The client went away or said stop.
     Abort {
@@ -150,7 +150,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ack { firmware, stage, boot_file } => {
-                write!(f, "{firmware} {stage} asked on port 4011: ack {boot_file}")
+                write!(f, "{} asks on port 4011: ack {boot_file}", Asker(*firmware, *stage))
             }
             Self::Advertise => {
                 f.write_str("answered its router solicitation, no 15 s wait for IPv6")
@@ -162,12 +162,24 @@ impl fmt::Display for Step {
             Self::LeaveAlone { reason } => write!(f, "left alone: {reason}"),
             Self::Notice { reason } => write!(f, "told on its console: {reason}"),
             Self::Offer { firmware, stage, boot_file } => {
-                write!(f, "{firmware} {stage} discovers: offer {boot_file}")
+                write!(f, "{} discovers: offer {boot_file}", Asker(*firmware, *stage))
             }
             Self::Script { group, profile } => {
                 write!(f, "script of profile {profile} (group {group})")
             }
             Self::Transfer(transfer) => transfer.fmt(f),
+        }
+    }
+}
+
+/// Who asks, as far as it tells.
+struct Asker(Option<Firmware>, Stage);
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(firmware) => write!(f, "{firmware} {}", self.1),
+            None => self.1.fmt(f),
         }
     }
 }
@@ -201,6 +213,16 @@ impl End {
             Self::Probe => "probed",
             Self::Refuse { .. } => "refused",
             Self::TimeOut => "timed-out",
+        }
+    }
+
+    /// Why it did not complete, where there is more to say than how.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Abort { reason } | Self::Fail { reason } | Self::Refuse { reason } => {
+                Some(reason)
+            }
+            Self::Complete | Self::Probe | Self::TimeOut => None,
         }
     }
 }

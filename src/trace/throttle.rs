@@ -1,6 +1,6 @@
 //! How many lines a LAN may make us write.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A token bucket: `burst` at once, then `per_second`.
 #[derive(Debug)]
@@ -36,9 +36,31 @@ impl Throttle {
     pub fn take_held_back(&mut self) -> u64 {
         std::mem::take(&mut self.held_back)
     }
+}
 
-    /// How long until the next token, for tests and for those who wait.
-    pub fn next_token(&self) -> Duration {
-        Duration::from_secs_f64(((1.0 - self.tokens) / self.per_second).max(0.0))
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_costs_the_burst_and_then_the_rate() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(10, 2, start);
+        let at_once = (0..1000).filter(|_| throttle.admit(start)).count();
+        assert_eq!((at_once, throttle.take_held_back()), (10, 990));
+        let later = start + Duration::from_secs(3);
+        let then = (0..1000).filter(|_| throttle.admit(later)).count();
+        assert_eq!((then, throttle.take_held_back(), throttle.take_held_back()), (6, 994, 0));
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_admits_nothing_more() {
+        let start = Instant::now() + Duration::from_secs(60);
+        let mut throttle = Throttle::new(1, 100, start);
+        assert!(throttle.admit(start));
+        assert!(!throttle.admit(start - Duration::from_secs(30)));
+        assert!(!throttle.admit(start));
     }
 }

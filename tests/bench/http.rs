@@ -223,9 +223,9 @@ impl Drop for Folder {
 /// The service alone, on a runtime as the binary has it, until its parent closes stdin.
 fn serve(root: &Path) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (_site, site) = tokio::sync::watch::channel(Arc::new(Site {
-        store: Store::open(None, Some(root)).expect("the folder"),
-    }));
+    let (_site, site) = tokio::sync::watch::channel(Arc::new(Site::of(
+        Store::open(None, Some(root)).expect("the folder"),
+    )));
     let scripts =
         |_: &_, _: &Site, _: Arrival| Text { status: StatusCode::OK, body: String::new() };
     let service = Service {

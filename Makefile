@@ -1,0 +1,44 @@
+# make demo   the main job to look at: two blank machines, powered on, boot through bootbox
+# make test   everything, real machines included
+# make bench  the figures, beside the peers, in one run
+# make robust millions of mutated inputs, in process
+# Each installs the Debian packages it lacks, and says which and why (tests/packages).
+
+CARGO ?= cargo
+# The three protocols share the inputs.
+MUTATIONS ?= 3400000
+
+.PHONY: build demo test check bench robust
+
+build:
+	firmware/fetch
+	$(CARGO) build --release
+
+demo:
+	tests/packages demo
+	firmware/fetch
+	$(CARGO) build --release --bin bootbox --example demo
+	target/release/examples/demo target/release/bootbox
+
+test:
+	tests/packages test
+	firmware/fetch
+	$(CARGO) test --no-fail-fast
+
+# What .ci/run asks before the tests.
+check:
+	tests/packages test
+	firmware/fetch
+	$(CARGO) fmt --check
+	RUSTFLAGS="-D warnings" $(CARGO) clippy --all-targets
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+bench:
+	tests/packages bench
+	firmware/fetch
+	$(CARGO) build --release
+	$(CARGO) bench --bench bench
+
+robust:
+	firmware/fetch
+	MUTATIONS=$(MUTATIONS) $(CARGO) test --release mutated

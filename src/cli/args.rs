@@ -1,0 +1,70 @@
+//! The commands and their options; help, man page and shell completions are generated from here.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::serve::log::Format;
+
+/// Boots every machine on a VLAN from power-on: ProxyDHCP, TFTP and HTTP in one process, beside
+/// the DHCP server that is already there.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Start here:\n  \
+        1. Put kernel and initrd below /var/lib/bootbox.\n  \
+        2. Write /etc/bootbox/bootbox.toml: a [[profile]] with kernel, initrd and args, and a \
+        [[group]] that gives it to machines.\n  \
+        3. bootbox check\n  \
+        4. bootbox serve, and power a machine on.\n\n\
+        Exit codes: 0 done; 64 wrong usage; 70 a service failed; 71 a port is taken or the system \
+        refuses; 77 a capability is missing; 78 the config is wrong."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Find everything that `serve` would find wrong, without opening a port.
+    Check {
+        /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    Man,
+    /// Serve until SIGTERM or Ctrl-C; SIGHUP reads the config again. Logs to standard error.
+    Serve {
+        /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// How log lines are written: for people, or one JSON object a line.
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+        log_format: LogFormat,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// One readable line a step.
+    #[default]
+    Text,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Json => Self::Json,
+            LogFormat::Text => Self::Text,
+        }
+    }
+}

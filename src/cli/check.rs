@@ -1,0 +1,38 @@
+//! `bootbox check`: loads what `serve` would load, and says what it found.
+
+use std::{fmt::Write as _, io, io::Write as _, path::Path, process::ExitCode};
+
+use super::{CONFIG, fail, print};
+use crate::serve::{interface::Interface, site::Site};
+
+pub(super) fn run(config: Option<&Path>) -> ExitCode {
+    let site = match Site::load(config) {
+        Ok(site) => site,
+        Err(error) => return fail(CONFIG, &error),
+    };
+    for warning in &site.warnings {
+        // Where standard error is closed, the exit code still tells.
+        let _ = writeln!(io::stderr(), "bootbox: warning: {warning}");
+    }
+    match Interface::choose(&site.config.interfaces) {
+        Ok(interfaces) => print(report(&site, &interfaces).as_bytes()),
+        Err(error) => fail(CONFIG, &error),
+    }
+}
+
+/// What would be served, and to whom.
+fn report(site: &Site, interfaces: &[Interface]) -> String {
+    let mut report = format!("{}: nothing is wrong\n", site.config.name);
+    for interface in interfaces {
+        let _ = writeln!(report, "  serve on {interface}");
+    }
+    for group in site.config.catalog.groups() {
+        let who = match group.selector.mac {
+            Some(mac) => mac.to_string(),
+            None => "every other machine".to_owned(),
+        };
+        let _ =
+            writeln!(report, "  {who} boots profile {} (group {})", group.profile.name, group.name);
+    }
+    report
+}

@@ -1,0 +1,82 @@
+//! The command line: one file a command, and the exit code each ending has.
+
+mod args;
+mod check;
+mod serve;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::serve::ServeError;
+use args::{Args, Command};
+
+/// sysexits(3): the command was used wrongly.
+const USAGE: u8 = 64;
+/// sysexits(3): something that must not happen did.
+const SOFTWARE: u8 = 70;
+/// sysexits(3): the system refuses what it always gives.
+const SYSTEM: u8 = 71;
+/// sysexits(3): a capability or a right is missing.
+const PERMISSION: u8 = 77;
+/// sysexits(3): the config, or what it names, is wrong.
+const CONFIG: u8 = 78;
+
+/// Reads the command line, does what it says, and tells the exit code.
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // To the terminal that asked; when it is gone, so is the reader.
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => USAGE.into(),
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
+    match args.command {
+        Command::Check { config } => check::run(config.as_deref()),
+        Command::Completions { shell } => {
+            let mut command = Args::command();
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "bootbox", &mut script);
+            print(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            match clap_mangen::Man::new(Args::command().flatten_help(true)).render(&mut page) {
+                Ok(()) => print(&page),
+                Err(error) => fail(SOFTWARE, &error),
+            }
+        }
+        Command::Serve { config, log_format } => serve::run(config, log_format.into()),
+    }
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `bootbox man | head` closes the pipe, and that is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(SYSTEM, &error),
+    }
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    // Where standard error is closed, only the code is left to tell.
+    let _ = writeln!(io::stderr(), "bootbox: {error}");
+    code.into()
+}
+
+fn exit_code(error: &ServeError) -> u8 {
+    match error {
+        ServeError::Bind(error) if error.is_permission() => PERMISSION,
+        ServeError::Bind(_) | ServeError::Io(_) => SYSTEM,
+        ServeError::Interface(_) | ServeError::Site(_) => CONFIG,
+        ServeError::Service(_) => SOFTWARE,
+    }
+}

@@ -1,0 +1,96 @@
+//! The config file as it is written: keys, defaults, nothing resolved.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct File {
+    pub(super) network: Network,
+    pub(super) http: Http,
+    pub(super) repository: Repository,
+    pub(super) firmware: Firmware,
+    pub(super) profile: Vec<Profile>,
+    pub(super) group: Vec<Group>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Network {
+    pub(super) interfaces: Vec<Spanned<String>>,
+    pub(super) answer_router_solicitations: Solicitations,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { interfaces: Vec::new(), answer_router_solicitations: Solicitations::Auto }
+    }
+}
+
+/// Whether iPXE's question for an IPv6 router is answered.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Solicitations {
+    /// Where no router has been heard, for a machine that runs iPXE with us.
+    Auto,
+    /// By us, never.
+    Never,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Http {
+    pub(super) port: Spanned<u16>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { port: Spanned::new(0..0, 80) }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Repository {
+    pub(super) root: Spanned<PathBuf>,
+}
+
+impl Default for Repository {
+    fn default() -> Self {
+        Self { root: Spanned::new(0..0, PathBuf::from("/var/lib/bootbox")) }
+    }
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Firmware {
+    pub(super) dir: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Profile {
+    pub(super) name: Spanned<String>,
+    pub(super) kernel: Spanned<String>,
+    #[serde(default)]
+    pub(super) initrd: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) args: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Group {
+    pub(super) name: Spanned<String>,
+    pub(super) profile: Spanned<String>,
+    #[serde(default)]
+    pub(super) selector: Selector,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Selector {
+    pub(super) mac: Option<Spanned<String>>,
+}

@@ -1,0 +1,173 @@
+use super::*;
+use crate::machine::Machine;
+
+const SHIPPED: &str = include_str!("../../etc/bootbox.toml");
+
+const POST: &str = r#"
+[network]
+interfaces = ["eth1"]
+[http]
+port = 8080
+[repository]
+root = "/srv/boot"
+[firmware]
+dir = "/usr/lib/ipxe"
+[[profile]]
+name = "coreos"
+kernel = "/coreos/1122.2.0/coreos_production_pxe.vmlinuz"
+initrd = ["/coreos/1122.2.0/coreos_production_pxe_image.cpio.gz"]
+args = ["coreos.config.url={{ base_url }}/coreos/ignition.json", "coreos.first_boot=1"]
+[[group]]
+name = "lab"
+profile = "coreos"
+[group.selector]
+mac = "52:54:00:12:34:56"
+"#;
+
+fn problems(text: &str) -> String {
+    Config::parse(text, "b.toml").unwrap_err().to_string()
+}
+
+/// The post's config with one piece replaced.
+fn post(from: &str, to: &str) -> String {
+    assert_eq!(POST.matches(from).count(), 1, "{from}");
+    POST.replace(from, to)
+}
+
+#[test]
+fn the_posts_config_is_what_it_says() {
+    let config = Config::parse(POST, "b.toml").unwrap();
+    assert_eq!(config.interfaces, ["eth1"]);
+    assert_eq!(config.http_port, 8080);
+    assert_eq!(config.repository, Folder { path: "/srv/boot".into(), line: Some(7) });
+    assert_eq!(config.boot_programs.unwrap().line, Some(9));
+    assert_eq!(config.files.iter().map(|file| file.line).collect::<Vec<_>>(), [12, 13]);
+    let machine = Machine { mac: "52:54:00:12:34:56".parse().unwrap(), uuid: None };
+    assert_eq!(config.catalog.select(&machine).unwrap().profile.name, "coreos");
+}
+
+#[test]
+fn without_a_config_no_machine_is_answered() {
+    let config = Config::built_in();
+    assert!(config.catalog.groups().is_empty());
+    assert_eq!(config.http_port, 80);
+    assert_eq!(config.repository, Folder { path: "/var/lib/bootbox".into(), line: None });
+    assert_eq!(config.answer_router_solicitations, Solicitations::Auto);
+}
+
+#[test]
+fn each_mistake_names_its_line_and_what_to_write() {
+    for (from, to, said) in [
+        ("port = 8080", "prt = 8080", "b.toml:5: unknown field `prt`, expected `port`"),
+        ("port = 8080", "port = \"80\"", "b.toml:5: invalid type: string \"80\", expected u16"),
+        (
+            "port = 8080",
+            "port = 0",
+            "b.toml:5: port 0 cannot be asked for; write the TCP port, 80 by default",
+        ),
+        (
+            "\"/srv/boot\"",
+            "\"srv\"",
+            "b.toml:7: \"srv\" depends on the working directory; write it from / on",
+        ),
+        ("[\"eth1\"]", "[\"eth1\", \"eth1\"]", "b.toml:3: interface eth1 is listed twice"),
+        (
+            "[\"eth1\"]",
+            "[\"a b\"]",
+            "b.toml:3: \"a b\" is no interface; write one that `ip link` shows",
+        ),
+        (
+            "\"/coreos/1122.2.0/coreos_production_pxe.vmlinuz\"",
+            "\"vmlinuz\"",
+            "b.toml:12: \"vmlinuz\" is neither a path nor a URL; write a path in the repository from / on, or a URL",
+        ),
+        (
+            "\"/coreos/1122.2.0/coreos_production_pxe.vmlinuz\"",
+            "\"/../vmlinuz\"",
+            "b.toml:12: \"/../vmlinuz\" climbs with \"..\"",
+        ),
+        (
+            "{{ base_url }}",
+            "{{ base_ulr }}",
+            "b.toml:14: \"coreos.config.url={{ base_ulr }}/coreos/ignition.json\" has the unknown word \
+          \"base_ulr\"; the words are base_url, ip, mac, uuid",
+        ),
+        (
+            "coreos.first_boot=1",
+            "a || b",
+            "b.toml:14: iPXE takes \"||\" for the end of the command; leave it out",
+        ),
+        (
+            "profile = \"coreos\"",
+            "profile = \"coros\"",
+            "b.toml:17: no profile is named \"coros\"; write one of coreos",
+        ),
+        (
+            "52:54:00:12:34:56",
+            "52:54:00:12:34",
+            "b.toml:19: \"52:54:00:12:34\" is not a hardware address; write \
+          it like \"52:54:00:12:34:56\"",
+        ),
+        ("mac =", "serial =", "b.toml:19: unknown field `serial`, expected `mac`"),
+        (
+            "name = \"lab\"",
+            "name = \"the lab\"",
+            "b.toml:16: \"the lab\" is no name for a group; write letters, \
+          digits, \".\", \"_\" and \"-\"",
+        ),
+        ("name = \"lab\"", "", "b.toml:15: missing field `name`"),
+    ] {
+        assert_eq!(problems(&post(from, to)), said);
+    }
+}
+
+#[test]
+fn every_problem_is_reported_in_the_order_of_the_file() {
+    let text = post("port = 8080", "port = 0").replace("\"coreos\"\n[group", "\"x\"\n[group");
+    let said = problems(&text);
+    let lines: Vec<&str> = said.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(lines, ["b.toml:5", "b.toml:17"]);
+}
+
+#[test]
+fn two_groups_that_contradict_each_other_are_refused() {
+    let text = format!(
+        "{POST}[[profile]]\nname = \"ram\"\nkernel = \"/k\"\n[[group]]\nname = \"too\"\nprofile = \"ram\"\n\
+         selector.mac = \"52-54-00-12-34-56\"\n"
+    );
+    assert_eq!(
+        problems(&text),
+        "b.toml:24: group \"too\" selects the same machines as group \"lab\" for another profile; \
+         make one selector more specific"
+    );
+}
+
+#[test]
+fn the_shipped_config_shows_the_defaults() {
+    let shipped: toml::Table = SHIPPED.parse().unwrap();
+    let defaults = toml::Table::try_from(shape::File::default()).unwrap();
+    for (name, table) in &defaults {
+        match name.as_str() {
+            "profile" | "group" => assert!(!shipped.contains_key(name), "no machine by default"),
+            _ => assert_eq!(shipped.get(name), Some(table), "[{name}]"),
+        }
+    }
+    Config::parse(SHIPPED, "etc/bootbox.toml").unwrap();
+}
+
+#[test]
+fn the_shipped_config_shows_every_key() {
+    let is_example = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    let examples: String = SHIPPED
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| is_example(rest)).unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    Config::parse(&examples, "etc/bootbox.toml").unwrap();
+    let shown: toml::Table = examples.parse().unwrap();
+    let file: shape::File = toml::from_str(&examples).unwrap();
+    // What serde writes has every key that is not absent, so nothing may be absent in the example.
+    assert_eq!(toml::Table::try_from(&file).unwrap(), shown);
+    let selector = &file.group[0].selector;
+    assert!(file.firmware.dir.is_some() && selector.mac.is_some());
+}

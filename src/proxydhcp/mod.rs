@@ -1,0 +1,220 @@
+//! ProxyDHCP: a DHCP message in, an offer of a boot file or a reasoned silence out.
+//!
+//! Answers beside somebody else's DHCP server (PXE 2.1 section 2.2; RFC 4578): on port 67 only
+//! discovers, on port 4011 only requests, and only those of PXE clients that a group matches.
+//! Never gives an address, never sends an ACK or NAK on port 67.
+
+mod reply;
+mod request;
+
+use std::{fmt, net::Ipv4Addr};
+
+use crate::{
+    catalog::Catalog,
+    firmware::Firmware,
+    machine::Machine,
+    template::base_url,
+    trace::{Stage, Step},
+};
+use request::{BootClient, Heard};
+
+/// Where a packet came in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Arrival {
+    /// Our address on that interface.
+    pub address: Ipv4Addr,
+    /// The port it was sent to.
+    pub port: Port,
+}
+
+/// The ports that PXE clients send to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Port {
+    /// 67, where discovers are broadcast.
+    Dhcp,
+    /// 4011, where a client asks the boot server it chose.
+    BootServer,
+}
+
+/// What there is to offer.
+#[derive(Clone, Copy, Debug)]
+pub struct Offering<'a> {
+    /// What each machine should boot.
+    pub catalog: &'a Catalog,
+    /// The firmware that there is a boot program for.
+    pub programs: &'a [Firmware],
+    /// The port of HTTP.
+    pub http_port: u16,
+}
+
+/// What to do about a packet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// Say nothing.
+    Ignore(Reason),
+    /// A client took a lease from the LAN's own server: nothing to say, something to know.
+    Learn(Lease),
+    /// Say nothing, and tell the operator: a machine wants to boot and will not.
+    LeaveAlone(Machine, Reason),
+    /// Send this.
+    Reply(Box<Reply>),
+}
+
+/// A lease that a client asks for, heard in passing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lease {
+    /// Who.
+    pub machine: Machine,
+    /// The address it takes.
+    pub address: Ipv4Addr,
+    /// The server whose offer it takes.
+    pub server: Option<Ipv4Addr>,
+}
+
+/// A packet to send, and what it says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply {
+    /// The message as it goes onto the wire.
+    pub bytes: Vec<u8>,
+    /// Where it goes.
+    pub to: Recipient,
+    /// Who it is for.
+    pub machine: Machine,
+    /// What it says, for the log.
+    pub step: Step,
+}
+
+/// Where a reply goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recipient {
+    /// 255.255.255.255:68, as the client has no address that we know.
+    Broadcast,
+    /// The address and port the packet came from: 4011 or 68, as the client likes.
+    Source,
+}
+
+/// Why a packet is not answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// Not 6 octets of Ethernet that one machine can own.
+    NoMachine,
+    /// A PXE client that says neither in option 93 nor in option 60 what it is.
+    NoArchitecture,
+    /// There is no boot program for this firmware, neither embedded nor in `[firmware] dir`.
+    NoBootProgram(Firmware),
+    /// No group matches the machine.
+    NoGroup,
+    /// The message type is missing: BOOTP.
+    NoMessageType,
+    /// The DHCP magic cookie is missing.
+    NoMagicCookie,
+    /// The message type is one that we never answer on this port.
+    NotOurs,
+    /// A reply, perhaps our own.
+    NotARequest,
+    /// Option 60 does not start with `PXEClient`.
+    NotPxeClient,
+    /// It came through a relay; we serve our own link.
+    Relayed,
+    /// Fewer bytes than a DHCP message has.
+    TooShort,
+    /// We know no boot program for this architecture (option 93).
+    UnknownArchitecture(u16),
+}
+
+/// Decides about one packet.
+pub fn answer(packet: &[u8], arrival: &Arrival, offering: &Offering<'_>) -> Answer {
+    let client = match request::read(packet, arrival.port) {
+        Ok(Heard::Boot(client)) => client,
+        Ok(Heard::Lease(lease)) => return Answer::Learn(lease),
+        Err(reason) => return Answer::Ignore(reason),
+    };
+    let machine = client.machine.clone();
+    match boot_file(&client, arrival, offering) {
+        Ok((firmware, boot_file)) => {
+            let to = match arrival.port {
+                Port::Dhcp => Recipient::Broadcast,
+                Port::BootServer => Recipient::Source,
+            };
+            let bytes = reply::write(&client, arrival, &boot_file);
+            let step = match arrival.port {
+                Port::Dhcp => Step::Offer { firmware, stage: client.stage, boot_file },
+                Port::BootServer => Step::Ack { firmware, stage: client.stage, boot_file },
+            };
+            Answer::Reply(Box::new(Reply { bytes, to, machine, step }))
+        }
+        Err(reason) => Answer::LeaveAlone(machine, reason),
+    }
+}
+
+/// The boot program for a ROM, the script for iPXE: with that the chainload ends.
+fn boot_file(
+    client: &BootClient<'_>,
+    arrival: &Arrival,
+    offering: &Offering<'_>,
+) -> Result<(Option<Firmware>, String), Reason> {
+    if offering.catalog.select(&client.machine).is_none() {
+        return Err(Reason::NoGroup);
+    }
+    let firmware = client.firmware();
+    match client.stage {
+        Stage::Ipxe if client.speaks_http => {
+            let url = format!("{}/boot.ipxe", base_url(arrival.address, offering.http_port));
+            Ok((firmware.ok(), url))
+        }
+        // An iPXE without HTTP, as some cards have in ROM, first loads one that has it.
+        Stage::Ipxe | Stage::Rom => {
+            let firmware = firmware?;
+            if !offering.programs.contains(&firmware) {
+                return Err(Reason::NoBootProgram(firmware));
+            }
+            Ok((Some(firmware), firmware.boot_program().to_owned()))
+        }
+    }
+}
+
+impl Reason {
+    /// The stable name of this reason in counters and JSON logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NoArchitecture => "no-architecture",
+            Self::NoBootProgram(_) => "no-boot-program",
+            Self::NoGroup => "no-group",
+            Self::NoMachine => "no-machine",
+            Self::NoMagicCookie => "no-magic-cookie",
+            Self::NoMessageType => "no-message-type",
+            Self::NotARequest => "not-a-request",
+            Self::NotOurs => "not-ours",
+            Self::NotPxeClient => "not-pxe-client",
+            Self::Relayed => "relayed",
+            Self::TooShort => "too-short",
+            Self::UnknownArchitecture(_) => "unknown-architecture",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoArchitecture => {
+                f.write_str("it says neither in option 93 nor in option 60 what firmware it is")
+            }
+            Self::NoBootProgram(firmware) => {
+                let program = firmware.boot_program();
+                write!(f, "no {program} for {firmware}, neither built in nor in [firmware] dir")
+            }
+            Self::NoGroup => f.write_str("no group matches it"),
+            Self::NoMachine => f.write_str("no Ethernet address that one machine can own"),
+            Self::NoMagicCookie => f.write_str("no DHCP magic cookie"),
+            Self::NoMessageType => f.write_str("no DHCP message type"),
+            Self::NotARequest => f.write_str("a reply, not a request"),
+            Self::NotOurs => f.write_str("a message type that is the DHCP server's to answer"),
+            Self::NotPxeClient => f.write_str("not a PXE client"),
+            Self::Relayed => f.write_str("it came through a DHCP relay"),
+            Self::TooShort => f.write_str("shorter than a DHCP message"),
+            Self::UnknownArchitecture(arch) => {
+                write!(f, "no boot program is known for architecture {arch} (option 93)")
+            }
+        }
+    }
+}

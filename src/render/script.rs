@@ -1,0 +1,228 @@
+//! iPXE scripts: the one every machine reads first, the one that boots it, and the one that tells
+//! a person at its console why nothing boots.
+//!
+//! Written for Debian's iPXE of 2019, the oldest in the field that we chainload: no arithmetic but
+//! `inc`, no `params`, and a kernel on UEFI finds its initrd only by `initrd=NAME`.
+
+use std::fmt::Write as _;
+
+use crate::{
+    catalog::{Group, Source},
+    template::{TemplateError, Words},
+};
+
+/// How often a machine tries before it gives up and goes on to its next boot device.
+const TRIES: u32 = 20;
+
+/// The first script, the same for every machine: iPXE fills in what it knows of itself.
+///
+/// `:uristring` escapes what SMBIOS holds: VMware's serial has spaces.
+pub fn boot_script() -> &'static str {
+    "#!ipxe\n\
+     set attempt:int32 1\n\
+     :ask\n\
+     chain --replace ipxe?mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}\
+     &arch=${buildarch:uristring}&platform=${platform:uristring}\
+     &manufacturer=${manufacturer:uristring}&product=${product:uristring} || goto again\n\
+     :again\n\
+     echo bootbox: no answer to this machine's question, attempt ${attempt} of 20, again in 3 s\n\
+     inc attempt\n\
+     iseq ${attempt} 21 && exit 1 ||\n\
+     sleep 3\n\
+     goto ask\n"
+}
+
+/// The script that boots a machine of this group.
+///
+/// On BIOS the kernel gets its initrd from the boot loader, and naming it too would only put a
+/// stray word on the command line.
+pub fn machine_script(
+    group: &Group,
+    words: &Words,
+    names_initrd: bool,
+) -> Result<String, TemplateError> {
+    let profile = &group.profile;
+    let initrd = named(&profile.initrd);
+    let mut kernel = url(&profile.kernel, words);
+    if names_initrd {
+        for (name, _) in &initrd {
+            let _ = write!(kernel, " initrd={name}");
+        }
+    }
+    for arg in &profile.args {
+        let _ = write!(kernel, " {}", arg.render(words)?);
+    }
+    let mut script = format!(
+        "#!ipxe\n\
+         set attempt:int32 1\n\
+         :load\n\
+         echo bootbox: {} boots profile {} (group {}), attempt ${{attempt}} of {TRIES}\n\
+         imgfree\n\
+         kernel {kernel} || goto again\n",
+        words.machine.mac, profile.name, group.name,
+    );
+    for (name, source) in &initrd {
+        let _ = writeln!(script, "initrd --name {name} {} || goto again", url(source, words));
+    }
+    let _ = write!(
+        script,
+        "boot || goto again\n\
+         :again\n\
+         echo bootbox: attempt ${{attempt}} of {TRIES} failed, again in 3 s\n\
+         inc attempt\n\
+         iseq ${{attempt}} {} && goto stop ||\n\
+         sleep 3\n\
+         goto load\n\
+         :stop\n\
+         echo bootbox: giving up; this machine goes on to its next boot device\n\
+         exit 1\n",
+        TRIES + 1,
+    );
+    Ok(script)
+}
+
+/// The script that shows a reason on the machine's console and goes on to its next boot device.
+pub fn notice_script(reason: &str) -> String {
+    let mut script = String::from("#!ipxe\n");
+    for line in reason.lines() {
+        // iPXE would expand ${…} of a reason that quotes what a client sent.
+        let line: String = line.chars().filter(|c| !c.is_control() && *c != '$').collect();
+        let _ = writeln!(script, "echo bootbox: {line}");
+    }
+    script.push_str("echo bootbox: this machine goes on to its next boot device in 10 s\n");
+    script.push_str("sleep 10\nexit 1\n");
+    script
+}
+
+/// A name for each initrd, without spaces and each once: UEFI's kernel opens them by name.
+fn named(sources: &[Source]) -> Vec<(String, &Source)> {
+    let mut names: Vec<(String, &Source)> = Vec::new();
+    for source in sources {
+        let file = match source {
+            Source::Repository(path) => String::from_utf8_lossy(path.file_name()).into_owned(),
+            Source::Url(url) => {
+                let path = url.split(['?', '#']).next().unwrap_or(url);
+                path.rsplit('/').next().unwrap_or(path).to_owned()
+            }
+        };
+        let plain: String = file
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "._-+".contains(c) { c } else { '_' })
+            .collect();
+        let mut name = if plain.is_empty() { "initrd".to_owned() } else { plain };
+        if names.iter().any(|(taken, _)| *taken == name) {
+            name = format!("{}-{name}", names.len());
+        }
+        names.push((name, source));
+    }
+    names
+}
+
+fn url(source: &Source, words: &Words) -> String {
+    match source {
+        Source::Repository(path) => {
+            let path = percent_encoding::percent_encode(path.as_bytes(), IN_SCRIPT);
+            format!("{}/{path}", words.base_url)
+        }
+        Source::Url(url) => url.clone(),
+    }
+}
+
+/// What may not stand in a URL in a script: iPXE splits at spaces and expands `${…}`.
+const IN_SCRIPT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'$')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        catalog::{Profile, Selector},
+        machine::Machine,
+        path::RepositoryPath,
+        template::Template,
+    };
+
+    fn lab(initrd: &[&str], args: &[&str]) -> Group {
+        let source = |path: &&str| match path.strip_prefix('/') {
+            Some(path) => Source::Repository(RepositoryPath::parse(path.as_bytes()).unwrap()),
+            None => Source::Url((*path).to_owned()),
+        };
+        let profile = Profile {
+            name: "coreos".to_owned(),
+            kernel: source(&"/coreos/1122.2.0/coreos_production_pxe.vmlinuz"),
+            initrd: initrd.iter().map(source).collect(),
+            args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
+        };
+        let selector = Selector::default();
+        Group { name: "lab".to_owned(), selector, profile: Arc::new(profile) }
+    }
+
+    fn words() -> Words {
+        Words {
+            base_url: "http://10.0.0.1:8080".to_owned(),
+            ip: [10, 0, 0, 7].into(),
+            machine: Machine { mac: "52:54:00:12:34:56".parse().unwrap(), uuid: None },
+        }
+    }
+
+    #[test]
+    fn the_script_is_the_posts_kernel_line_with_the_machines_words() {
+        let group = lab(
+            &["/coreos/1122.2.0/coreos_production_pxe_image.cpio.gz"],
+            &["coreos.config.url={{ base_url }}/coreos/ignition.json", "coreos.first_boot=1"],
+        );
+        let script = machine_script(&group, &words(), false).unwrap();
+        assert!(script.starts_with("#!ipxe\n"));
+        assert!(script.contains(
+            "\nkernel http://10.0.0.1:8080/coreos/1122.2.0/coreos_production_pxe.vmlinuz \
+             coreos.config.url=http://10.0.0.1:8080/coreos/ignition.json coreos.first_boot=1 \
+             || goto again\n\
+             initrd --name coreos_production_pxe_image.cpio.gz \
+             http://10.0.0.1:8080/coreos/1122.2.0/coreos_production_pxe_image.cpio.gz \
+             || goto again\n\
+             boot || goto again\n"
+        ));
+    }
+
+    #[test]
+    fn on_uefi_every_initrd_is_named_in_order_and_each_name_once() {
+        let group =
+            lab(&["/a/initrd.img", "http://192.0.2.9/b/initrd.img?x=/y", "/c/my file"], &["quiet"]);
+        let script = machine_script(&group, &words(), true).unwrap();
+        assert!(script.contains(
+            "coreos_production_pxe.vmlinuz initrd=initrd.img initrd=1-initrd.img initrd=my_file quiet ||"
+        ));
+        assert!(
+            script.contains("\ninitrd --name 1-initrd.img http://192.0.2.9/b/initrd.img?x=/y ||")
+        );
+        assert!(script.contains("\ninitrd --name my_file http://10.0.0.1:8080/c/my%20file ||"));
+    }
+
+    #[test]
+    fn a_reason_cannot_become_a_command() {
+        let script = notice_script("no group matches\nchain http://${evil}/\u{1b}[2J");
+        assert_eq!(script.lines().nth(2), Some("echo bootbox: chain http://{evil}/[2J"));
+        assert!(script.lines().skip(1).all(|line| {
+            ["echo bootbox: ", "sleep 10", "exit 1"].iter().any(|start| line.starts_with(start))
+        }));
+    }
+
+    #[test]
+    fn a_word_the_machine_lacks_is_an_error_not_a_gap() {
+        let group = lab(&[], &["uuid={{ uuid }}"]);
+        assert_eq!(machine_script(&group, &words(), true), Err(TemplateError::NoUuid));
+    }
+}

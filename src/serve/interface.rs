@@ -1,0 +1,223 @@
+//! The interfaces we serve on, and the sockets that belong to each.
+//!
+//! One set of sockets an interface, bound to that device: what comes in on it came from its LAN, and
+//! what goes out carries the address that was announced there, on hosts with several interfaces too.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+};
+
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+
+/// Ethernet's, where the kernel does not tell.
+const USUAL_MTU: u16 = 1500;
+/// Connections that wait to be accepted: a VLAN that is powered on at once.
+const BACKLOG: i32 = 1024;
+
+/// An interface of this machine that has an IPv4 address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Interface {
+    /// The kernel's name.
+    pub name: String,
+    /// Its first IPv4 address, where machines find us.
+    pub address: Ipv4Addr,
+    /// The largest IP packet it carries, in bytes.
+    pub mtu: u16,
+}
+
+impl Interface {
+    /// The interfaces of these names; when none is named, the only one there is.
+    pub fn choose(names: &[String]) -> Result<Vec<Self>, InterfaceError> {
+        let known = Self::all()?;
+        if names.is_empty() {
+            let mut usable: Vec<Self> =
+                known.into_values().filter(|interface| !interface.address.is_loopback()).collect();
+            return match usable.len() {
+                0 => Err(InterfaceError::NoneHere),
+                1 => Ok(vec![usable.remove(0)]),
+                _ => Err(InterfaceError::Several(usable)),
+            };
+        }
+        let chosen = |name: &String| match known.get(name) {
+            Some(interface) => Ok(interface.clone()),
+            None => Err(InterfaceError::NoAddress {
+                name: name.clone(),
+                exists: fs::exists(format!("/sys/class/net/{name}")).unwrap_or(false),
+                usable: known.values().cloned().collect(),
+            }),
+        };
+        names.iter().map(chosen).collect()
+    }
+
+    fn all() -> io::Result<BTreeMap<String, Self>> {
+        let mut known = BTreeMap::new();
+        for entry in getifaddrs()? {
+            let ipv4 = entry.address.as_ref().and_then(|address| address.as_sockaddr_in());
+            let Some(ipv4) = ipv4.filter(|_| entry.flags.contains(InterfaceFlags::IFF_UP)) else {
+                continue;
+            };
+            let name = entry.interface_name;
+            let mtu = mtu(&name);
+            let interface = Self { name: name.clone(), address: ipv4.ip(), mtu };
+            known.entry(name).or_insert(interface);
+        }
+        Ok(known)
+    }
+
+    /// A UDP socket that hears what comes to this port on this interface, broadcasts included.
+    pub fn udp(&self, port: u16) -> Result<UdpSocket, BindError> {
+        self.bind(Type::DGRAM, Protocol::UDP, Ipv4Addr::UNSPECIFIED, port, |socket| {
+            socket.set_broadcast(true)?;
+            UdpSocket::from_std(socket.into())
+        })
+    }
+
+    /// A TCP socket that accepts at our address on this interface.
+    pub fn tcp(&self, port: u16) -> Result<TcpListener, BindError> {
+        self.bind(Type::STREAM, Protocol::TCP, self.address, port, |socket| {
+            socket.listen(BACKLOG)?;
+            TcpListener::from_std(socket.into())
+        })
+    }
+
+    fn bind<S>(
+        &self,
+        kind: Type,
+        protocol: Protocol,
+        address: Ipv4Addr,
+        port: u16,
+        finish: impl Fn(Socket) -> io::Result<S>,
+    ) -> Result<S, BindError> {
+        let at = SocketAddrV4::new(address, port);
+        let bound = || {
+            let socket = Socket::new(Domain::IPV4, kind, Some(protocol))?;
+            socket.set_nonblocking(true)?;
+            socket.set_reuse_address(true)?;
+            socket.bind_device(Some(self.name.as_bytes()))?;
+            socket.bind(&SocketAddr::from(at).into())?;
+            finish(socket)
+        };
+        bound().map_err(|error| BindError { interface: self.name.clone(), protocol, port, error })
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.address)
+    }
+}
+
+fn mtu(name: &str) -> u16 {
+    let text = fs::read_to_string(format!("/sys/class/net/{name}/mtu")).unwrap_or_default();
+    // Loopback's 65536 does not fit, and is as good as the largest that does.
+    text.trim().parse::<u32>().map_or(USUAL_MTU, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX))
+}
+
+/// Why it is not known where to serve.
+#[derive(Debug)]
+pub enum InterfaceError {
+    /// The kernel does not list its interfaces.
+    Io(io::Error),
+    /// An interface that the config names cannot be served on.
+    NoAddress {
+        /// Its name.
+        name: String,
+        /// Whether there is an interface of that name at all.
+        exists: bool,
+        /// Those that have an address.
+        usable: Vec<Interface>,
+    },
+    /// None has an IPv4 address.
+    NoneHere,
+    /// Several have, and the config names none.
+    Several(Vec<Interface>),
+}
+
+impl From<io::Error> for InterfaceError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for InterfaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |usable: &[Interface]| -> String {
+            usable.iter().map(|interface| format!("\n  {interface}")).collect()
+        };
+        match self {
+            Self::Io(error) => write!(f, "cannot list the interfaces: {error}"),
+            Self::NoAddress { name, exists, usable } => {
+                let what = match exists {
+                    true => "has no IPv4 address, or is down",
+                    false => "does not exist",
+                };
+                write!(f, "interface {name} {what}; those that can be served on:{}", list(usable))
+            }
+            Self::NoneHere => f.write_str(
+                "no interface is up with an IPv4 address; give one to the \
+                interface that the machines are on",
+            ),
+            Self::Several(usable) => {
+                let example = usable.last().map_or("eth1", |interface| interface.name.as_str());
+                write!(
+                    f,
+                    "several interfaces have an IPv4 address:{}\nsay which to serve on, in \
+                     /etc/bootbox/bootbox.toml:\n  [network]\n  interfaces = [\"{example}\"]",
+                    list(usable)
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for InterfaceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::NoAddress { .. } | Self::NoneHere | Self::Several(_) => None,
+        }
+    }
+}
+
+/// A port that cannot be had.
+#[derive(Debug)]
+pub struct BindError {
+    interface: String,
+    protocol: Protocol,
+    port: u16,
+    error: io::Error,
+}
+
+impl BindError {
+    /// Whether a capability is missing.
+    pub fn is_permission(&self) -> bool {
+        self.error.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = if self.protocol == Protocol::TCP { "TCP" } else { "UDP" };
+        let Self { interface, port, error, .. } = self;
+        write!(f, "{protocol} port {port} on {interface}: {error}")?;
+        let advice = if self.is_permission() {
+            "; the capability CAP_NET_BIND_SERVICE is missing (see bootbox.service)"
+        } else if error.kind() == io::ErrorKind::AddrInUse {
+            "; another server on this machine holds it (`ss -lunpt` shows which): stop it, or serve \
+             on an interface that it leaves alone"
+        } else {
+            ""
+        };
+        f.write_str(advice)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

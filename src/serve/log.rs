@@ -1,0 +1,118 @@
+//! Where log lines go, and in which form: readable for people, JSON lines for machines.
+
+use std::fmt::{self, Write as _};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, format::Writer, time::FormatTime, time::SystemTime,
+    },
+    registry::LookupSpan,
+};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// One object a line; `docs/log.md` says which fields.
+    Json,
+    /// One readable line a step.
+    Text,
+}
+
+/// The least severe level that is written; `BOOTBOX_LOG=debug` shows what is ignored, too.
+const VARIABLE: &str = "BOOTBOX_LOG";
+
+/// Sends log lines to standard error. Does nothing when they already go somewhere.
+pub fn start(format: Format) {
+    let filter = EnvFilter::builder()
+        .with_default_directive(Level::INFO.into())
+        .with_env_var(VARIABLE)
+        .from_env_lossy();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        Format::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .with_current_span(false)
+            .try_init(),
+        Format::Text => builder.event_format(Text).try_init(),
+    };
+    // Only a second call fails, and then the first one's form holds.
+    drop(started);
+}
+
+/// `TIME LEVEL MAC boot ID +SECONDS s  MESSAGE`: what a person follows a boot by.
+struct Text;
+
+#[derive(Default)]
+struct Line {
+    mac: Option<String>,
+    address: Option<String>,
+    boot: Option<String>,
+    since_ms: Option<u64>,
+    message: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            // Writing to a string cannot fail.
+            let _ = write!(self.message, "{value:?}");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "mac" => self.mac = Some(value.to_owned()),
+            "address" => self.address = Some(value.to_owned()),
+            "boot" => self.boot = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "since_ms" {
+            self.since_ms = Some(value);
+        }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Line::default();
+        event.record(&mut line);
+        SystemTime.format_time(&mut writer)?;
+        match *event.metadata().level() {
+            Level::ERROR => writer.write_str(" ERROR")?,
+            Level::WARN => writer.write_str(" WARN")?,
+            _ => {}
+        }
+        match (line.mac, line.boot, line.since_ms) {
+            (Some(mac), Some(boot), Some(since)) => {
+                write!(writer, " {mac} {boot} +{}.{:03}s", since / 1000, since % 1000)?;
+            }
+            _ => {
+                if let Some(address) = line.address {
+                    write!(writer, " {address}")?;
+                }
+            }
+        }
+        // What a client sent may stand in a message: no control character reaches a terminal.
+        let message = line.message.replace(|c: char| c.is_control(), "?");
+        writeln!(writer, "  {message}")
+    }
+}

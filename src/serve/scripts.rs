@@ -1,0 +1,79 @@
+//! What `/boot.ipxe` and `/ipxe` say to one machine: its script, or on its console why there is none.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use hyper::StatusCode;
+
+use super::{
+    http::{Arrival, Scripts, Text},
+    journal::Journal,
+    site::Site,
+};
+use crate::{
+    http::{request::Query, route::Script},
+    machine::Machine,
+    render::{boot_script, machine_script, notice_script},
+    template::{Words, base_url},
+    trace::{Step, Who},
+};
+
+/// Renders scripts, and notes each in the log.
+#[derive(Debug)]
+pub(super) struct Renderer {
+    pub(super) journal: Journal,
+}
+
+impl Scripts for Renderer {
+    /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
+    /// person at the console needs the reason.
+    fn render(&self, script: &Script, site: &Site, arrival: Arrival) -> Text {
+        let body = match script {
+            Script::Boot => boot_script().to_owned(),
+            Script::Machine(query) => self.machine(query, site, arrival),
+            Script::Nobody(error) => {
+                self.notice(Who::Address(ipv4(arrival.peer)), error.to_string())
+            }
+        };
+        Text { status: StatusCode::OK, body }
+    }
+}
+
+impl Renderer {
+    fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
+        let who = Who::Machine(query.mac);
+        let machine = Machine { mac: query.mac, uuid: query.uuid };
+        let Some(group) = site.config.catalog.select(&machine) else {
+            return self.notice(who, format!("no group matches {}", machine.mac));
+        };
+        let base_url = base_url(ipv4(arrival.local), site.config.http_port);
+        let ip = ipv4(arrival.peer);
+        let words = Words { base_url, ip, machine };
+        let names_initrd = query.platform.as_deref() != Some("pcbios");
+        match machine_script(group, &words, names_initrd) {
+            Ok(script) => {
+                let (group, profile) = (group.name.clone(), group.profile.name.clone());
+                self.journal.step(who, &Step::Script { group, profile });
+                self.journal.learn(query.mac, ip);
+                script
+            }
+            Err(error) => {
+                let profile = &group.profile.name;
+                self.notice(who, format!("an argument of profile {profile} {error}"))
+            }
+        }
+    }
+
+    fn notice(&self, who: Who, reason: String) -> String {
+        let script = notice_script(&reason);
+        self.journal.step(who, &Step::Notice { reason });
+        script
+    }
+}
+
+/// We listen on IPv4 only.
+fn ipv4(address: SocketAddr) -> Ipv4Addr {
+    match address.ip() {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    }
+}

@@ -1,0 +1,179 @@
+//! TFTP's sockets: the service's port, and one task with a socket of its own for each client.
+//!
+//! ```text
+//! port 69 ── run ── RRQ ──▶ one task a client ── transfer ── its own connected socket ──▶ client
+//!              │  again ──▶ the same task (mpsc): it reads what is waiting for it first
+//!              ╰─ JoinSet: a task that ends or panics frees its seat
+//! ```
+
+mod courier;
+mod transfer;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{
+    net::UdpSocket,
+    sync::{
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
+    task::{Id, JoinError, JoinSet},
+};
+
+use self::transfer::Client;
+use super::{drain::Drain, journal::Journal, site::Site};
+use crate::{
+    tftp::{self, Answer, ReadRequest, Refusal, file_name},
+    trace::{End, Protocol, Step, Transfer, Who},
+};
+
+/// Transfers at once. A client beyond it hears nothing and asks again a second later, where an
+/// ERROR would end its boot.
+const SEATS: usize = 1024;
+/// Room for every machine of a large site to ask in the same moment.
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// Requests of one client that wait for its task.
+const WAITING: usize = 4;
+/// A request is at most 512 bytes by RFC 1350; what is longer than this is cut, and so refused.
+const LONGEST_REQUEST: usize = 2048;
+
+/// Serves read requests that come to `socket`, which is bound to `address`, on a network of `mtu`
+/// bytes. Returns when `drain` has begun and every transfer is over, or when the socket fails.
+pub async fn run(
+    socket: UdpSocket,
+    address: Ipv4Addr,
+    mtu: u16,
+    site: watch::Receiver<Arc<Site>>,
+    journal: Journal,
+    mut drain: Drain,
+) -> io::Result<()> {
+    // The kernel's limit may be lower: then the clients' own retries fill the gap.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
+    let mut service = Service {
+        address,
+        mtu,
+        site,
+        journal,
+        seats: HashMap::new(),
+        clients: HashMap::new(),
+        tasks: JoinSet::new(),
+    };
+    let mut begun = pin!(drain.begun());
+    let mut buffer = [0; LONGEST_REQUEST];
+    loop {
+        tokio::select! {
+            () = &mut begun => break,
+            Some(ended) = service.tasks.join_next_with_id() => service.leave(ended),
+            received = socket.recv_from(&mut buffer) => {
+                let (length, from) = received?;
+                if let SocketAddr::V4(client) = from {
+                    service.receive(&socket, &buffer[..length], client);
+                }
+            }
+        }
+    }
+    while let Some(ended) = service.tasks.join_next_with_id().await {
+        service.leave(ended);
+    }
+    Ok(())
+}
+
+struct Service {
+    address: Ipv4Addr,
+    mtu: u16,
+    site: watch::Receiver<Arc<Site>>,
+    journal: Journal,
+    seats: HashMap<SocketAddrV4, Seat>,
+    clients: HashMap<Id, SocketAddrV4>,
+    tasks: JoinSet<()>,
+}
+
+/// One client's task.
+struct Seat {
+    task: Id,
+    requests: mpsc::Sender<ReadRequest>,
+    file: String,
+}
+
+impl Service {
+    fn receive(&mut self, socket: &UdpSocket, datagram: &[u8], client: SocketAddrV4) {
+        match tftp::answer(datagram) {
+            Answer::Ignore(reason) => self.silence(reason.label()),
+            Answer::Open(request) => self.open(request, client),
+            Answer::Refuse(refusal) => self.refuse(socket, refusal, client),
+        }
+    }
+
+    fn open(&mut self, request: ReadRequest, client: SocketAddrV4) {
+        let request = match self.seats.get(&client) {
+            Some(seat) => match seat.requests.try_send(request) {
+                Ok(()) => return,
+                Err(TrySendError::Full(_)) => return self.silence("too-many-requests"),
+                // That task is at its very end.
+                Err(TrySendError::Closed(request)) => request,
+            },
+            None => request,
+        };
+        if self.tasks.len() >= SEATS {
+            return self.silence("too-many-transfers");
+        }
+        if client.port() == 0 {
+            return self.silence("no-port");
+        }
+        let file = file_name(request.path.as_bytes());
+        let (requests, received) = mpsc::channel(WAITING);
+        let served = Client {
+            client,
+            address: self.address,
+            mtu: self.mtu,
+            site: self.site.clone(),
+            journal: self.journal.clone(),
+        };
+        let task = self.tasks.spawn(served.serve(request, received)).id();
+        self.clients.insert(task, client);
+        self.seats.insert(client, Seat { task, requests, file });
+    }
+
+    fn refuse(&self, socket: &UdpSocket, refusal: Refusal, client: SocketAddrV4) {
+        // Whoever cannot be reached is no concern of the others.
+        let _ = socket.try_send_to(&tftp::error(refusal.code, &refusal.text), client.into());
+        if let Some(file) = refusal.file {
+            self.step(client, file, End::Refuse { reason: refusal.text.into_owned() });
+        }
+    }
+
+    fn leave(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let (task, panicked) = match &ended {
+            Ok((task, ())) => (*task, false),
+            Err(error) => (error.id(), error.is_panic()),
+        };
+        let Some(client) = self.clients.remove(&task) else { return };
+        if self.seats.get(&client).is_none_or(|seat| seat.task != task) {
+            return;
+        }
+        if let Some(seat) = self.seats.remove(&client)
+            && panicked
+        {
+            self.step(client, seat.file, End::Fail { reason: "bootbox has a bug here".into() });
+        }
+    }
+
+    fn silence(&self, reason: &'static str) {
+        self.journal.silence("tftp", reason);
+    }
+
+    /// Notes a transfer that sent nothing of the file.
+    fn step(&self, client: SocketAddrV4, file: String, end: End) {
+        let protocol = Protocol::Tftp;
+        let transfer = Transfer { protocol, file, end, bytes: 0, size: 0, took: Duration::ZERO };
+        self.journal.step(Who::Address(*client.ip()), &Step::Transfer(transfer));
+    }
+}

@@ -1,0 +1,216 @@
+//! One client's task: its transfers, one after the other, as their sessions decide.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    os::fd::AsRawFd,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, watch},
+    time::Sleep,
+};
+
+use super::courier::Courier;
+use crate::{
+    serve::{
+        journal::Journal,
+        site::Site,
+        store::{OpenError, Opened},
+    },
+    tftp::{self, Action, Code, ReadRequest, Session, file_name},
+    trace::{End, Protocol, Step, Transfer, Who},
+};
+
+/// The same request from the same port after this long is a machine that started anew; before, it
+/// is a retry that crossed our answer.
+const RESTARTED: Duration = Duration::from_secs(1);
+/// Longer datagrams are cut: an ACK has 4 bytes, an ERROR a text for the log.
+const LONGEST_DATAGRAM: usize = 256;
+/// More than a socket's queue holds.
+const MOST_QUEUED: usize = 512;
+
+/// Who is served, and with what.
+pub(super) struct Client {
+    pub(super) client: SocketAddrV4,
+    pub(super) address: Ipv4Addr,
+    pub(super) mtu: u16,
+    pub(super) site: watch::Receiver<Arc<Site>>,
+    pub(super) journal: Journal,
+}
+
+impl Client {
+    /// Serves this request, and those that come from the same port meanwhile.
+    pub(super) async fn serve(self, first: ReadRequest, mut again: mpsc::Receiver<ReadRequest>) {
+        let mut request = Some(first);
+        while let Some(now) = request {
+            request = self.transfer(&now, &mut again).await;
+            if request.is_none() {
+                // What came in this moment is not lost: the service finds the channel closed.
+                again.close();
+                request = again.try_recv().ok();
+            }
+        }
+    }
+
+    /// One transfer; returns the request that ended it, if one did.
+    async fn transfer(
+        &self,
+        request: &ReadRequest,
+        again: &mut mpsc::Receiver<ReadRequest>,
+    ) -> Option<ReadRequest> {
+        let started = Instant::now();
+        let socket = match self.socket().await {
+            Ok(socket) => socket,
+            Err(error) => {
+                let reason = format!("no socket for it: {error}");
+                self.report(request, End::Refuse { reason }, 0, 0, started);
+                return None;
+            }
+        };
+        let site = Arc::clone(&self.site.borrow());
+        let opened = match site.store.read(&request.path) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let reason = error.to_string();
+                let _ = socket.send(&tftp::error(code(&error), &reason)).await;
+                self.report(request, End::Refuse { reason }, 0, 0, started);
+                return None;
+            }
+        };
+        drop(site);
+        let size = opened.stamp.len;
+        let (session, first) = Session::start(request, size, self.mtu, started);
+        let (end, bytes, next) =
+            Ride::new(request, session, socket, opened).run(first, again).await;
+        self.report(request, end, bytes, size, started);
+        next
+    }
+
+    async fn socket(&self) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind((self.address, 0)).await?;
+        socket.connect(self.client).await?;
+        Ok(socket)
+    }
+
+    fn report(&self, request: &ReadRequest, end: End, bytes: u64, size: u64, started: Instant) {
+        let file = file_name(request.path.as_bytes());
+        let took = started.elapsed();
+        let transfer = Transfer { protocol: Protocol::Tftp, file, end, bytes, size, took };
+        self.journal.step(Who::Address(*self.client.ip()), &Step::Transfer(transfer));
+    }
+}
+
+/// A session that goes on, with all it needs.
+struct Ride<'a> {
+    request: &'a ReadRequest,
+    session: Session,
+    courier: Courier,
+}
+
+impl<'a> Ride<'a> {
+    fn new(request: &'a ReadRequest, session: Session, socket: UdpSocket, opened: Opened) -> Self {
+        let courier = Courier::new(socket, opened, &session);
+        Self { request, session, courier }
+    }
+
+    /// Runs the session to its end: how, how many bytes arrived, and the request that cut in.
+    async fn run(
+        mut self,
+        first: Action,
+        again: &mut mpsc::Receiver<ReadRequest>,
+    ) -> (End, u64, Option<ReadRequest>) {
+        let mut sleep = pin!(tokio::time::sleep_until(self.session.deadline().into()));
+        let mut action = first;
+        let mut next = None;
+        let end = loop {
+            match self.act(action).await {
+                Some(end) => break end,
+                None => rearm(sleep.as_mut(), self.session.deadline()),
+            }
+            action = tokio::select! {
+                biased;
+                ready = self.courier.socket.readable() => self.read(ready),
+                Some(request) = again.recv() => {
+                    let (end, request) = self.asked_again(request).await;
+                    match end {
+                        Some(end) => {
+                            next = request;
+                            break end;
+                        }
+                        None => self.session.repeat(Instant::now()),
+                    }
+                }
+                () = &mut sleep => self.session.time_out(Instant::now()),
+            };
+        };
+        (end, self.session.acknowledged(), next)
+    }
+
+    /// Does what the session says; returns the end where that ends it.
+    async fn act(&mut self, action: Action) -> Option<End> {
+        match action {
+            Action::End(end) => Some(end),
+            Action::Send(flight) => self.courier.send(&self.session, flight).await.err(),
+            Action::Wait => None,
+        }
+    }
+
+    /// Takes one datagram off the socket, if there is one.
+    fn read(&mut self, ready: io::Result<()>) -> Action {
+        let mut buffer = [0; LONGEST_DATAGRAM];
+        let received = ready.and_then(|()| self.courier.socket.try_recv(&mut buffer));
+        self.take(&buffer, received).unwrap_or(Action::Wait)
+    }
+
+    /// What the session says to what was received; `None` where nothing was.
+    fn take(&mut self, buffer: &[u8], received: io::Result<usize>) -> Option<Action> {
+        match received {
+            Ok(length) => Some(self.session.take(&buffer[..length], Instant::now())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(Action::End(Courier::unreachable(&error))),
+        }
+    }
+
+    /// The client sent a request again. What it sent before that, an ERROR perhaps, is read first,
+    /// so that an abort with a request right behind it is a new transfer.
+    async fn asked_again(&mut self, request: ReadRequest) -> (Option<End>, Option<ReadRequest>) {
+        for _ in 0..MOST_QUEUED {
+            // Past tokio, which knows of what came only after it has polled the next time.
+            let mut buffer = [0; LONGEST_DATAGRAM];
+            let received =
+                recv(self.courier.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT);
+            let Some(action) = self.take(&buffer, received.map_err(io::Error::from)) else { break };
+            if let Some(end) = self.act(action).await {
+                return (Some(end), Some(request));
+            }
+        }
+        let restarted = self.session.is_proven() && self.session.started().elapsed() >= RESTARTED;
+        if restarted || request != *self.request {
+            let reason = "another request from the same port".to_owned();
+            return (Some(End::Abort { reason }), Some(request));
+        }
+        (None, None)
+    }
+}
+
+/// Moves the alarm only where it would ring too late: one that rings early asks the session again,
+/// which is cheaper than moving it for every ACK.
+fn rearm(sleep: Pin<&mut Sleep>, deadline: Instant) {
+    if sleep.is_elapsed() || deadline < sleep.deadline().into_std() {
+        sleep.reset(deadline.into());
+    }
+}
+
+fn code(error: &OpenError) -> Code {
+    match error {
+        OpenError::Io(_) => Code::NotDefined,
+        OpenError::NotAFile | OpenError::NotFound => Code::NotFound,
+        OpenError::Outside => Code::AccessViolation,
+    }
+}

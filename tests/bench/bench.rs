@@ -1,0 +1,46 @@
+//! `make bench`: the tables of figures, each measured beside its peers in the
+//! same run. Arguments choose tables (`boots`); none means all of them.
+//! `runs=N` sets how often each figure is taken.
+
+// A table is for standard output, and a bench stops at the first thing that is wrong.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod boots;
+
+use std::process::ExitCode;
+
+use lab::Failure;
+
+/// One table: its name on the command line, and what prints it.
+type Table = (&'static str, fn(runs: usize) -> Result<(), Failure>);
+
+const TABLES: [Table; 1] = [("boots", boots::print)];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let runs = words.iter().find_map(|word| word.strip_prefix("runs=")?.parse().ok()).unwrap_or(1);
+    // Cargo adds --bench; whatever has no dash and no = is a table.
+    let wanted: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|word| !word.starts_with('-') && !word.contains('='))
+        .collect();
+    let names = TABLES.map(|(name, _)| name);
+    if let Some(unknown) = wanted.iter().find(|word| !names.contains(word)) {
+        eprintln!("no table {unknown:?}; there are: {}", names.join(", "));
+        return ExitCode::from(64);
+    }
+    for (name, print) in TABLES {
+        if !wanted.is_empty() && !wanted.contains(&name) {
+            continue;
+        }
+        if let Err(failure) = print(runs) {
+            eprintln!("{name}: {failure}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

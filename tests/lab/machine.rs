@@ -1,0 +1,174 @@
+//! A QEMU machine on the LAN: described by [`Hardware`], powered on by
+//! [`Machine::power_on`], observed only through its serial console, and gone
+//! when dropped. TCG only, one processor, no default devices.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::process::{Process, Sighting};
+use super::{Failure, Lab, guest};
+
+const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// What the machine starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS; the network card's option ROM does PXE.
+    Bios,
+    /// OVMF with its own PXE stack; the card has no ROM.
+    Ovmf,
+}
+
+/// The network card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nic {
+    /// Intel 82540EM.
+    E1000,
+    /// virtio-net.
+    Virtio,
+    /// VMware's.
+    Vmxnet3,
+}
+
+/// One machine, as bought.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// The name of its console in logs and evidence.
+    pub name: String,
+    /// What it starts with.
+    pub firmware: Firmware,
+    /// Its network card.
+    pub nic: Nic,
+    /// The card's address.
+    pub mac: String,
+    /// SMBIOS system UUID.
+    pub uuid: Option<String>,
+    /// SMBIOS strings as VMware's machines have them.
+    pub vmware: bool,
+    /// Whether it has a disk with something bootable, tried after the network.
+    pub disk: bool,
+}
+
+impl Hardware {
+    /// A blank machine.
+    pub fn new(name: &str, firmware: Firmware, nic: Nic, mac: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            firmware,
+            nic,
+            mac: mac.to_owned(),
+            uuid: None,
+            vmware: false,
+            disk: false,
+        }
+    }
+
+    /// The same, with VMware's SMBIOS strings.
+    pub fn vmware(self) -> Self {
+        Self { vmware: true, ..self }
+    }
+
+    /// The same, with this SMBIOS UUID.
+    pub fn uuid(self, uuid: &str) -> Self {
+        Self { uuid: Some(uuid.to_owned()), ..self }
+    }
+
+    /// The same, with a disk that boots when the network does not.
+    pub fn disk(self) -> Self {
+        Self { disk: true, ..self }
+    }
+}
+
+/// A machine that has been powered on.
+pub struct Machine {
+    qemu: Process,
+}
+
+impl Machine {
+    /// Plugs `hardware` into the LAN and switches it on.
+    pub fn power_on(lab: &Lab, hardware: &Hardware) -> Result<Self, Failure> {
+        let tap = lab.tap()?;
+        let name = &hardware.name;
+        let mut command = lab.bridge().command("qemu-system-x86_64");
+        command
+            .args(["-accel", "tcg", "-m", "512", "-smp", "1"])
+            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(["-vga", "none", "-serial", "stdio", "-monitor", "none"]);
+        match hardware.firmware {
+            // graphics=off makes SeaBIOS, and so every ROM, speak on the serial port.
+            Firmware::Bios => {
+                command.args(["-machine", "pc,graphics=off"]);
+            }
+            Firmware::Ovmf => {
+                let vars = lab.scratch().join(format!("{name}.vars"));
+                fs::copy(OVMF_VARS, &vars)
+                    .map_err(|error| Failure::new(format!("{OVMF_VARS}: {error}")))?;
+                let flash = "if=pflash,format=raw";
+                command
+                    .args(["-machine", "q35,graphics=off", "-drive"])
+                    .arg(format!("{flash},readonly=on,file={OVMF_CODE}"))
+                    .arg("-drive")
+                    .arg(format!("{flash},file={}", vars.display()));
+            }
+        }
+        command
+            .arg("-netdev")
+            .arg(format!("tap,id=lan,ifname={tap},script=no,downscript=no"))
+            .args(["-device", &card(hardware)]);
+        if let Some(uuid) = &hardware.uuid {
+            command.args(["-uuid", uuid]);
+        }
+        if hardware.vmware {
+            let serial = "VMware-56 4d 6b 8e 2a 11 c0 de-12 34 56 78 9a bc de f0";
+            command.arg("-smbios").arg(format!(
+                "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform,serial={serial}"
+            ));
+        }
+        if hardware.disk {
+            let disk = lab.scratch().join(format!("{name}.img"));
+            guest::disk(&disk)?;
+            command
+                .arg("-drive")
+                .arg(format!("if=none,id=disk,format=raw,file={}", disk.display()))
+                .args(["-device", "ide-hd,drive=disk,bootindex=2"]);
+        }
+        let console = lab.evidence().join(format!("{name}.console"));
+        Ok(Self { qemu: Process::spawn(&format!("machine {name}"), command, Path::new(&console))? })
+    }
+
+    /// Waits for a console line holding `needle`.
+    pub fn wait_for(&self, needle: &str, limit: Duration) -> Result<Sighting, Failure> {
+        self.qemu.wait_for(needle, limit)
+    }
+
+    /// Waits until `/init` speaks: the kernel's command line, and the time from
+    /// power-on to there.
+    pub fn wait_for_init(&self, limit: Duration) -> Result<(String, Duration), Failure> {
+        let sighting = self.wait_for(guest::ARRIVED, limit)?;
+        let took = sighting.at.duration_since(self.qemu.started());
+        let (_, line) = sighting.line.split_once(guest::ARRIVED).unwrap_or_default();
+        Ok((line.to_owned(), took))
+    }
+
+    /// Everything the console showed so far.
+    pub fn console(&self) -> String {
+        self.qemu.transcript().text()
+    }
+}
+
+fn card(hardware: &Hardware) -> String {
+    let device = match hardware.nic {
+        Nic::E1000 => "e1000",
+        Nic::Virtio => "virtio-net-pci",
+        Nic::Vmxnet3 => "vmxnet3",
+    };
+    // An empty romfile leaves OVMF alone with its own PXE stack.
+    let rom = match hardware.firmware {
+        Firmware::Bios => "",
+        Firmware::Ovmf => ",romfile=",
+    };
+    let mac = &hardware.mac;
+    format!("{device},netdev=lan,mac={mac},bootindex=1{rom}")
+}

@@ -1,0 +1,52 @@
+//! The office's own DHCP server: dnsmasq giving addresses and nothing about
+//! booting, as bootbox finds it. One variant names a boot file to network card
+//! ROMs, which is how a ROM is made to take undionly.kpxe by TFTP.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::namespace::Namespace;
+use super::process::Process;
+use super::{BOX, Failure};
+
+/// What the DHCP server of the LAN says.
+pub enum Office {
+    /// Addresses, a router, and no word about PXE.
+    Plain,
+    /// As `Plain`, but sends NIC ROMs to BOX for `undionly.kpxe`. QEMU's ROMs are
+    /// iPXE and would take the script from the proxy at once; option 175.176
+    /// (no-pxedhcp) makes them heed this server only. undionly's own discover
+    /// differs from the ROM's in nothing but the broadcast flag (seen with Debian's
+    /// build), so the lab turns this office into a plain one once the ROM has it.
+    ChainsUndionly,
+}
+
+impl Office {
+    /// Starts it in `router`, on `eth0`.
+    pub fn open(
+        &self,
+        router: &Namespace,
+        scratch: &Path,
+        evidence: &Path,
+    ) -> Result<Process, Failure> {
+        let mut command = router.command("dnsmasq");
+        command
+            .args(["--keep-in-foreground", "--conf-file=/dev/null"])
+            .args(["--log-facility=-", "--log-dhcp", "--pid-file="])
+            .args(["--user=root", "--group=", "--port=0"])
+            .args(["--interface=eth0", "--bind-dynamic"])
+            // Its 3 s ping of an address before offering it would be measured as the boot server's.
+            .arg("--no-ping")
+            .arg("--dhcp-range=10.77.0.100,10.77.0.200,255.255.255.0,1h")
+            .arg(format!("--dhcp-leasefile={}", scratch.join("leases").display()));
+        if let Self::ChainsUndionly = self {
+            command
+                .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")
+                .arg(format!("--dhcp-boot=tag:rom,undionly.kpxe,,{BOX}"))
+                .arg("--dhcp-option-force=tag:rom,encap:175,176,1b");
+        }
+        let office = Process::spawn("office DHCP", command, &evidence.join("office.log"))?;
+        office.wait_for("sockets bound exclusively", Duration::from_secs(10))?;
+        Ok(office)
+    }
+}

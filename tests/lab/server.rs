@@ -1,0 +1,154 @@
+//! The boot server under test: the bootbox binary in the lab's server
+//! namespace, on the real ports, or the peer when `BOOTBOX_UNDER_TEST=peer`.
+//! If both fail a case, the lab is broken; if ours alone fails, we are.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::peer::Peer;
+use super::process::Process;
+use super::site::Site;
+use super::{Failure, Lab, guest};
+
+/// Which boot server a test or a measurement is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The binary at this path.
+    Bootbox(PathBuf),
+    /// dnsmasq and nginx.
+    Peer,
+}
+
+impl Subject {
+    /// Ours at `binary`, unless the environment asks for the peer.
+    pub fn from_environment(binary: &str) -> Self {
+        match std::env::var("BOOTBOX_UNDER_TEST").as_deref() {
+            Ok("peer") => Self::Peer,
+            _ => Self::Bootbox(binary.into()),
+        }
+    }
+}
+
+/// A boot server at work.
+pub enum Server {
+    /// Ours.
+    Bootbox(Bootbox),
+    /// dnsmasq and nginx.
+    Peer(Peer),
+}
+
+impl Server {
+    /// Installs the guest's files, writes the configuration and starts `subject`.
+    pub fn start(lab: &Lab, subject: &Subject, site: &Site) -> Result<Self, Failure> {
+        let repository = lab.scratch().join("repository");
+        if !repository.exists() {
+            guest::install(&repository.join("lab"))?;
+        }
+        match subject {
+            Subject::Bootbox(binary) => {
+                let config = lab.evidence().join("bootbox.toml");
+                fs::write(&config, site.toml(&repository))?;
+                Ok(Self::Bootbox(Bootbox::start(lab, binary, &config, "json")?))
+            }
+            Subject::Peer => Ok(Self::Peer(Peer::start(lab, site, &repository)?)),
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        match self {
+            Self::Bootbox(bootbox) => bootbox.process.kill(),
+            Self::Peer(peer) => peer.kill(),
+        }
+    }
+
+    /// Starts it again, as it was.
+    pub fn restart(&mut self, lab: &Lab) -> Result<(), Failure> {
+        match self {
+            Self::Bootbox(bootbox) => bootbox.restart(lab),
+            Self::Peer(peer) => peer.restart(lab),
+        }
+    }
+}
+
+/// A running bootbox.
+pub struct Bootbox {
+    process: Process,
+    binary: PathBuf,
+    config: PathBuf,
+    format: String,
+    ready_after: Duration,
+}
+
+impl Bootbox {
+    /// Runs `binary serve --config FILE --log-format FORMAT` until it says it is ready.
+    pub fn start(lab: &Lab, binary: &Path, config: &Path, format: &str) -> Result<Self, Failure> {
+        let (process, ready_after) = serve(lab, binary, config, format)?;
+        Ok(Self {
+            process,
+            binary: binary.to_owned(),
+            config: config.to_owned(),
+            format: format.to_owned(),
+            ready_after,
+        })
+    }
+
+    /// Starts it again with the same arguments, the old one being gone.
+    pub fn restart(&mut self, lab: &Lab) -> Result<(), Failure> {
+        self.process.kill();
+        let (process, ready_after) = serve(lab, &self.binary, &self.config, &self.format)?;
+        self.process = process;
+        self.ready_after = ready_after;
+        Ok(())
+    }
+
+    /// The running process and its log.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// From its start to `READY=1`.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+}
+
+/// Starts the binary and waits for sd_notify's READY=1, the one signal that does
+/// not depend on the wording of a log.
+fn serve(
+    lab: &Lab,
+    binary: &Path,
+    config: &Path,
+    format: &str,
+) -> Result<(Process, Duration), Failure> {
+    let limit = Duration::from_secs(10);
+    let path = lab.scratch().join("notify");
+    let _ = fs::remove_file(&path);
+    let notify = UnixDatagram::bind(&path)?;
+    notify.set_read_timeout(Some(Duration::from_millis(100)))?;
+
+    let mut command = lab.server().command(&binary.to_string_lossy());
+    command
+        .args(["serve", "--log-format", format, "--config"])
+        .arg(config)
+        .env("NOTIFY_SOCKET", &path);
+    let mut process = Process::spawn("bootbox", command, &lab.evidence().join("server.log"))?;
+    let mut message = [0; 512];
+    while process.started().elapsed() < limit {
+        if let Ok(length) = notify.recv(&mut message)
+            && message[..length].split(|&byte| byte == b'\n').any(|line| line == b"READY=1")
+        {
+            let ready_after = Instant::now() - process.started();
+            return Ok((process, ready_after));
+        }
+        if process.has_ended()? {
+            break;
+        }
+    }
+    Err(Failure::new(format!(
+        "bootbox did not say READY=1 in {limit:?}; it said:\n{}",
+        process.transcript().tail(25)
+    )))
+}

@@ -1,0 +1,74 @@
+//! What a boot server is asked to do in a test: profiles, and which machines
+//! get them. Written once here, and given to bootbox as its configuration file
+//! or to the peer as the files an administrator would write by hand.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::BOX_INTERFACE;
+
+/// The whole task of a boot server.
+#[derive(Default)]
+pub struct Site {
+    /// What machines can boot.
+    pub profiles: Vec<Profile>,
+    /// Who boots which of them.
+    pub groups: Vec<Group>,
+}
+
+/// The lab's kernel and initramfs with some arguments.
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// Kernel arguments; `{{ mac }}` and `{{ base_url }}` are the machine's.
+    pub args: Vec<String>,
+}
+
+/// Machines that share a profile.
+pub struct Group {
+    /// The profile's name.
+    pub profile: String,
+    /// The one machine meant; none means every machine.
+    pub mac: Option<String>,
+}
+
+impl Site {
+    /// Nothing yet: every machine is left alone.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a profile for the machine with this address, or for every machine.
+    /// `secret` is a word that only this configuration holds.
+    pub fn boots(mut self, mac: Option<&str>, secret: &str) -> Self {
+        let args = ["console=ttyS0", "lab.mac={{ mac }}", "lab.from={{ base_url }}"];
+        let mut args: Vec<String> = args.map(str::to_owned).into();
+        args.push(format!("lab.secret={secret}"));
+        self.profiles.push(Profile { name: secret.to_owned(), args });
+        self.groups.push(Group { profile: secret.to_owned(), mac: mac.map(str::to_owned) });
+        self
+    }
+
+    /// bootbox's configuration.
+    pub fn toml(&self, repository: &Path) -> String {
+        let mut toml = format!(
+            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n\n[repository]\nroot = \"{}\"\n",
+            repository.display()
+        );
+        for profile in &self.profiles {
+            let _ = write!(
+                toml,
+                "\n[[profile]]\nname = \"{}\"\nkernel = \"/lab/vmlinuz\"\n\
+                 initrd = [\"/lab/initrd.img\"]\nargs = {:?}\n",
+                profile.name, profile.args
+            );
+        }
+        for group in &self.groups {
+            let _ = write!(toml, "\n[[group]]\nname = \"{0}\"\nprofile = \"{0}\"\n", group.profile);
+            if let Some(mac) = &group.mac {
+                let _ = write!(toml, "[group.selector]\nmac = \"{mac}\"\n");
+            }
+        }
+        toml
+    }
+}

@@ -1,0 +1,190 @@
+//! Packets of real firmware and made-up hostile ones in, what we say out, field by field.
+//!
+//! Beside each `fixtures/dhcp/**/NAME.bin` stands `NAME.txt` with the answer; `UPDATE=1` writes
+//! them anew, for a person to read in the diff. The port is taken from the file's name.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use bootbox::{
+    config::Config,
+    firmware::Firmware,
+    proxydhcp::{Answer, Arrival, Offering, Port, answer},
+};
+use dhcproto::{
+    Decodable, Decoder,
+    v4::{Message, borrowed},
+};
+
+const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+fn everyone() -> Config {
+    let text =
+        "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"";
+    Config::parse(text, "test").expect("the config is valid")
+}
+
+fn asked(packet: &[u8], port: Port) -> Answer {
+    let config = everyone();
+    let offering = Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+    answer(packet, &Arrival { address: HERE, port }, &offering)
+}
+
+#[test]
+fn every_recorded_packet_gets_the_answer_that_stands_beside_it() {
+    let mut wrong = Vec::new();
+    let packets = fixtures();
+    assert!(packets.len() >= 30, "only {} packets were found", packets.len());
+    for file in packets {
+        let packet = fs::read(&file).expect("the packet can be read");
+        let port = match file.to_string_lossy().ends_with("-4011.bin") {
+            true => Port::BootServer,
+            false => Port::Dhcp,
+        };
+        let said = in_words(&asked(&packet, port));
+        let beside = file.with_extension("txt");
+        if env::var_os("UPDATE").is_some() {
+            fs::write(&beside, &said).expect("the answer can be written");
+        } else if fs::read_to_string(&beside).unwrap_or_default() != said {
+            wrong.push(format!("{}:\n{said}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_reply_gives_an_address_or_says_ack_or_nak_on_port_67() {
+    let mut replies = 0;
+    for file in fixtures() {
+        let packet = fs::read(&file).expect("the packet can be read");
+        let Answer::Reply(reply) = asked(&packet, Port::Dhcp) else { continue };
+        let message =
+            Message::decode(&mut Decoder::new(&reply.bytes)).expect("we write valid DHCP");
+        assert!(message.yiaddr().is_unspecified(), "{}", file.display());
+        assert_eq!(message.opts().msg_type(), Some(dhcproto::v4::MessageType::Offer));
+        assert!((300..=548).contains(&reply.bytes.len()), "{} bytes", reply.bytes.len());
+        replies += 1;
+    }
+    assert!(replies > 8, "only {replies} replies");
+}
+
+#[test]
+fn a_machine_that_no_group_matches_is_left_alone() {
+    let text = "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n\
+                selector.mac = \"02:00:00:00:00:99\"";
+    let config = Config::parse(text, "test").expect("the config is valid");
+    let offering = Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+    let mut left_alone = 0;
+    for file in fixtures() {
+        let packet = fs::read(&file).expect("the packet can be read");
+        for port in [Port::Dhcp, Port::BootServer] {
+            let answered = answer(&packet, &Arrival { address: HERE, port }, &offering);
+            assert!(!matches!(answered, Answer::Reply(_)), "{}", file.display());
+            left_alone += usize::from(matches!(answered, Answer::LeaveAlone(..)));
+        }
+    }
+    assert!(left_alone > 8, "only {left_alone} wanted to boot");
+}
+
+#[test]
+fn a_firmware_without_a_boot_program_is_left_alone_and_ipxe_is_not() {
+    let config = everyone();
+    let offering = Offering { catalog: &config.catalog, programs: &[], http_port: 8080 };
+    let arrival = Arrival { address: HERE, port: Port::Dhcp };
+    let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
+    let Answer::LeaveAlone(_, reason) = answer(&rom, &arrival, &offering) else { panic!() };
+    assert_eq!(
+        reason.to_string(),
+        "no snponly.efi for UEFI x64, neither built in nor in [firmware] dir"
+    );
+    let ipxe = fs::read(recorded("seabios-ipxerom-e1000_00_c2s_discover_68-67")).expect("recorded");
+    let Answer::Reply(reply) = answer(&ipxe, &arrival, &offering) else { panic!() };
+    let message = borrowed::Message::new(&reply.bytes).expect("we write valid DHCP");
+    assert_eq!(message.fname(), b"http://192.0.2.1:8080/boot.ipxe");
+}
+
+#[test]
+fn an_ipxe_without_http_is_first_given_one_that_has_it() {
+    let mut packet =
+        fs::read(recorded("seabios-ipxerom-e1000_00_c2s_discover_68-67")).expect("recorded");
+    let feature =
+        packet.windows(3).position(|three| three == [0x13, 1, 1]).expect("iPXE lists HTTP");
+    packet[feature] = 0x14;
+    let Answer::Reply(reply) = asked(&packet, Port::Dhcp) else { panic!() };
+    let message = borrowed::Message::new(&reply.bytes).expect("we write valid DHCP");
+    assert_eq!(message.fname(), b"undionly.kpxe");
+}
+
+#[test]
+fn every_architecture_but_x86_bios_and_x64_uefi_is_ignored_by_name() {
+    let recorded =
+        fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
+    let at = recorded.windows(4).position(|four| four == [93, 2, 0, 7]).expect("OVMF sends 93");
+    for arch in 0..=0x29_u16 {
+        let mut packet = recorded.clone();
+        packet[at + 2..at + 4].copy_from_slice(&arch.to_be_bytes());
+        let said = in_words(&asked(&packet, Port::Dhcp));
+        let expected = match arch {
+            0 => "file: undionly.kpxe\n",
+            7 | 9 => "file: snponly.efi\n",
+            _ => "left alone: no boot program is known for architecture",
+        };
+        assert!(said.contains(expected), "{arch}: {said}");
+    }
+}
+
+fn recorded(name: &str) -> PathBuf {
+    folder().join("virtual").join(format!("{name}.bin"))
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dhcp")
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = ["malformed", "virtual"]
+        .iter()
+        .flat_map(|kind| fs::read_dir(folder().join(kind)).expect("fixtures are there"))
+        .map(|entry| entry.expect("fixtures can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "bin"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// One line a field, so that a changed answer reads as a diff.
+fn in_words(answer: &Answer) -> String {
+    let reply = match answer {
+        Answer::Ignore(reason) => return format!("ignored: {reason}\n"),
+        Answer::Learn(lease) => {
+            return format!(
+                "learned: {} takes {} from {:?}\n",
+                lease.machine.mac, lease.address, lease.server
+            );
+        }
+        Answer::LeaveAlone(machine, reason) => {
+            return format!("{} left alone: {reason}\n", machine.mac);
+        }
+        Answer::Reply(reply) => reply,
+    };
+    let message = borrowed::Message::new(&reply.bytes).expect("we write valid DHCP");
+    let mut text = format!("to: {:?}\nlog: {}\n", reply.to, reply.step);
+    let _ = writeln!(text, "op: {:?}", message.opcode());
+    let _ = writeln!(text, "xid: {:08x}", message.xid());
+    let _ = writeln!(text, "flags: {:04x}", u16::from(message.flags()));
+    let _ = writeln!(text, "ciaddr: {}", message.ciaddr());
+    let _ = writeln!(text, "yiaddr: {}", message.yiaddr());
+    let _ = writeln!(text, "siaddr: {}", message.siaddr());
+    let _ = writeln!(text, "chaddr: {:02x?}", message.chaddr());
+    let _ = writeln!(text, "file: {}", String::from_utf8_lossy(message.fname()));
+    for option in message.opts() {
+        let _ = writeln!(text, "option {}: {:02x?}", u8::from(option.code()), option.data());
+    }
+    let _ = writeln!(text, "bytes: {}", reply.bytes.len());
+    text
+}
