@@ -1,8 +1,11 @@
 //! The HTTP service over real sockets: requests as bytes, replies as bytes.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+// A test that cannot go on has failed.
+#![allow(clippy::unwrap_used)]
 
 #[path = "http/busy.rs"]
 mod busy;
+#[path = "http/log.rs"]
+mod log;
 #[path = "http/server.rs"]
 mod server;
 

@@ -51,8 +51,9 @@ impl Server {
         let root = std::env::temp_dir().join(name).join("root");
         fs::create_dir_all(&root).unwrap();
         let runtime = Runtime::new().unwrap();
-        let (_site, site) =
-            watch::channel(Arc::new(Site { store: Store::open(None, Some(&root)).unwrap() }));
+        super::log::listen();
+        let store = Store::open(None, Some(&root)).unwrap();
+        let (_site, site) = watch::channel(Arc::new(Site::of(store)));
         let service = Service { site, journal: Journal::new(), scripts: Arc::new(script), limits };
         let (tap, drain) = drain::channel();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
