@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// What one connection may send before the others have their turn.
-const TURN: usize = 2 * 1024 * 1024;
+const TURN: usize = 4 * 1024 * 1024;
 /// The end of a longer file goes by itself, after a last look at it.
 const TAIL: usize = 4096;
 /// Up to this size a file goes in one piece.
