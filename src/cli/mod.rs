@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod man;
 mod serve;
 
 use std::{
@@ -46,13 +47,10 @@ pub fn run() -> ExitCode {
             clap_complete::generate(shell, &mut command, "bootbox", &mut script);
             print(&script)
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            match clap_mangen::Man::new(Args::command().flatten_help(true)).render(&mut page) {
-                Ok(()) => print(&page),
-                Err(error) => fail(SOFTWARE, &error),
-            }
-        }
+        Command::Man => match man::page() {
+            Ok(page) => print(&page),
+            Err(error) => fail(SOFTWARE, &error),
+        },
         Command::Serve { config, log_format } => serve::run(config, log_format.into()),
     }
 }

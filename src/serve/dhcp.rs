@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use socket2::SockRef;
 use tokio::{net::UdpSocket, sync::watch};
 
 use super::{drain::Drain, journal::Journal, site::Site};
@@ -17,6 +18,8 @@ use crate::{
 /// Room for the largest DHCP message an Ethernet carries; a longer one is cut, and then has lost
 /// only options that we do not read.
 const LONGEST: usize = 2048;
+/// Room for a VLAN that is powered on at once, in bytes.
+const RECEIVE_BUFFER: usize = 1 << 20;
 /// Where DHCP clients without an address listen.
 const BROADCAST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, 68);
 
@@ -28,6 +31,8 @@ pub(super) async fn run(
     journal: Journal,
     mut drain: Drain,
 ) -> io::Result<()> {
+    // The kernel's limit may be lower: then the clients' own retries fill the gap.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
     let mut buffer = [0; LONGEST];
     loop {
         let received = tokio::select! {

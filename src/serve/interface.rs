@@ -5,11 +5,15 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fmt, io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
 };
 
-use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+use nix::{
+    ifaddrs::getifaddrs,
+    net::if_::{InterfaceFlags, if_nametoindex},
+    sys::socket::{getsockopt, sockopt::IpMtu},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -46,7 +50,7 @@ impl Interface {
             Some(interface) => Ok(interface.clone()),
             None => Err(InterfaceError::NoAddress {
                 name: name.clone(),
-                exists: fs::exists(format!("/sys/class/net/{name}")).unwrap_or(false),
+                exists: if_nametoindex(name.as_str()).is_ok(),
                 usable: known.values().cloned().collect(),
             }),
         };
@@ -111,10 +115,18 @@ impl fmt::Display for Interface {
     }
 }
 
+/// Asks the kernel by way of a socket: /sys may show another network namespace's interfaces.
 fn mtu(name: &str) -> u16 {
-    let text = fs::read_to_string(format!("/sys/class/net/{name}/mtu")).unwrap_or_default();
+    let told = || {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_broadcast(true)?;
+        socket.bind_device(Some(name.as_bytes()))?;
+        // Connecting sends nothing; it only makes the kernel look for the way there.
+        socket.connect(&SocketAddr::from((Ipv4Addr::BROADCAST, 9)).into())?;
+        Ok::<_, io::Error>(getsockopt(&socket, IpMtu)?)
+    };
     // Loopback's 65536 does not fit, and is as good as the largest that does.
-    text.trim().parse::<u32>().map_or(USUAL_MTU, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX))
+    told().map_or(USUAL_MTU, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
 /// Why it is not known where to serve.

@@ -196,13 +196,13 @@ fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>) {
     process::notify_reloading();
     match Site::load(config.map(PathBuf::as_path)) {
         Ok(site) => {
-            let old = Arc::clone(&current.borrow());
+            let site = Arc::new(site);
+            let old = current.send_replace(Arc::clone(&site));
             site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             if old.config.needs_restart(&site.config) {
                 tracing::warn!("[network] and [http] port take effect at the next start");
             }
             tracing::info!("{} is loaded", site.config.name);
-            current.send_replace(Arc::new(site));
         }
         Err(error) => {
             error.to_string().lines().for_each(|line| tracing::error!("{line}"));

@@ -55,10 +55,13 @@ impl Site {
             Err(error) => {
                 let path = config.repository.path.display();
                 let text = format!("[repository] root {path} cannot be opened: {error}");
-                match config.repository.line {
-                    // The default may be missing while nothing is served from it.
-                    None if config.files.is_empty() => warnings.push(text),
-                    line => problems.push(Problem { line, text }),
+                // The usual folder may be missing while nothing is served from it.
+                if config.files.is_empty()
+                    && config.repository.path == Config::built_in().repository.path
+                {
+                    warnings.push(text);
+                } else {
+                    problems.push(Problem { line: config.repository.line, text });
                 }
                 None
             }

@@ -27,6 +27,7 @@ pub mod peer;
 pub mod process;
 pub mod server;
 pub mod site;
+pub mod walker;
 
 use std::cell::Cell;
 use std::fmt;
