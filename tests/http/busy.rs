@@ -85,14 +85,14 @@ fn a_thousand_idle_and_slow_clients_do_not_stop_a_boot() {
         .collect();
     let started = Instant::now();
     assert_eq!(server.ask(&get("/long")).body.len(), LONG);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < PATIENCE / 4, "{:?}", started.elapsed());
     drop(crowd);
 }
 
 #[test]
 fn a_slow_head_and_an_idle_connection_are_closed() {
     let second = Duration::from_secs(1);
-    let server = Server::with(Limits { head: second / 2, idle: second, ..Limits::default() });
+    let server = Server::with(Limits { head: second, idle: 2 * second, ..Limits::default() });
     server.file("a", b"a");
     let started = Instant::now();
     let mut silent = server.connect();
@@ -110,9 +110,9 @@ fn a_slow_head_and_an_idle_connection_are_closed() {
         slow.rest()
     });
     assert_eq!(silent.rest(), b"");
-    assert!(started.elapsed() >= second / 2);
+    assert!(started.elapsed() >= second);
     assert_eq!(idle.rest(), b"");
-    assert!(started.elapsed() >= second && started.elapsed() < PATIENCE / 2);
+    assert!(started.elapsed() >= 2 * second && started.elapsed() < PATIENCE / 2);
     assert_eq!(slow.join().unwrap(), b"");
 }
 
@@ -139,11 +139,11 @@ fn a_client_that_stands_still_is_let_go() {
 
 #[test]
 fn a_slow_reader_is_not_let_go() {
-    let server = Server::with(Limits { stall: Duration::from_secs(1), ..Limits::default() });
+    let server = Server::with(Limits { stall: Duration::from_secs(2), ..Limits::default() });
     server.file("long", &vec![b'a'; LONG]);
     let mut client = begin(&server);
     for _ in 0..8 {
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(400));
         client.read(1 << 20);
     }
     assert_eq!(client.read(LONG - 1 - (8 << 20)).len(), LONG - 1 - (8 << 20));

@@ -61,7 +61,7 @@ fn assert_one(file: &str, parts: &[&str]) {
 #[test]
 fn a_transfer_is_one_line_at_its_end() {
     const LONG: usize = 64 << 20;
-    let server = Server::with(Limits { stall: Duration::from_secs(1), ..Limits::default() });
+    let server = Server::with(Limits { stall: Duration::from_secs(3), ..Limits::default() });
     for name in ["log-cut", "log-left", "log-stalled", "log-whole"] {
         server.file(name, &vec![b'a'; LONG]);
     }
