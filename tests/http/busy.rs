@@ -178,6 +178,44 @@ fn a_panic_ends_its_own_connection_only() {
 }
 
 #[test]
+fn broken_heads_hurt_nobody() {
+    const HEADS: [&[u8]; 3] = [
+        include_bytes!("../fixtures/http/http_UefiHttpBoot_1.0_HEAD.txt"),
+        include_bytes!("../fixtures/http/http_iPXE_1.0.0+git-20190125.36a4c8_GET.txt"),
+        b"GET /ipxe?mac=52-54-00-12-34-56 HTTP/1.1\r\nRange: bytes=0-5\r\nExpect: 100-continue\r\n\r\n",
+    ];
+    let server = Server::start();
+    server.file("s.ipxe", b"#!ipxe\n");
+    let mut seed = 1_u64;
+    let mut random = |bound: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % bound
+    };
+    for round in 0..1500 {
+        let mut head = HEADS[round % HEADS.len()].repeat(1 + random(3));
+        for _ in 0..=random(4) {
+            let at = random(head.len());
+            match random(3) {
+                0 => head[at] = random(256) as u8,
+                1 => head.insert(at, random(256) as u8),
+                _ => head.truncate(at.max(1)),
+            }
+        }
+        let mut client = server.connect();
+        client.send(&head);
+        client.close_half();
+        let heard = client.rest();
+        let text = String::from_utf8_lossy(&heard);
+        assert!(heard.is_empty() || text.starts_with("HTTP/1."), "{text}");
+        assert!(heard.len() < 6 * 1500, "{} bytes", heard.len());
+        let refused = text.starts_with("HTTP/1.1 4") && !head.starts_with(b"HEAD");
+        assert!(!refused || text.contains("Connection: close\r\n"), "{text}");
+        assert!(!refused || !text.contains("Content-Length: 0\r\n"), "{text}");
+    }
+    assert_eq!(server.ask(&get("/s.ipxe")).body, b"#!ipxe\n");
+}
+
+#[test]
 fn a_client_that_closes_its_half_gets_its_answer() {
     let server = Server::start();
     server.file("long", &vec![b'a'; LONG]);
