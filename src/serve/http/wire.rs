@@ -8,7 +8,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -26,6 +26,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    task::yield_now,
     time::{Instant, Sleep, sleep},
 };
 
@@ -135,7 +136,8 @@ impl Wire {
     fn poll_file(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<usize>> {
         if self.turn >= TURN {
             self.turn = 0;
-            cx.waker().wake_by_ref();
+            // Unlike the waker, this wakes no second worker to steal the task.
+            let _ = pin!(yield_now()).poll(cx);
             return Poll::Pending;
         }
         let line = Arc::clone(&self.line);
