@@ -22,11 +22,12 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Ours at `binary`, unless the environment asks for the peer.
+    /// Ours at `binary`, unless `BOOTBOX_UNDER_TEST` says `peer` or names another binary.
     pub fn from_environment(binary: &str) -> Self {
         match std::env::var("BOOTBOX_UNDER_TEST").as_deref() {
             Ok("peer") => Self::Peer,
-            _ => Self::Bootbox(binary.into()),
+            Ok(other) => Self::Bootbox(other.into()),
+            Err(_) => Self::Bootbox(binary.into()),
         }
     }
 }
