@@ -10,6 +10,7 @@
 mod lab;
 
 mod boots;
+mod size;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ struct Options {
     case: String,
 }
 
-const TABLES: [Table; 1] = [("boots", boots::print)];
+const TABLES: [Table; 2] = [("boots", boots::print), ("size", size::print)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
