@@ -1,7 +1,7 @@
 //! HTTP throughput and CPU time beside nginx: one file, 1, 8 and 64 downloads at once.
 //!
 //! Both servers run as processes of their own, in turns, with the same discarding client in a third
-//! process. `run` prints the table; `role` is what this executable does when it starts itself.
+//! process. `print` prints the table; `role` is what this executable does when it starts itself.
 
 use std::{
     env, fs,
@@ -31,10 +31,9 @@ const AT_ONCE: [usize; 3] = [1, 8, 64];
 const DOWNLOADS: usize = 16;
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// Prints the table. `BENCH_ROUNDS` (default 5) rounds, alternating; `BOOTBOX` names a real binary
-/// to measure instead of the service alone.
-pub(crate) fn run() {
-    let rounds = env::var("BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
+/// Prints the table; every figure is the median of `runs`. `BOOTBOX` names a real binary to measure
+/// instead of the service alone; it wants a network namespace for ports 67 and 69 on `lo`.
+pub(crate) fn print(runs: usize) {
     let folder = Folder::new();
     let nginx = Server::nginx(&folder.0);
     let ours = match env::var_os("BOOTBOX") {
@@ -42,23 +41,17 @@ pub(crate) fn run() {
         None => Server::service(&folder.0),
     };
     println!(
-        "HTTP: {} MiB from the page cache over loopback, {rounds} rounds in turns, medians",
+        "HTTP: {} MiB from the page cache over loopback (medians of {runs}, in turns; ratios of pairs)",
         SIZE >> 20
     );
-    println!("nginx: one worker per core, sendfile on, access_log off; ours: {}", ours.what);
+    println!("nginx: a worker per core, sendfile on, access_log off; bootbox: {}", ours.what);
     println!(
-        "{:>8} {:>15} {:>15} {:>7} {:>15} {:>15} {:>7}",
-        "at once",
-        "ours GiB/s",
-        "nginx GiB/s",
-        "ratio",
-        "ours CPU s/GiB",
-        "nginx CPU s/GiB",
-        "ratio"
+        "{:>8}{:>13}{:>13}{:>8}{:>17}{:>17}{:>8}",
+        "at once", "GiB/s", "nginx", "ratio", "CPU s/GiB", "nginx", "ratio"
     );
     for at_once in AT_ONCE {
         let (mut our_runs, mut nginx_runs) = (Vec::new(), Vec::new());
-        for round in 0..rounds {
+        for round in 0..runs {
             // Whoever goes first has the colder caches: take turns.
             for ours_now in [round % 2 == 0, round % 2 == 1] {
                 if ours_now {
@@ -69,12 +62,21 @@ pub(crate) fn run() {
             }
         }
         let [speed, cpu] = [|run: &Run| run.speed, |run: &Run| run.cpu];
-        let (a, b) = (median(&our_runs, speed), median(&nginx_runs, speed));
-        let (c, d) = (median(&our_runs, cpu), median(&nginx_runs, cpu));
+        let column =
+            |runs: &[Run], value: fn(&Run) -> f64| median(runs.iter().map(value).collect());
+        // Of each pair, as other load on the machine changes slower than the turns.
+        let ratio = |value: fn(&Run) -> f64| {
+            let pairs = our_runs.iter().zip(&nginx_runs);
+            median(pairs.map(|(ours, nginx)| value(ours) / value(nginx)).collect())
+        };
         println!(
-            "{at_once:>8} {a:>15.2} {b:>15.2} {:>7.2} {c:>15.3} {d:>15.3} {:>7.2}",
-            a / b,
-            c / d
+            "{at_once:>8}{:>13.2}{:>13.2}{:>8.2}{:>17.3}{:>17.3}{:>8.2}",
+            column(&our_runs, speed),
+            column(&nginx_runs, speed),
+            ratio(speed),
+            column(&our_runs, cpu),
+            column(&nginx_runs, cpu),
+            ratio(cpu)
         );
     }
 }
@@ -304,10 +306,9 @@ fn cpu(pid: u32) -> f64 {
     ticks as f64 / 100.0
 }
 
-fn median(runs: &[Run], value: fn(&Run) -> f64) -> f64 {
-    let mut values: Vec<f64> = runs.iter().map(value).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 fn free_port() -> u16 {

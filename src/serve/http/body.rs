@@ -21,8 +21,9 @@ use super::{
     wire::{Line, Section},
 };
 
-/// The most that one system call sends, so that no client holds a worker for long.
-const HOLE_LEN: usize = 1024 * 1024;
+/// The most that one system call sends: what is not in the page cache is read from disk meanwhile,
+/// and the worker waits.
+const HOLE_LEN: usize = 512 * 1024;
 /// Zeroed by the kernel when touched, and never touched: address space, no memory.
 static HOLE: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; HOLE_LEN].into_boxed_slice());
 

@@ -55,8 +55,8 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, service: Service,
     };
     match served {
         Ok(()) => {}
-        Err(error) if is_too_slow(&error) => journal.silence("http", "no request in time"),
-        Err(error) if error.is_parse() => journal.silence("http", "not an HTTP request"),
+        Err(error) if is_too_slow(&error) => journal.silence("http", "no-request-in-time"),
+        Err(error) if error.is_parse() => journal.silence("http", "not-http"),
         // A download on this connection has told how it ended.
         Err(_) => {}
     }

@@ -125,14 +125,14 @@ pub async fn run(listener: TcpListener, service: Service, mut drain: Drain) -> i
         let (stream, peer, seat) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_passing(&error) => {
-                service.journal.silence("http", "accept failed");
+                service.journal.silence("http", "accept-failed");
                 sleep(BREATH).await;
                 continue;
             }
             Err(error) => return Err(error),
         };
         let Some(guest) = peers.admit(peer.ip(), service.limits.per_address) else {
-            service.journal.silence("http", "too many connections from one address");
+            service.journal.silence("http", "too-many-connections");
             continue;
         };
         let (service, drain) = (service.clone(), drain.clone());

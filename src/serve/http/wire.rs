@@ -2,7 +2,8 @@
 //!
 //! A file is looked at before each system call. When it is no longer the one whose length and
 //! validators were promised, the write fails and the connection ends short, so that the client
-//! knows; a whole body is always one version of the file.
+//! knows. What the kernel has taken by then it holds by reference: only a file replaced by rename
+//! is safe from mixing, with any server that uses sendfile.
 
 use std::{
     collections::VecDeque,
@@ -39,7 +40,7 @@ use crate::{
 };
 
 /// What one connection may send before the others have their turn.
-const TURN: usize = 2 * 1024 * 1024;
+const TURN: usize = 4 * 1024 * 1024;
 /// The end of a longer file goes by itself, after a last look at it.
 const TAIL: usize = 4096;
 /// Up to this size a file goes in one piece.
