@@ -255,9 +255,9 @@ fn five_percent_loss_both_ways_only_slows_a_transfer() {
             (Some(1468), Some(16), 4),
             (Some(1468), Some(64), 5),
         ] {
-            let relay = Relay::start(service.address, 5, seed).unwrap();
-            let expected = &expected;
+            let (server, expected) = (service.address, &expected);
             scope.spawn(move || {
+                let relay = Relay::start(server, 5, seed).unwrap();
                 let fetch = Fetch { server: relay.address, name: "lossy", block_size, window };
                 let started = Instant::now();
                 assert!(fetch.bytes().unwrap() == *expected, "{fetch:?}");
