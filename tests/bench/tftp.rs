@@ -19,6 +19,7 @@ use std::{
 
 use bootbox::serve::{drain, journal::Journal, site::Site, store::Store, tftp};
 use client::Fetch;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{net::UdpSocket, sync::watch};
 
 const MIB: usize = 1 << 20;
@@ -45,7 +46,7 @@ pub(crate) fn run(bootbox: Start<'_>, quick: bool) -> io::Result<()> {
         let address = Ipv4Addr::new(127, 0, 69, 1 + number as u8);
         servers.push(Server::start(name, start(&folder.0, address), address)?);
     }
-    throughput(&servers, if quick { 3 } else { 9 })?;
+    throughput(&servers, if quick { 3 } else { 15 })?;
     crowd(&servers)
 }
 
@@ -74,9 +75,9 @@ pub(crate) fn in_this_binary(server: &str, folder: &Path, address: Ipv4Addr) -> 
 }
 
 async fn serve_bootbox(folder: &Path, address: Ipv4Addr) -> io::Result<()> {
-    let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard)?;
-    let _ = soft;
+    // A socket and a file for each transfer.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let (_tap, drain) = drain::channel();
     let (_sites, site) = watch::channel(Arc::new(Site { store: Store::open(None, Some(folder))? }));
     let socket = UdpSocket::bind((address, 69)).await?;

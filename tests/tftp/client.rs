@@ -29,13 +29,6 @@ impl Fetch<'_> {
         self.run_on(&socket, sink)
     }
 
-    /// Fetches the file into memory.
-    pub(crate) fn bytes(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.run(|block| bytes.extend_from_slice(block))?;
-        Ok(bytes)
-    }
-
     /// The read request.
     pub(crate) fn request(&self) -> Vec<u8> {
         let mut packet = [b"\0\x01", self.name.as_bytes(), b"\0octet\0"].concat();
