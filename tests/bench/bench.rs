@@ -10,7 +10,9 @@
 mod lab;
 
 mod boots;
+mod http;
 mod size;
+mod tftp;
 
 use std::process::ExitCode;
 
@@ -21,17 +23,29 @@ type Table = (&'static str, fn(&Options) -> Result<(), Failure>);
 
 /// How to measure.
 struct Options {
-    runs: usize,
+    /// How often a figure is taken; each table knows how often it needs.
+    runs: Option<usize>,
+    /// Part of the name of the rows that are wanted.
     case: String,
 }
 
-const TABLES: [Table; 2] = [("boots", boots::print), ("size", size::print)];
+const TABLES: [Table; 4] =
+    [("boots", boots::print), ("http", http::print), ("size", size::print), ("tftp", tftp::print)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    // Some tables start this program again, as a server or a client.
+    match tftp::serve_if_asked() {
+        Ok(false) if !http::role(&words) => {}
+        Ok(_) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    }
     let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
     let options = Options {
-        runs: option("runs=").and_then(|runs| runs.parse().ok()).unwrap_or(1),
+        runs: option("runs=").and_then(|runs| runs.parse().ok()),
         case: option("case=").unwrap_or_default().to_owned(),
     };
     // Cargo adds --bench; whatever has no dash and no = is a table.

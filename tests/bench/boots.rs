@@ -8,7 +8,7 @@ use crate::lab::{Failure, Lab};
 
 /// Prints the table; every figure is the median of its runs.
 pub(crate) fn print(options: &Options) -> Result<(), Failure> {
-    let runs = options.runs.max(1);
+    let runs = options.runs.unwrap_or(1).max(1);
     let ours = Subject::from_environment(env!("CARGO_BIN_EXE_bootbox"));
     println!("Power-on to /init, seconds (median of {runs}; QEMU TCG, one machine at a time)");
     println!("{:<24}{:>9}{:>9}{:>8}", "machine", "bootbox", "peer", "ratio");
