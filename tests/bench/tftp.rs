@@ -80,7 +80,7 @@ async fn serve_bootbox(folder: &Path, address: Ipv4Addr) -> io::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let (_tap, drain) = drain::channel();
-    let (_sites, site) = watch::channel(Arc::new(Site { store: Store::open(None, Some(folder))? }));
+    let (_sites, site) = watch::channel(Arc::new(Site::of(Store::open(None, Some(folder))?)));
     let socket = UdpSocket::bind((address, 69)).await?;
     tftp::run(socket, address, 1500, site, Journal::new(), drain).await
 }
