@@ -1,4 +1,38 @@
 //! bootbox: a box you drop onto a VLAN, and every machine there boots from power-on.
+//!
+//! This library holds all the moving parts; `main.rs` only calls [`cli::run`]. One boot goes through
+//! it like this (→ a pure decision, ⇒ IO in [`serve`]):
+//!
+//! ```text
+//! ROM   DISCOVER :67       ⇒ serve/dhcp  → proxydhcp::answer: BootClient → catalog → Reply(offer, boot
+//!                                           program) ⇒ broadcast :68       | Ignore(reason)
+//! ROM   REQUEST  :4011     ⇒ the same path, Reply(ACK) ⇒ to the source
+//! ROM   RRQ snponly.efi    ⇒ serve/tftp  → tftp::Session ⇒ blocks
+//! iPXE  DISCOVER 77=iPXE   ⇒ serve/dhcp  → boot file http://BOX/boot.ipxe: the chainload ends here
+//! iPXE  RS (ICMPv6)        ⇒ serve/solicitation → solicitation::read ⇒ "no router here"
+//! iPXE  GET /boot.ipxe     ⇒ serve/http  → render::boot_script
+//! iPXE  GET /ipxe?mac=…    ⇒ serve/http  → catalog → render::machine_script | notice_script
+//! iPXE  GET /…/vmlinuz     ⇒ serve/http  → http::file: which bytes ⇒ sendfile
+//! ```
+//!
+//! Each module imports only from floors below its own; `tests/layering.rs` holds them to it.
+//!
+//! | floor | module | what it is |
+//! |---|---|---|
+//! | 0 | [`machine`] | who asks: hardware address, UUID |
+//! | 0 | [`path`] | a name beneath the repository's root |
+//! | 0 | [`firmware`] | option 93 → boot program |
+//! | 0 | [`template`] | text with words in it, parsed once |
+//! | 1 | [`catalog`] | groups choose profiles by selectors |
+//! | 1 | [`trace`] | the steps of one boot, and the words for them |
+//! | 2 | [`render`] | a choice and a machine's words → its script |
+//! | 3 | [`config`] | TOML → a config that is valid by construction |
+//! | 3 | [`proxydhcp`] | DHCP message in → answer out |
+//! | 3 | [`solicitation`] | ICMPv6 message in → who asks for a router |
+//! | 3 | [`tftp`] | datagram or time-out in → datagrams and outcome out |
+//! | 3 | [`http`] | request in → reply out |
+//! | 4 | [`serve`] | the only code with sockets, tasks, a clock and files |
+//! | 5 | [`cli`] | one file a command |
 
 pub mod catalog;
 pub mod cli;

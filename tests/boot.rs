@@ -185,6 +185,10 @@ fn an_ordinary_dhcp_client_sees_no_difference() {
         if replies.iter().any(|&from| from != [10, 77, 0, 1]) {
             return Err(Failure::new(format!("somebody else answered: {replies:?}")));
         }
+        let advertised = lab.capture()?.advertised_to(BOX_MAC)?;
+        if lab.capture()?.frames_between(BOX_MAC, DESK)? + advertised.len() > 0 {
+            return Err(Failure::new("the boot server spoke to an ordinary client"));
+        }
         Ok(())
     });
 }

@@ -3,6 +3,8 @@
 //! Beside each `fixtures/dhcp/**/NAME.bin` stands `NAME.txt` with the answer; `UPDATE=1` writes
 //! them anew, for a person to read in the diff. The port is taken from the file's name.
 
+mod mutator;
+
 use std::{
     env,
     fmt::Write as _,
@@ -20,6 +22,8 @@ use dhcproto::{
     Decodable, Decoder,
     v4::{Message, borrowed},
 };
+
+use mutator::{Random, wanted};
 
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -136,6 +140,42 @@ fn every_architecture_but_x86_bios_and_x64_uefi_is_ignored_by_name() {
         };
         assert!(said.contains(expected), "{arch}: {said}");
     }
+}
+
+#[test]
+fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_not_pxe() {
+    let seeds: Vec<Vec<u8>> =
+        fixtures().iter().map(|file| fs::read(file).expect("the packet can be read")).collect();
+    let config = everyone();
+    let offering = Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+    let pieces: [&[u8]; 8] = [
+        b"\x5d\x02\x00\x07",
+        b"\x61\x11\x00",
+        b"\xaf\x03\x13\x01\x01",
+        b"\x4d\x04iPXE",
+        b"\x35\x01\x03",
+        b"\xff",
+        b"\x3c\x09PXEClient",
+        b"\x2b\xff\x47\xff",
+    ];
+    let mut random = Random(0x0dcb_0dcb);
+    let mut replies = 0;
+    for _ in 0..wanted() {
+        let mut packet = seeds[random.below(seeds.len())].clone();
+        random.mutate(&mut packet, &pieces);
+        let port = [Port::Dhcp, Port::BootServer][random.below(2)];
+        let Answer::Reply(reply) = answer(&packet, &Arrival { address: HERE, port }, &offering)
+        else {
+            continue;
+        };
+        let said_pxe = packet.windows(9).any(|nine| nine == b"PXEClient")
+            // Or in two halves, as RFC 3396 lets it.
+            || packet.windows(2).any(|two| two == b"PX");
+        assert!(said_pxe, "{packet:02x?}");
+        assert!(reply.bytes.len() <= 1472 && reply.bytes[0] == 2 && reply.bytes[16..20] == [0; 4]);
+        replies += 1;
+    }
+    assert!(replies > wanted() / 20, "{replies} replies are too few to mean anything");
 }
 
 fn recorded(name: &str) -> PathBuf {

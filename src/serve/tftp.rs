@@ -6,6 +6,7 @@
 //!              ╰─ JoinSet: a task that ends or panics frees its seat
 //! ```
 
+mod content;
 mod courier;
 mod transfer;
 

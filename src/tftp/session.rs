@@ -193,8 +193,10 @@ impl Session {
                 Some(value)
             }
             OptionName::TransferSize => {
-                self.tells_size = true;
-                Some(self.size)
+                // curl takes a size of 0 for an error (7.88, exit 71); every client here reads an
+                // empty file whose size it was not told.
+                self.tells_size = self.size > 0;
+                self.tells_size.then_some(self.size)
             }
             OptionName::WindowSize => {
                 self.window = (value > 0).then(|| value.min(WIDEST_WINDOW))?;

@@ -1,6 +1,7 @@
 //! `make bench`: the tables of figures, each measured beside its peers in the
 //! same run. Arguments choose tables (`boots`); none means all of them.
-//! `runs=N` sets how often each figure is taken.
+//! `runs=N` sets how often each figure is taken, `case=WORD` keeps the rows whose
+//! name holds that word.
 
 // A table is for standard output, and a bench stops at the first thing that is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
@@ -9,19 +10,44 @@
 mod lab;
 
 mod boots;
+mod http;
+mod size;
+mod tftp;
 
 use std::process::ExitCode;
 
 use lab::Failure;
 
 /// One table: its name on the command line, and what prints it.
-type Table = (&'static str, fn(runs: usize) -> Result<(), Failure>);
+type Table = (&'static str, fn(&Options) -> Result<(), Failure>);
 
-const TABLES: [Table; 1] = [("boots", boots::print)];
+/// How to measure.
+struct Options {
+    /// How often a figure is taken; each table knows how often it needs.
+    runs: Option<usize>,
+    /// Part of the name of the rows that are wanted.
+    case: String,
+}
+
+const TABLES: [Table; 4] =
+    [("boots", boots::print), ("http", http::print), ("size", size::print), ("tftp", tftp::print)];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let runs = words.iter().find_map(|word| word.strip_prefix("runs=")?.parse().ok()).unwrap_or(1);
+    // Some tables start this program again, as a server or a client.
+    match tftp::serve_if_asked() {
+        Ok(false) if !http::role(&words) => {}
+        Ok(_) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
+    let options = Options {
+        runs: option("runs=").and_then(|runs| runs.parse().ok()),
+        case: option("case=").unwrap_or_default().to_owned(),
+    };
     // Cargo adds --bench; whatever has no dash and no = is a table.
     let wanted: Vec<&str> = words
         .iter()
@@ -37,7 +63,7 @@ fn main() -> ExitCode {
         if !wanted.is_empty() && !wanted.contains(&name) {
             continue;
         }
-        if let Err(failure) = print(runs) {
+        if let Err(failure) = print(&options) {
             eprintln!("{name}: {failure}");
             return ExitCode::FAILURE;
         }

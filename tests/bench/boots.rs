@@ -1,16 +1,20 @@
 //! Power-on to `/init`, ours beside dnsmasq + nginx, one machine at a time, the
 //! order alternating. `BOOTBOX_UNDER_TEST=peer` measures the peer alone.
 
+use crate::Options;
 use crate::lab::cases::Case;
 use crate::lab::server::Subject;
 use crate::lab::{Failure, Lab};
 
-/// Prints the table; every figure is the median of `runs`.
-pub(crate) fn print(runs: usize) -> Result<(), Failure> {
+/// Prints the table; every figure is the median of its runs.
+pub(crate) fn print(options: &Options) -> Result<(), Failure> {
+    let runs = options.runs.unwrap_or(1).max(1);
     let ours = Subject::from_environment(env!("CARGO_BIN_EXE_bootbox"));
     println!("Power-on to /init, seconds (median of {runs}; QEMU TCG, one machine at a time)");
     println!("{:<24}{:>9}{:>9}{:>8}", "machine", "bootbox", "peer", "ratio");
-    for (row, case) in Case::ALL.into_iter().enumerate() {
+    let cases = Case::ALL.into_iter();
+    let cases = cases.filter(|case| case.name().contains(&options.case));
+    for (row, case) in cases.enumerate() {
         if ours == Subject::Peer {
             let mut peer = Vec::new();
             for _ in 0..runs {

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{Options, lab::Failure};
 use bootbox::serve::{
     drain,
     http::{self, Arrival, Limits, Service, Text},
@@ -33,7 +34,8 @@ const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Prints the table; every figure is the median of `runs`. `BOOTBOX` names a real binary to measure
 /// instead of the service alone; it wants a network namespace for ports 67 and 69 on `lo`.
-pub(crate) fn print(runs: usize) {
+pub(crate) fn print(options: &Options) -> Result<(), Failure> {
+    let runs = options.runs.unwrap_or(9);
     let folder = Folder::new();
     let nginx = Server::nginx(&folder.0);
     let ours = match env::var_os("BOOTBOX") {
@@ -79,6 +81,7 @@ pub(crate) fn print(runs: usize) {
             ratio(cpu)
         );
     }
+    Ok(())
 }
 
 /// Plays a part when this executable was started by itself; true when it did.

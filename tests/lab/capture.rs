@@ -71,6 +71,19 @@ impl Capture {
         Ok(matching.count())
     }
 
+    /// The cards that `from` sent IPv6 router advertisements to.
+    pub fn advertised_to(&self, from: &str) -> Result<Vec<[u8; 6]>, Failure> {
+        let from = mac(from);
+        let frames = self.frames()?;
+        // Ethernet type 86dd, next header 58 (ICMPv6) at once, type 134.
+        let advertisements = frames.iter().filter(|frame| {
+            frame.get(6..14) == Some(&[&from[..], &[0x86, 0xdd]].concat())
+                && frame.get(20) == Some(&58)
+                && frame.get(54) == Some(&134)
+        });
+        Ok(advertisements.filter_map(|frame| frame.get(..6)?.try_into().ok()).collect())
+    }
+
     /// Every UDP datagram so far.
     pub fn datagrams(&self) -> Result<Vec<Datagram>, Failure> {
         let frames = self.frames()?;

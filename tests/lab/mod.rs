@@ -33,6 +33,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -288,6 +289,8 @@ impl Scratch {
         let name = format!("bootbox-lab-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path)?;
+        // The server, as nobody, looks in here, whatever our umask.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(Self(path))
     }
 

@@ -125,10 +125,13 @@ fn script(profile: &Profile) -> String {
 fn dnsmasq_conf(site: &Site, folder: &Path) -> String {
     let mut conf = format!(
         "port=0\ninterface={BOX_INTERFACE}\nbind-dynamic\nuser=root\ngroup=\npid-file=\n\
+         dhcp-leasefile={}\n\
          log-facility=-\nlog-dhcp\n\
          dhcp-range=10.77.0.0,proxy,255.255.255.0\n\
          enable-tftp\ntftp-root={}\n\
          dhcp-match=set:ipxe,175\n",
+        // Even a proxy without leases opens this file, in /var/lib/misc unless told.
+        folder.join("leases").display(),
         folder.join("tftp").display()
     );
     for (tag, architecture, file) in [
@@ -153,7 +156,7 @@ fn dnsmasq_conf(site: &Site, folder: &Path) -> String {
 fn nginx_conf(folder: &Path, repository: &Path) -> String {
     let folder = folder.display();
     let mut conf = format!(
-        "daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log stderr;\n\
+        "user root;\ndaemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log stderr;\n\
          events {{}}\nhttp {{\n  access_log /dev/stdout;\n  sendfile on;\n  tcp_nopush on;\n"
     );
     for temporary in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {

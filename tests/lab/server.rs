@@ -1,12 +1,16 @@
 //! The boot server under test: the bootbox binary in the lab's server
 //! namespace, on the real ports, or the peer when `BOOTBOX_UNDER_TEST=peer`.
+//! Ours runs as nobody, with the capabilities of its service unit and no more.
 //! If both fail a case, the lab is broken; if ours alone fails, we are.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::namespace::is_root;
 use super::peer::Peer;
 use super::process::Process;
 use super::site::Site;
@@ -22,11 +26,12 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Ours at `binary`, unless the environment asks for the peer.
+    /// Ours at `binary`, unless `BOOTBOX_UNDER_TEST` says `peer` or names another binary.
     pub fn from_environment(binary: &str) -> Self {
         match std::env::var("BOOTBOX_UNDER_TEST").as_deref() {
             Ok("peer") => Self::Peer,
-            _ => Self::Bootbox(binary.into()),
+            Ok(other) => Self::Bootbox(other.into()),
+            Err(_) => Self::Bootbox(binary.into()),
         }
     }
 }
@@ -115,6 +120,36 @@ impl Bootbox {
     }
 }
 
+/// What the service unit grants: the low ports, and the raw socket that answers a
+/// router solicitation.
+const CAPABILITIES: &str = "-all,+net_bind_service,+net_raw";
+
+/// The user the server runs as when we are root: Debian's `nobody`.
+const NOBODY: &str = "65534";
+
+/// `binary`, as nobody with just [`CAPABILITIES`], or as it is in a user namespace,
+/// where there is no other user. Copied first: a clone may lie where nobody cannot look.
+fn unprivileged(lab: &Lab, binary: &Path) -> Result<Command, Failure> {
+    let copy = lab.scratch().join("bootbox");
+    if !copy.exists() {
+        fs::copy(binary, &copy)
+            .map_err(|error| Failure::new(format!("{}: {error}", binary.display())))?;
+    }
+    if !is_root()? {
+        return Ok(lab.server().command(&copy.to_string_lossy()));
+    }
+    let mut command = lab.server().command("setpriv");
+    command
+        .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
+        .args(["--bounding-set", CAPABILITIES])
+        .args(["--inh-caps", CAPABILITIES])
+        .args(["--ambient-caps", CAPABILITIES])
+        // Set again, because changing the user clears it.
+        .args(["--no-new-privs", "--pdeathsig", "KILL", "--"])
+        .arg(&copy);
+    Ok(command)
+}
+
 /// Starts the binary and waits for sd_notify's READY=1, the one signal that does
 /// not depend on the wording of a log.
 fn serve(
@@ -127,12 +162,16 @@ fn serve(
     let path = lab.scratch().join("notify");
     let _ = fs::remove_file(&path);
     let notify = UnixDatagram::bind(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
     notify.set_read_timeout(Some(Duration::from_millis(100)))?;
 
-    let mut command = lab.server().command(&binary.to_string_lossy());
+    let config = fs::read(config)?;
+    let own_config = lab.scratch().join("bootbox.toml");
+    fs::write(&own_config, config)?;
+    let mut command = unprivileged(lab, binary)?;
     command
         .args(["serve", "--log-format", format, "--config"])
-        .arg(config)
+        .arg(&own_config)
         .env("NOTIFY_SOCKET", &path);
     let mut process = Process::spawn("bootbox", command, &lab.evidence().join("server.log"))?;
     let mut message = [0; 512];

@@ -1,0 +1,28 @@
+//! A DHCP message, to either port: `cargo +nightly fuzz run dhcp`. Seeds: `tests/fixtures/dhcp/`.
+#![no_main]
+
+use std::net::Ipv4Addr;
+
+use bootbox::{
+    config::Config,
+    firmware::Firmware,
+    proxydhcp::{Answer, Arrival, Offering, Port, answer},
+};
+
+const EVERYONE: &str =
+    "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"";
+
+libfuzzer_sys::fuzz_target!(init: {
+    CONFIG.get_or_init(|| Config::parse(EVERYONE, "fuzz").expect("the config is valid"));
+}, |packet: &[u8]| {
+    let Some(config) = CONFIG.get() else { return };
+    let offering = Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+    for port in [Port::Dhcp, Port::BootServer] {
+        let arrival = Arrival { address: Ipv4Addr::new(192, 0, 2, 1), port };
+        if let Answer::Reply(reply) = answer(packet, &arrival, &offering) {
+            assert!(reply.bytes.len() <= 1472 && reply.bytes[16..20] == [0; 4]);
+        }
+    }
+});
+
+static CONFIG: std::sync::OnceLock<Config> = std::sync::OnceLock::new();

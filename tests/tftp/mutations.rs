@@ -1,0 +1,111 @@
+//! Random changes to real packets: never a panic, never a reply above one MTU.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bootbox::tftp::{self, Action, Answer, Flight, Session};
+
+use super::service::Random;
+
+const MTU: u16 = 1500;
+/// What is left of it under IPv4 and UDP.
+const LONGEST: usize = MTU as usize - 28;
+
+/// How many; `MUTATIONS=10000000` for the long run.
+fn wanted() -> u64 {
+    std::env::var("MUTATIONS").map_or(200_000, |text| text.parse().unwrap())
+}
+
+#[test]
+fn mutated_requests_and_sessions_never_panic_nor_exceed_one_mtu() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tftp");
+    let seeds: Vec<Vec<u8>> =
+        fs::read_dir(folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    assert!(seeds.len() > 30);
+    let mut random = Random(0x00b0_07b0);
+    let (mut opened, mut sent) = (0_u64, 0_u64);
+    let mut left = wanted();
+    while left > 0 {
+        let mut packet = seeds[random.below(seeds.len())].clone();
+        mutate(&mut packet, &mut random);
+        left -= 1;
+        match tftp::answer(&packet) {
+            Answer::Ignore(reason) => assert!(!reason.label().is_empty()),
+            Answer::Refuse(refusal) => {
+                assert!(tftp::error(refusal.code, &refusal.text).len() <= LONGEST);
+            }
+            Answer::Open(request) => {
+                opened += 1;
+                let size = random.next() >> random.below(64);
+                let (session, first) = Session::start(&request, size, MTU, Instant::now());
+                let steps = left.min(8);
+                left -= steps;
+                sent += ride(session, first, steps, &mut random);
+            }
+        }
+    }
+    assert!(opened * 20 > wanted() / 9, "{opened} sessions are too few to mean anything");
+    assert!(sent > opened);
+}
+
+/// Feeds a session mutated ACKs and ERRORs, and time-outs; returns what it sent.
+fn ride(mut session: Session, first: Action, steps: u64, random: &mut Random) -> u64 {
+    let mut now = Instant::now();
+    let mut action = first;
+    let (mut sent, mut last) = (0, 0_u64);
+    for _ in 0..=steps {
+        match &action {
+            Action::End(_) => break,
+            Action::Send(Flight::Oack) => {
+                assert!(!session.oack().is_empty() && session.oack().len() <= LONGEST);
+                sent += 1;
+            }
+            Action::Send(Flight::Blocks(blocks)) => {
+                assert!((1..=64).contains(&(blocks.end - blocks.start)), "{blocks:?}");
+                for block in blocks.clone() {
+                    let bytes = session.bytes_of(block..block + 1);
+                    let length = tftp::data_header(block).len() as u64 + bytes.end - bytes.start;
+                    assert!(length <= LONGEST as u64);
+                }
+                last = blocks.end - 1;
+                sent += 1;
+            }
+            Action::Wait => {}
+        }
+        action = if random.below(8) == 0 {
+            now = session.deadline().max(now);
+            session.time_out(now)
+        } else {
+            now += Duration::from_micros(random.next() >> random.below(64))
+                .min(Duration::from_secs(9));
+            let [high, low] = (last as u16).to_be_bytes();
+            let mut packet = vec![0, 4, high, low];
+            if random.below(2) == 0 {
+                mutate(&mut packet, random);
+            }
+            session.take(&packet, now)
+        };
+    }
+    sent
+}
+
+/// Changes, cuts, doubles or inserts a few bytes.
+fn mutate(packet: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..random.below(4) {
+        let at = random.below(packet.len() + 1);
+        let byte = [random.next() as u8, 0, 0xff, b'/', b'0'][random.below(5)];
+        match random.below(5) {
+            0 => packet.truncate(at),
+            1 => packet.insert(at, byte),
+            2 if packet.len() < 1500 => packet.extend_from_within(at..),
+            _ => {
+                if let Some(changed) = packet.get_mut(at) {
+                    *changed = byte;
+                }
+            }
+        }
+    }
+}
