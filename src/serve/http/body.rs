@@ -23,7 +23,7 @@ use super::{
 
 /// The most that one system call sends: what is not in the page cache is read from disk meanwhile,
 /// and the worker waits.
-const HOLE_LEN: usize = 1024 * 1024;
+const HOLE_LEN: usize = 2 * 1024 * 1024;
 /// Zeroed by the kernel when touched, and never touched: address space, no memory.
 static HOLE: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; HOLE_LEN].into_boxed_slice());
 

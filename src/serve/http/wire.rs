@@ -21,7 +21,7 @@ use hyper::{
     header::{DATE, HeaderValue},
     rt::{Read, ReadBufCursor, Write},
 };
-use nix::{libc, sys::sendfile::sendfile64};
+use nix::sys::sendfile::sendfile64;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// What one connection may send before the others have their turn.
-const TURN: usize = 4 * 1024 * 1024;
+const TURN: usize = 16 * 1024 * 1024;
 /// The end of a longer file goes by itself, after a last look at it.
 const TAIL: usize = 4096;
 /// Up to this size a file goes in one piece.
@@ -101,6 +101,7 @@ pub(super) struct Wire {
     head: Duration,
     idle: Duration,
     mid_head: bool,
+    corked: bool,
     /// Bytes sent since the last turn of the others.
     turn: usize,
     /// Our words in place of hyper's, as far as they are not sent.
@@ -111,7 +112,17 @@ impl Wire {
     pub(super) fn new(stream: TcpStream, line: Arc<Line>, limits: &Limits) -> Self {
         let Limits { head, idle, .. } = *limits;
         let patience = Box::pin(sleep(head));
-        Self { stream, line, patience, head, idle, mid_head: false, turn: 0, words: Vec::new() }
+        Self {
+            stream,
+            line,
+            patience,
+            head,
+            idle,
+            mid_head: false,
+            corked: false,
+            turn: 0,
+            words: Vec::new(),
+        }
     }
 
     /// The socket alone.
@@ -126,10 +137,18 @@ impl Wire {
     ) -> Poll<io::Result<usize>> {
         // A head waits for the first bytes of its file, so that both leave in full packets.
         let plain = bufs.iter().position(is_hole).unwrap_or(bufs.len());
-        let flags = if plain < bufs.len() { libc::MSG_MORE } else { 0 };
-        self.poll_send(cx, |stream| {
-            SockRef::from(stream).send_vectored_with_flags(&bufs[..plain], flags)
-        })
+        self.cork(plain < bufs.len())?;
+        self.poll_send(cx, |stream| SockRef::from(stream).send_vectored(&bufs[..plain]))
+    }
+
+    /// Corked, the kernel sends full packets only: the end of one call to sendfile and the start of
+    /// the next share one.
+    fn cork(&mut self, corked: bool) -> io::Result<()> {
+        if self.corked != corked {
+            SockRef::from(&self.stream).set_tcp_cork(corked)?;
+            self.corked = corked;
+        }
+        Ok(())
     }
 
     /// Fills up to `len` bytes of a hole.
@@ -149,16 +168,17 @@ impl Wire {
         section.left -= sent;
         if section.left == 0 {
             sections.pop_front();
+            self.cork(false)?;
         }
         self.turn += sent;
         Poll::Ready(Ok(sent))
     }
 
-    fn poll_send(
+    fn poll_send<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut send: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
+        mut send: impl FnMut(&TcpStream) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
         loop {
             if self.stream.poll_write_ready(cx)?.is_pending() {
                 self.turn = 0;
