@@ -29,6 +29,14 @@ impl Firmware {
         }
     }
 
+    /// What kind it is.
+    pub fn platform(self) -> Platform {
+        match self {
+            Self::Bios => Platform::Bios,
+            Self::Efi64 => Platform::Uefi,
+        }
+    }
+
     /// The program that TFTP hands to this firmware.
     ///
     /// UEFI gets `snponly.efi` because `ipxe.efi` with its own drivers hangs on VMware
@@ -38,6 +46,36 @@ impl Firmware {
             Self::Bios => "undionly.kpxe",
             Self::Efi64 => "snponly.efi",
         }
+    }
+}
+
+/// The kind of firmware, whatever the processor.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Platform {
+    /// Told by iPXE as `pcbios`.
+    Bios,
+    /// Told by iPXE as `efi`.
+    Uefi,
+}
+
+impl Platform {
+    /// Reads iPXE's `${platform}`.
+    pub fn from_ipxe(name: &str) -> Option<Self> {
+        match name {
+            "efi" => Some(Self::Uefi),
+            "pcbios" => Some(Self::Bios),
+            _ => None,
+        }
+    }
+}
+
+/// As a config names it.
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        })
     }
 }
 

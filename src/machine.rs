@@ -3,7 +3,9 @@
 //! Values from the wire and from an operator become one canonical form here, so that nothing above
 //! compares text. Never decides what a machine gets.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use crate::firmware::Platform;
 
 /// A machine, as far as the packet or query at hand tells.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,6 +14,25 @@ pub struct Machine {
     pub mac: Mac,
     /// SMBIOS system UUID, absent where the firmware sends none or a dummy.
     pub uuid: Option<Uuid>,
+    /// What kind of firmware it has, absent where that is not told.
+    pub platform: Option<Platform>,
+    /// What iPXE tells by name, `serial` and `product` among it; absent until iPXE has asked, and
+    /// then all that there will be.
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+impl Machine {
+    /// A machine that speaks DHCP: more will be told.
+    pub fn heard(mac: Mac, uuid: Option<Uuid>, platform: Option<Platform>) -> Self {
+        Self { mac, uuid, platform, labels: None }
+    }
+
+    /// A machine of which iPXE has told all. Where no UUID is among it, VMware's serial has it.
+    pub fn told(mac: Mac, uuid: Option<Uuid>, labels: BTreeMap<String, String>) -> Self {
+        let platform = labels.get("platform").and_then(|name| Platform::from_ipxe(name));
+        let uuid = uuid.or_else(|| Uuid::from_vmware_serial(labels.get("serial")?));
+        Self { mac, uuid, platform, labels: Some(labels) }
+    }
 }
 
 /// An Ethernet hardware address.
@@ -85,10 +106,20 @@ impl Uuid {
     /// (SMBIOS 2.6; seen from EDK2 and iPXE). `None` for all zeros and all ones, which QEMU and
     /// bare boards send for "not set".
     pub fn from_wire(wire: [u8; 16]) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = wire;
-        let mut octets = [d, c, b, a, f, e, h, g, 0, 0, 0, 0, 0, 0, 0, 0];
-        octets[8..].copy_from_slice(&rest);
-        Self::new(octets)
+        Self::new(swapped(wire))
+    }
+
+    /// Reads VMware's serial, `VMware-56 4d a6 d2 17 06 63 43-dc 2d 01 23 45 67 89 ab`: the UUID in
+    /// the order vSphere shows.
+    pub fn from_vmware_serial(serial: &str) -> Option<Self> {
+        let digits = serial.strip_prefix("VMware-")?.replace([' ', '-'], "");
+        Self::new(unhex(&digits)?)
+    }
+
+    /// Whether both are one machine's: hypervisors and firmware disagree about the byte order of
+    /// the first three fields (VMware changed it with hardware version 13).
+    pub fn is_same_machine(&self, other: &Self) -> bool {
+        self == other || swapped(self.0) == other.0
     }
 
     fn new(octets: [u8; 16]) -> Option<Self> {
@@ -134,6 +165,14 @@ impl fmt::Display for NotAUuid {
 }
 
 impl std::error::Error for NotAUuid {}
+
+/// The other byte order of the first three fields.
+fn swapped(octets: [u8; 16]) -> [u8; 16] {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = octets;
+    let mut swapped = [d, c, b, a, f, e, h, g, 0, 0, 0, 0, 0, 0, 0, 0];
+    swapped[8..].copy_from_slice(&rest);
+    swapped
+}
 
 fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let digits = digits.as_bytes();
@@ -187,6 +226,31 @@ mod tests {
         let uuid = Uuid::from_wire(wire).unwrap();
         assert_eq!(uuid.to_string(), "11223344-5566-7788-99aa-010203040506");
         assert_eq!(uuid.to_string().to_uppercase().parse(), Ok(uuid));
+    }
+
+    #[test]
+    fn either_byte_order_is_the_same_machine() {
+        let vsphere: Uuid = "564da6d2-1706-6343-dc2d-0123456789ab".parse().unwrap();
+        let smbios: Uuid = "d2a64d56-0617-4363-dc2d-0123456789ab".parse().unwrap();
+        assert!(vsphere.is_same_machine(&smbios) && smbios.is_same_machine(&vsphere));
+        let serial = "VMware-56 4d a6 d2 17 06 63 43-dc 2d 01 23 45 67 89 ab";
+        assert_eq!(Uuid::from_vmware_serial(serial), Some(vsphere));
+        let other = "564da6d2-1706-6343-dc2d-0123456789ac".parse().unwrap();
+        assert!(!vsphere.is_same_machine(&other));
+        for wrong in ["56 4d", "VMware-56 4d", "VMware-42", "", "VMware-"] {
+            assert_eq!(Uuid::from_vmware_serial(wrong), None);
+        }
+    }
+
+    #[test]
+    fn a_vmware_serial_stands_in_for_a_missing_uuid() {
+        let mac = "52:54:00:00:00:01".parse().unwrap();
+        let serial = "VMware-56 4d a6 d2 17 06 63 43-dc 2d 01 23 45 67 89 ab";
+        let labels = BTreeMap::from([("serial".to_owned(), serial.to_owned())]);
+        let machine = Machine::told(mac, None, labels.clone());
+        assert_eq!(machine.uuid, Uuid::from_vmware_serial(serial));
+        let told: Uuid = "11223344-5566-7788-99aa-010203040506".parse().unwrap();
+        assert_eq!(Machine::told(mac, Some(told), labels).uuid, Some(told));
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn specimen() -> Words {
     Words {
         base_url: "http://192.0.2.1".to_owned(),
         ip: Ipv4Addr::new(192, 0, 2, 2),
-        machine: Machine { mac, uuid },
+        machine: Machine::heard(mac, uuid, None),
     }
 }
 

@@ -27,12 +27,15 @@ fn report(site: &Site, interfaces: &[Interface]) -> String {
         let _ = writeln!(report, "  serve on {interface}");
     }
     for group in site.config.catalog.groups() {
-        let who = match group.selector.mac {
-            Some(mac) => mac.to_string(),
-            None => "every other machine".to_owned(),
+        let who = match group.selector.is_empty() {
+            true => "every other machine".to_owned(),
+            false => group.selector.to_string(),
         };
-        let _ =
-            writeln!(report, "  {who} boots profile {} (group {})", group.profile.name, group.name);
+        let _ = writeln!(
+            report,
+            "  {who}: boots profile {} (group {})",
+            group.profile.name, group.name
+        );
     }
     report
 }

@@ -4,7 +4,9 @@
 //! or the network (files, folders, interfaces) is left to `serve::site`. Never reads a file.
 
 mod error;
+mod patterns;
 mod resolve;
+mod select;
 mod shape;
 
 use std::path::PathBuf;

@@ -10,8 +10,7 @@ use super::{
     shape,
 };
 use crate::{
-    catalog::{Catalog, Group, Profile, Selector, Source},
-    machine::Mac,
+    catalog::{Catalog, Group, Profile, Source},
     path::RepositoryPath,
     template::Template,
 };
@@ -53,7 +52,7 @@ pub(super) fn resolve(file: shape::File, text: &str, name: &str) -> Result<Confi
 }
 
 /// Where the parts of a file are looked at, and what is wrong is noted.
-struct Desk<'a> {
+pub(super) struct Desk<'a> {
     text: &'a str,
     problems: Vec<Problem>,
     files: Vec<NamedFile>,
@@ -64,7 +63,7 @@ impl Desk<'_> {
         line_of(self.text, value.span().start)
     }
 
-    fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
+    pub(super) fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
         let line = Some(self.line(value));
         self.problems.push(Problem { line, text: text.into() });
     }
@@ -143,7 +142,7 @@ impl Desk<'_> {
                 continue;
             }
             names.push(group.name);
-            let selector = self.selector(&group.selector);
+            let selector = self.selector(group.selector);
             let Some(profile) = profiles.get(group.profile.get_ref()) else {
                 let known: Vec<&str> = profiles.keys().map(String::as_str).collect();
                 let wanted = group.profile.get_ref();
@@ -162,7 +161,7 @@ impl Desk<'_> {
         Catalog::new(groups).unwrap_or_else(|tie| {
             if let Some(written) = names.iter().find(|name| *name.get_ref() == tie.second) {
                 let text = format!(
-                    "group {:?} selects the same machines as group {:?} for another profile; \
+                    "a machine can be in group {:?} and in group {:?}, which boots it otherwise; \
                      make one selector more specific",
                     tie.second, tie.first
                 );
@@ -172,18 +171,6 @@ impl Desk<'_> {
         })
     }
 
-    fn selector(&mut self, written: &shape::Selector) -> Option<Selector> {
-        let Some(mac) = &written.mac else { return Some(Selector::default()) };
-        match mac.get_ref().parse::<Mac>() {
-            Ok(mac) => Some(Selector { mac: Some(mac) }),
-            Err(error) => {
-                self.wrong(mac, format!("{:?} {error}", mac.get_ref()));
-                None
-            }
-        }
-    }
-
-    /// Names stand in logs, scripts and on consoles.
     fn name(&mut self, written: &Spanned<String>, what: &str) {
         let name = written.get_ref();
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));

@@ -1,9 +1,11 @@
 //! The config file as it is written: keys, defaults, nothing resolved.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
+
+use super::patterns::Patterns;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -92,5 +94,12 @@ pub(super) struct Group {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Selector {
-    pub(super) mac: Option<Spanned<String>>,
+    pub(super) mac: Option<Spanned<Patterns>>,
+    pub(super) uuid: Option<Spanned<Patterns>>,
+    pub(super) serial: Option<Spanned<Patterns>>,
+    pub(super) arch: Option<Spanned<Patterns>>,
+    pub(super) firmware: Option<Spanned<Patterns>>,
+    pub(super) manufacturer: Option<Spanned<Patterns>>,
+    pub(super) product: Option<Spanned<Patterns>>,
+    pub(super) label: BTreeMap<String, Spanned<Patterns>>,
 }

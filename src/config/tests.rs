@@ -42,7 +42,7 @@ fn the_posts_config_is_what_it_says() {
     assert_eq!(config.repository, Folder { path: "/srv/boot".into(), line: Some(7) });
     assert_eq!(config.boot_programs.unwrap().line, Some(9));
     assert_eq!(config.files.iter().map(|file| file.line).collect::<Vec<_>>(), [12, 13]);
-    let machine = Machine { mac: "52:54:00:12:34:56".parse().unwrap(), uuid: None };
+    let machine = Machine::heard("52:54:00:12:34:56".parse().unwrap(), None, None);
     assert_eq!(config.catalog.select(&machine).unwrap().profile.name, "coreos");
 }
 
@@ -108,7 +108,37 @@ fn each_mistake_names_its_line_and_what_to_write() {
             "b.toml:19: \"52:54:00:12:34\" is not a hardware address; write \
           it like \"52:54:00:12:34:56\"",
         ),
-        ("mac =", "serial =", "b.toml:19: unknown field `serial`, expected `mac`"),
+        (
+            "mac =",
+            "macs =",
+            "b.toml:19: unknown field `macs`, expected one of `mac`, `uuid`, `serial`, `arch`, \
+             `firmware`, `manufacturer`, `product`, `label`",
+        ),
+        (
+            "\"52:54:00:12:34:56\"",
+            "7",
+            "b.toml:19: invalid type: integer `7`, expected a text or a list of texts",
+        ),
+        (
+            "\"52:54:00:12:34:56\"",
+            "[]",
+            "b.toml:19: mac has no value, so no machine matches; leave it out",
+        ),
+        (
+            "\"52:54:00:12:34:56\"",
+            "[\n\"52:*\",\n\"56:x*\"]",
+            "b.toml:21: \"56:x*\" is no part of a hardware address; write it like \"52:54:00:*\"",
+        ),
+        (
+            "mac = \"52:54:00:12:34:56\"",
+            "firmware = \"efi\"",
+            "b.toml:19: \"efi\" is no firmware; write \"bios\" or \"uefi\"",
+        ),
+        (
+            "mac =",
+            "label.mac =",
+            "b.toml:19: \"mac\" is no label; write mac = … without \"label.\"",
+        ),
         (
             "name = \"lab\"",
             "name = \"the lab\"",
@@ -137,7 +167,7 @@ fn two_groups_that_contradict_each_other_are_refused() {
     );
     assert_eq!(
         problems(&text),
-        "b.toml:24: group \"too\" selects the same machines as group \"lab\" for another profile; \
+        "b.toml:24: a machine can be in group \"too\" and in group \"lab\", which boots it otherwise; \
          make one selector more specific"
     );
 }
@@ -168,6 +198,7 @@ fn the_shipped_config_shows_every_key() {
     let file: shape::File = toml::from_str(&examples).unwrap();
     // What serde writes has every key that is not absent, so nothing may be absent in the example.
     assert_eq!(toml::Table::try_from(&file).unwrap(), shown);
-    let selector = &file.group[0].selector;
-    assert!(file.firmware.dir.is_some() && selector.mac.is_some());
+    let selector = toml::Table::try_from(&file.group[0].selector).unwrap();
+    assert_eq!(selector.len(), 8);
+    assert!(file.firmware.dir.is_some() && !file.group[0].selector.label.is_empty());
 }

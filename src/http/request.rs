@@ -2,7 +2,7 @@
 //!
 //! Names are decoded once, on bytes. Whether such a file exists is not asked here.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use hyper::{
     HeaderMap, Method, Uri,
@@ -10,12 +10,14 @@ use hyper::{
 };
 
 use super::reply::Refusal;
-use crate::machine::{Mac, NotAMac, Uuid};
+use crate::machine::{Mac, Machine, NotAMac, Uuid};
 
 /// A target above this is no name and no query of ours, in bytes.
 const LONGEST_TARGET: usize = 8192;
 /// SMBIOS strings are short; what is longer is garbage that no group should select by.
 const LONGEST_LABEL: usize = 128;
+/// Our own first script sends five; room for what other scripts add.
+const MOST_LABELS: usize = 64;
 
 /// A request that can be answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,18 +46,8 @@ pub struct Query {
     pub mac: Mac,
     /// `uuid`: SMBIOS system UUID, absent where it is unset.
     pub uuid: Option<Uuid>,
-    /// `arch`: iPXE's `${buildarch}`.
-    pub arch: Option<String>,
-    /// `asset`: SMBIOS asset tag.
-    pub asset: Option<String>,
-    /// `manufacturer`: SMBIOS system manufacturer.
-    pub manufacturer: Option<String>,
-    /// `platform`: `pcbios` or `efi`.
-    pub platform: Option<String>,
-    /// `product`: SMBIOS product name.
-    pub product: Option<String>,
-    /// `serial`: SMBIOS system serial number.
-    pub serial: Option<String>,
+    /// Every other parameter that has a value, cleaned: `serial`, `arch`, `platform`, ….
+    pub labels: BTreeMap<String, String>,
 }
 
 impl<'a> Request<'a> {
@@ -83,28 +75,32 @@ impl<'a> Request<'a> {
 }
 
 impl Query {
-    /// Reads the query of `/ipxe`. Unknown words are passed over, of doubled ones the first counts.
+    /// Reads the query of `/ipxe`. Of doubled words the first counts.
     ///
     /// Only the address must be right: SMBIOS strings are whatever a board maker left there, so
     /// they are cleaned and never a reason to refuse a boot.
     pub fn parse(query: &str) -> Result<Self, QueryError> {
-        let value = |name: &str| {
-            let mut pairs = form_urlencoded::parse(query.as_bytes());
-            pairs.find(|(key, _)| key == name).map(|(_, value)| value)
-        };
-        let label = |name| value(name).and_then(|value| clean(&value));
-        let mac = value("mac").ok_or(QueryError::NoMac)?;
+        let (mut mac, mut uuid, mut labels) = (None, None, BTreeMap::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match name.as_ref() {
+                "mac" => mac = mac.or(Some(value)),
+                "uuid" => uuid = uuid.or(Some(value)),
+                name if name.len() > LONGEST_LABEL || labels.len() == MOST_LABELS => {}
+                name => {
+                    labels.entry(name.to_owned()).or_insert_with(|| clean(&value));
+                }
+            }
+        }
+        let mac = mac.ok_or(QueryError::NoMac)?;
         let mac = mac.trim().parse().map_err(|NotAMac| QueryError::WrongMac(shown(&mac)))?;
-        Ok(Self {
-            mac,
-            uuid: value("uuid").and_then(|uuid| uuid.trim().parse().ok()),
-            arch: label("arch"),
-            asset: label("asset"),
-            manufacturer: label("manufacturer"),
-            platform: label("platform"),
-            product: label("product"),
-            serial: label("serial"),
-        })
+        let uuid = uuid.and_then(|uuid| uuid.trim().parse().ok());
+        labels.retain(|_, value| !value.is_empty());
+        Ok(Self { mac, uuid, labels })
+    }
+
+    /// The machine it tells of.
+    pub fn machine(self) -> Machine {
+        Machine::told(self.mac, self.uuid, self.labels)
     }
 }
 
@@ -133,10 +129,9 @@ fn announces_body(headers: &HeaderMap) -> bool {
         || headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0")
 }
 
-fn clean(value: &str) -> Option<String> {
+fn clean(value: &str) -> String {
     let clean: String = value.chars().filter(|c| !c.is_control()).take(LONGEST_LABEL).collect();
-    let clean = clean.trim();
-    (!clean.is_empty()).then(|| clean.to_owned())
+    clean.trim().to_owned()
 }
 
 /// The message is shown by iPXE, whose scripts expand `${…}`, so only plain characters pass.
@@ -205,11 +200,16 @@ mod tests {
         .unwrap();
         assert_eq!(query.mac.to_string(), "52:54:00:12:34:56");
         assert_eq!(query.uuid.unwrap().to_string(), "11223344-5566-7788-99aa-010203040506");
-        assert_eq!(query.serial.as_deref(), Some("A B"));
-        assert_eq!(query.arch.as_deref(), Some("x86_64"));
-        assert_eq!(query.manufacturer.as_deref(), Some("VMware, Inc."));
-        assert_eq!(query.platform.as_deref(), Some("efi"));
-        assert_eq!((query.product, query.asset), (None, None));
+        let labels: Vec<(&str, &str)> =
+            query.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expected = [
+            ("arch", "x86_64"),
+            ("manufacturer", "VMware, Inc."),
+            ("new", "1"),
+            ("platform", "efi"),
+            ("serial", "A B"),
+        ];
+        assert_eq!(labels, expected);
     }
 
     #[test]
@@ -219,9 +219,11 @@ mod tests {
             format!("mac=525400123456&uuid=none&serial=%0a%00%1b[2JAB%ff+&asset=++&product={long}");
         let query = Query::parse(&query).unwrap();
         assert_eq!(query.uuid, None);
-        assert_eq!(query.serial.as_deref(), Some("[2JAB\u{fffd}"));
-        assert_eq!(query.asset, None);
-        assert_eq!(query.product.unwrap().len(), LONGEST_LABEL);
+        assert_eq!(query.labels["serial"], "[2JAB\u{fffd}");
+        assert!(!query.labels.contains_key("asset"));
+        assert_eq!(query.labels["product"].len(), LONGEST_LABEL);
+        let many: String = (0..1000).map(|number| format!("&l{number}=x")).collect();
+        assert_eq!(Query::parse(&format!("mac=525400123456{many}")).unwrap().labels.len(), 64);
     }
 
     #[test]

@@ -76,7 +76,9 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
     }
     let mac = hardware_address(&message).ok_or(Reason::NoMachine)?;
     let options = Options::read(&message);
-    let machine = Machine { mac, uuid: options.client_guid.as_deref().and_then(uuid) };
+    let uuid = options.client_guid.as_deref().and_then(uuid);
+    let firmware = options.arch().and_then(Firmware::from_arch);
+    let machine = Machine::heard(mac, uuid, firmware.map(Firmware::platform));
     let kind = MessageType::from(options.message_type.ok_or(Reason::NoMessageType)?);
     match (port, kind) {
         (Port::Dhcp, MessageType::Request) => {

@@ -106,10 +106,12 @@ impl Drop for Server {
 fn script(script: &Script, _: &Site, arrival: Arrival) -> Text {
     let body = match script {
         Script::Boot => format!("boot for {} at {}", arrival.peer.ip(), arrival.local),
-        Script::Machine(query) if query.serial.as_deref() == Some("panic") => {
+        Script::Machine(query)
+            if query.labels.get("serial").is_some_and(|serial| serial == "panic") =>
+        {
             panic!("as this test wants")
         }
-        Script::Machine(query) => format!("machine {} {:?}", query.mac, query.serial),
+        Script::Machine(query) => format!("machine {} {:?}", query.mac, query.labels.get("serial")),
         Script::Nobody(error) => format!("nobody: {error}"),
     };
     Text { status: StatusCode::OK, body }

@@ -1,0 +1,209 @@
+use super::*;
+use crate::firmware::Platform;
+
+fn profile(name: &str) -> Arc<Profile> {
+    let kernel = Source::Url(format!("http://192.0.2.9/{name}"));
+    Arc::new(Profile { name: name.to_owned(), kernel, initrd: vec![], args: vec![] })
+}
+
+/// Fields and their values, alternatives with `|` between.
+fn selector(fields: &[(&str, &str)]) -> Selector {
+    let field = |name: &str| match name {
+        "arch" => Field::Arch,
+        "firmware" => Field::Firmware,
+        "mac" => Field::Mac,
+        "manufacturer" => Field::Manufacturer,
+        "product" => Field::Product,
+        "serial" => Field::Serial,
+        "uuid" => Field::Uuid,
+        label => Field::Label(label.to_owned()),
+    };
+    let fields = fields.iter().map(|(name, values)| {
+        let field = field(name);
+        let patterns =
+            values.split('|').map(|value| Pattern::parse(&field, value).unwrap()).collect();
+        (field, patterns)
+    });
+    Selector::new(fields.collect())
+}
+
+fn group(name: &str, fields: &[(&str, &str)], profile: &Arc<Profile>) -> Group {
+    Group { name: name.to_owned(), selector: selector(fields), profile: Arc::clone(profile) }
+}
+
+/// As after `/ipxe`.
+fn told(mac: &str, uuid: Option<&str>, labels: &[(&str, &str)]) -> Machine {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Machine::told(mac.parse().unwrap(), uuid.map(|uuid| uuid.parse().unwrap()), labels.collect())
+}
+
+const ONE: &str = "52:54:00:00:00:01";
+const TWO: &str = "52:54:00:00:00:02";
+const UUID: &str = "564da6d2-1706-6343-dc2d-0123456789ab";
+const SWAPPED: &str = "D2A64D56-0617-4363-DC2D-0123456789AB";
+const VMWARE: &str = "VMware-56 4d a6 d2 17 06 63 43-dc 2d 01 23 45 67 89 ab";
+
+#[test]
+fn a_group_that_names_the_machine_wins_over_one_for_all() {
+    let (any, one) = (profile("any"), profile("one"));
+    let groups = vec![group("all", &[], &any), group("this", &[("mac", ONE)], &one)];
+    let catalog = Catalog::new(groups).unwrap();
+    assert_eq!(catalog.select(&told(ONE, None, &[])).unwrap().name, "this");
+    assert_eq!(catalog.select(&told(TWO, None, &[])).unwrap().name, "all");
+}
+
+#[test]
+fn a_machine_that_no_group_names_is_in_none() {
+    let catalog = Catalog::new(vec![group("this", &[("mac", ONE)], &profile("one"))]).unwrap();
+    assert!(catalog.select(&told(TWO, None, &[])).is_none());
+    assert!(!catalog.may_select(&told(TWO, None, &[])));
+    assert!(!Catalog::default().may_select(&told(ONE, None, &[])));
+}
+
+#[test]
+fn every_field_must_accept_and_one_alternative_is_enough() {
+    let machine = told(
+        ONE,
+        Some(UUID),
+        &[("serial", "A B"), ("platform", "efi"), ("arch", "x86_64"), ("rack", "r1*")],
+    );
+    for (fields, verdict) in [
+        (&[("mac", "52-54-00-00-00-01")][..], Verdict::Match),
+        (&[("mac", "525400000002|525400000001")], Verdict::Match),
+        (&[("mac", "52:54:*")], Verdict::Match),
+        (&[("uuid", SWAPPED)], Verdict::Match),
+        (&[("firmware", "uefi"), ("arch", "i386|x86_*")], Verdict::Match),
+        (&[("firmware", "bios"), ("arch", "x86_64")], Verdict::Mismatch),
+        (&[("serial", "a b")], Verdict::Mismatch),
+        (&[("rack", "r?*")], Verdict::Match),
+        (&[("rack", "r1?*"), ("row", "7")], Verdict::Mismatch),
+        (&[("product", "*")], Verdict::Mismatch),
+        (&[], Verdict::Match),
+    ] {
+        assert_eq!(selector(fields).matches(&machine), verdict, "{fields:?}");
+    }
+}
+
+#[test]
+fn a_vmware_machine_is_found_by_uuid_in_any_of_its_forms() {
+    let by_uuid = selector(&[("uuid", UUID)]);
+    for machine in [
+        told(ONE, Some(UUID), &[]),
+        told(ONE, Some(SWAPPED), &[("serial", VMWARE)]),
+        told(ONE, None, &[("serial", VMWARE)]),
+    ] {
+        assert_eq!(by_uuid.matches(&machine), Verdict::Match);
+    }
+    assert_eq!(by_uuid.matches(&told(ONE, None, &[("serial", "x")])), Verdict::Mismatch);
+}
+
+#[test]
+fn what_a_machine_has_not_told_yet_is_undecided_and_what_it_has_is_not() {
+    let rom = Machine::heard(ONE.parse().unwrap(), None, Some(Platform::Bios));
+    for (fields, verdict) in [
+        (&[("serial", "x")][..], Verdict::Undecided),
+        (&[("rack", "r1"), ("mac", ONE)], Verdict::Undecided),
+        (&[("rack", "r1"), ("mac", TWO)], Verdict::Mismatch),
+        (&[("rack", "r1"), ("firmware", "uefi")], Verdict::Mismatch),
+        // Its firmware sent no UUID; iPXE may know it.
+        (&[("uuid", UUID)], Verdict::Undecided),
+        (&[("firmware", "bios"), ("mac", "52:*")], Verdict::Match),
+    ] {
+        assert_eq!(selector(fields).matches(&rom), verdict, "{fields:?}");
+    }
+    let with_uuid = Machine { uuid: SWAPPED.parse().ok(), ..rom };
+    assert_eq!(selector(&[("uuid", UUID)]).matches(&with_uuid), Verdict::Match);
+    let another = selector(&[("uuid", "11111111-1706-6343-dc2d-0123456789ab")]);
+    assert_eq!(another.matches(&with_uuid), Verdict::Mismatch);
+}
+
+#[test]
+fn what_is_surely_no_match_at_first_never_becomes_one() {
+    let selectors = [
+        selector(&[("mac", "*01"), ("serial", "VM*")]),
+        selector(&[("uuid", UUID)]),
+        selector(&[("firmware", "uefi"), ("rack", "1|2")]),
+        selector(&[]),
+    ];
+    for uuid in [None, Some(UUID), Some(SWAPPED)] {
+        for platform in ["pcbios", "efi", "other"] {
+            for serial in [VMWARE, "x"] {
+                let labels = [("platform", platform), ("serial", serial), ("rack", "2")];
+                let later = told(ONE, uuid, &labels);
+                // The firmware may tell less at first, never something else.
+                for early in [
+                    Machine { labels: None, ..later.clone() },
+                    Machine { labels: None, uuid: None, platform: None, ..later.clone() },
+                ] {
+                    for selector in &selectors {
+                        match selector.matches(&early) {
+                            Verdict::Undecided => {}
+                            decided @ (Verdict::Match | Verdict::Mismatch) => {
+                                assert_eq!(decided, selector.matches(&later), "{selector}")
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_most_specific_wins() {
+    // Each wins over all that follow; one machine is in all of them.
+    let order: [&[(&str, &str)]; 9] = [
+        &[("mac", ONE), ("arch", "x86_64")],
+        &[("mac", ONE)],
+        &[("uuid", UUID), ("arch", "x86_64"), ("rack", "1")],
+        &[("uuid", UUID)],
+        &[("serial", "S")],
+        &[("mac", "52:*"), ("arch", "x86_64"), ("rack", "1")],
+        &[("arch", "x86_64"), ("rack", "1|2")],
+        &[("arch", "x86_64")],
+        &[("arch", "*")],
+    ];
+    let labels = [("arch", "x86_64"), ("rack", "1"), ("serial", "S")];
+    let machine = told(ONE, Some(UUID), &labels);
+    for start in 0..order.len() {
+        let groups = order[start..].iter().enumerate().rev();
+        let groups = groups.map(|(at, fields)| group(&at.to_string(), fields, &profile("p")));
+        let catalog = Catalog::new(groups.collect()).unwrap();
+        assert_eq!(catalog.select(&machine).unwrap().name, "0", "{:?}", order[start]);
+    }
+}
+
+#[test]
+fn a_contradiction_is_an_error_and_never_chance() {
+    let (one, two) = (profile("one"), profile("two"));
+    let ties = |a: &[(&str, &str)], b: &[(&str, &str)]| {
+        assert!(Catalog::new(vec![group("a", a, &one), group("b", b, &one)]).is_ok());
+        Catalog::new(vec![group("a", a, &one), group("b", b, &two)]).is_err()
+    };
+    let tie = Catalog::new(vec![group("a", &[], &one), group("b", &[], &two)]).unwrap_err();
+    assert_eq!(tie, Tie { first: "a".to_owned(), second: "b".to_owned() });
+    assert!(ties(&[("mac", "525400000001|525400000002")], &[("mac", "525400000002")]));
+    assert!(ties(&[("uuid", UUID)], &[("uuid", SWAPPED)]));
+    assert!(ties(&[("product", "VM*")], &[("product", "*7,1")]));
+    assert!(ties(&[("mac", "5254*")], &[("product", "*7,1")]));
+    assert!(ties(&[("arch", "x86_64")], &[("product", "X")]));
+    assert!(!ties(&[("mac", ONE)], &[("mac", TWO)]));
+    assert!(!ties(&[("mac", ONE)], &[("uuid", UUID)]));
+    assert!(!ties(&[("arch", "x86_64"), ("rack", "1")], &[("arch", "i386"), ("row", "1")]));
+    assert!(!ties(&[("mac", "52:54:00:*")], &[("mac", "52:54:01:*")]));
+}
+
+#[test]
+fn values_say_what_to_write() {
+    for (field, value, said) in [
+        (Field::Firmware, "efi", "is no firmware; write \"bios\" or \"uefi\""),
+        (Field::Mac, "52:54:zz:*", "is no part of a hardware address; write it like"),
+        (Field::Mac, "52:54", "is not a hardware address; write it like"),
+        (Field::Uuid, "564d*", "is not a machine's UUID; write it like"),
+        (Field::Serial, " x", "spaces around it"),
+        (Field::Product, "", "is empty"),
+    ] {
+        let error = Pattern::parse(&field, value).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
