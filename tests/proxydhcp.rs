@@ -96,6 +96,39 @@ fn a_machine_that_no_group_matches_is_left_alone() {
 }
 
 #[test]
+fn who_may_still_match_gets_the_offer_and_who_surely_does_not_is_left_alone() {
+    let answered = |selector: &str, name: &str| {
+        let text = format!(
+            "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n\
+             [group.selector]\n{selector}"
+        );
+        let config = Config::parse(&text, "test").expect("the config is valid");
+        let offering =
+            Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+        let packet = fs::read(recorded(name)).expect("recorded");
+        let arrival = Arrival { address: HERE, port: Port::Dhcp };
+        matches!(answer(&packet, &arrival, &offering), Answer::Reply(_))
+    };
+    let (uefi, bios) = (
+        "ovmf2022.11_pxe4_no43_00_c2s_discover_68-67",
+        "seabios-ipxerom-e1000_00_c2s_discover_68-67",
+    );
+    for (selector, to_uefi, to_bios) in [
+        ("serial = \"x\"", true, true),
+        ("label.rack = \"1\"", true, true),
+        ("firmware = \"uefi\"", true, false),
+        ("firmware = \"bios\"\nserial = \"x\"", false, true),
+        ("mac = \"02:00:00:00:00:99\"\nserial = \"x\"", false, false),
+    ] {
+        assert_eq!(
+            (answered(selector, uefi), answered(selector, bios)),
+            (to_uefi, to_bios),
+            "{selector}"
+        );
+    }
+}
+
+#[test]
 fn a_firmware_without_a_boot_program_is_left_alone_and_ipxe_is_not() {
     let config = everyone();
     let offering = Offering { catalog: &config.catalog, programs: &[], http_port: 8080 };

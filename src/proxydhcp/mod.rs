@@ -153,7 +153,8 @@ fn boot_file(
     arrival: &Arrival,
     offering: &Offering<'_>,
 ) -> Result<(Option<Firmware>, String), Reason> {
-    if offering.catalog.select(&client.machine).is_none() {
+    // What it has not told yet is decided when iPXE asks.
+    if !offering.catalog.may_select(&client.machine) {
         return Err(Reason::NoGroup);
     }
     let firmware = client.firmware();
