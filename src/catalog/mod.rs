@@ -8,7 +8,11 @@ mod selector;
 
 use std::{cmp::Reverse, sync::Arc};
 
-use crate::{machine::Machine, path::RepositoryPath, template::Template};
+use crate::{
+    machine::Machine,
+    path::RepositoryPath,
+    template::{Metadata, Template},
+};
 pub use pattern::{Glob, Pattern, PatternError};
 pub use selector::{Field, Finding, Outcome, Selector, Value, Verdict};
 
@@ -43,12 +47,14 @@ pub struct Group {
     pub selector: Selector,
     /// What they boot.
     pub profile: Arc<Profile>,
+    /// What the profile's templates say for them, the profile's own metadata included.
+    pub metadata: Metadata,
 }
 
 impl Group {
     /// Whether a machine boots the same, whichever of the two it is in.
     fn is_same_boot(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.profile, &other.profile)
+        Arc::ptr_eq(&self.profile, &other.profile) && self.metadata == other.metadata
     }
 }
 
@@ -89,7 +95,7 @@ impl Catalog {
     }
 }
 
-/// One machine may be in two groups of different profiles, and neither is more specific.
+/// One machine may be in two groups that boot it differently, and neither is more specific.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tie {
     /// The group that stands first in the config.

@@ -28,7 +28,8 @@ fn selector(fields: &[(&str, &str)]) -> Selector {
 }
 
 fn group(name: &str, fields: &[(&str, &str)], profile: &Arc<Profile>) -> Group {
-    Group { name: name.to_owned(), selector: selector(fields), profile: Arc::clone(profile) }
+    let (selector, profile) = (selector(fields), Arc::clone(profile));
+    Group { name: name.to_owned(), selector, profile, metadata: Metadata::default() }
 }
 
 /// As after `/ipxe`.
@@ -188,6 +189,9 @@ fn a_contradiction_is_an_error_and_never_chance() {
     assert!(ties(&[("mac", "5254*")], &[("product", "*7,1")]));
     assert!(ties(&[("arch", "x86_64")], &[("product", "X")]));
     assert!(!ties(&[("mac", ONE)], &[("mac", TWO)]));
+    let says = Metadata::of(&"a = 1".parse().unwrap(), &toml::Table::new());
+    let groups = vec![group("a", &[], &one), Group { metadata: says, ..group("b", &[], &one) }];
+    assert!(Catalog::new(groups).is_err());
     assert!(!ties(&[("mac", ONE)], &[("uuid", UUID)]));
     assert!(!ties(&[("arch", "x86_64"), ("rack", "1")], &[("arch", "i386"), ("row", "1")]));
     assert!(!ties(&[("mac", "52:54:00:*")], &[("mac", "52:54:01:*")]));

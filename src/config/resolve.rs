@@ -12,7 +12,7 @@ use super::{
 use crate::{
     catalog::{Catalog, Group, Profile, Source},
     path::RepositoryPath,
-    template::Template,
+    template::{Metadata, Template, Words},
 };
 
 /// Linux's IFNAMSIZ less the NUL.
@@ -100,11 +100,11 @@ impl Desk<'_> {
         Folder { path: written.into_inner(), line }
     }
 
-    fn profiles(&mut self, written: Vec<shape::Profile>) -> BTreeMap<String, Arc<Profile>> {
-        let mut profiles = BTreeMap::new();
+    fn profiles(&mut self, written: Vec<shape::Profile>) -> BTreeMap<String, Draft> {
+        let mut drafts = BTreeMap::new();
         for profile in written {
             self.name(&profile.name, "profile");
-            if profiles.contains_key(profile.name.get_ref()) {
+            if drafts.contains_key(profile.name.get_ref()) {
                 let name = profile.name.get_ref();
                 self.wrong(
                     &profile.name,
@@ -115,20 +115,25 @@ impl Desk<'_> {
             let kernel = self.source(&profile.kernel);
             let initrd: Vec<_> =
                 profile.initrd.iter().filter_map(|initrd| self.source(initrd)).collect();
-            let args: Vec<_> = profile.args.iter().filter_map(|arg| self.arg(arg)).collect();
+            let (written, args): (Vec<_>, Vec<_>) = profile
+                .args
+                .into_iter()
+                .filter_map(|written| self.arg(&written).map(|arg| (written, arg)))
+                .unzip();
             let name = profile.name.into_inner();
             // A profile whose kernel is wrong still stands, so that groups do not miss it too.
             let kernel = kernel.unwrap_or_else(|| Source::Url(String::new()));
-            profiles.insert(name.clone(), Arc::new(Profile { name, kernel, initrd, args }));
+            let draft = Draft {
+                profile: Arc::new(Profile { name: name.clone(), kernel, initrd, args }),
+                metadata: profile.metadata,
+                args: written,
+            };
+            drafts.insert(name, draft);
         }
-        profiles
+        drafts
     }
 
-    fn catalog(
-        &mut self,
-        written: Vec<shape::Group>,
-        profiles: &BTreeMap<String, Arc<Profile>>,
-    ) -> Catalog {
+    fn catalog(&mut self, written: Vec<shape::Group>, drafts: &BTreeMap<String, Draft>) -> Catalog {
         let mut groups: Vec<Group> = Vec::new();
         let mut names: Vec<Spanned<String>> = Vec::new();
         for group in written {
@@ -141,22 +146,8 @@ impl Desk<'_> {
                 );
                 continue;
             }
-            names.push(group.name);
-            let selector = self.selector(group.selector);
-            let Some(profile) = profiles.get(group.profile.get_ref()) else {
-                let known: Vec<&str> = profiles.keys().map(String::as_str).collect();
-                let wanted = group.profile.get_ref();
-                let instead = if known.is_empty() {
-                    "there is none; add a [[profile]]".to_owned()
-                } else {
-                    format!("write one of {}", known.join(", "))
-                };
-                self.wrong(&group.profile, format!("no profile is named {wanted:?}; {instead}"));
-                continue;
-            };
-            if let Some(selector) = selector {
-                groups.push(Group { name, selector, profile: Arc::clone(profile) });
-            }
+            names.push(group.name.clone());
+            groups.extend(self.group(group, drafts));
         }
         Catalog::new(groups).unwrap_or_else(|tie| {
             if let Some(written) = names.iter().find(|name| *name.get_ref() == tie.second) {
@@ -171,6 +162,34 @@ impl Desk<'_> {
         })
     }
 
+    fn group(&mut self, written: shape::Group, drafts: &BTreeMap<String, Draft>) -> Option<Group> {
+        let name = written.name.into_inner();
+        let selector = self.selector(written.selector);
+        let Some(draft) = drafts.get(written.profile.get_ref()) else {
+            let known: Vec<&str> = drafts.keys().map(String::as_str).collect();
+            let wanted = written.profile.get_ref();
+            let instead = if known.is_empty() {
+                "there is none; add a [[profile]]".to_owned()
+            } else {
+                format!("write one of {}", known.join(", "))
+            };
+            self.wrong(&written.profile, format!("no profile is named {wanted:?}; {instead}"));
+            return None;
+        };
+        let metadata = Metadata::of(&draft.metadata, &written.metadata);
+        for (arg, template) in draft.args.iter().zip(&draft.profile.args) {
+            let problem = match template.render(&Words::specimen(), &metadata) {
+                Ok(text) => unfit(&text).map(|problem| format!("becomes {text:?}: {problem}")),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(problem) = problem {
+                self.wrong(arg, format!("{:?}, for group {name:?}, {problem}", arg.get_ref()));
+            }
+        }
+        Some(Group { name, selector: selector?, profile: Arc::clone(&draft.profile), metadata })
+    }
+
+    /// Names stand in logs, scripts and on consoles.
     fn name(&mut self, written: &Spanned<String>, what: &str) {
         let name = written.get_ref();
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
@@ -211,24 +230,30 @@ impl Desk<'_> {
 
     fn arg(&mut self, written: &Spanned<String>) -> Option<Template> {
         let text = written.get_ref();
-        if text.chars().any(char::is_control) {
-            self.wrong(
-                written,
-                format!("{text:?} has a control character; a kernel line has none"),
-            );
-            return None;
-        }
-        if let Some(word) = text.split_whitespace().find(|word| OPERATORS.contains(word)) {
-            self.wrong(
-                written,
-                format!("iPXE takes {word:?} for the end of the command; leave it out"),
-            );
-            return None;
-        }
-        if text.trim().is_empty() {
-            self.wrong(written, "an empty argument; leave it out");
+        if let Some(problem) = unfit(text) {
+            self.wrong(written, format!("{text:?}: {problem}"));
             return None;
         }
         Template::parse(text).map_err(|error| self.wrong(written, format!("{text:?} {error}"))).ok()
     }
+}
+
+/// What would break the line of a script that this argument stands in.
+fn unfit(arg: &str) -> Option<String> {
+    if arg.chars().any(char::is_control) {
+        return Some("a control character; a kernel line has none".to_owned());
+    }
+    if arg.trim().is_empty() {
+        return Some("an empty argument; leave it out".to_owned());
+    }
+    let operator = arg.split_whitespace().find(|word| OPERATORS.contains(word))?;
+    Some(format!("iPXE takes {operator:?} for the end of the command; leave it out"))
+}
+
+/// A profile, and what is needed to look at its arguments with a group's words.
+struct Draft {
+    profile: Arc<Profile>,
+    metadata: toml::Table,
+    /// As written, one for each of the profile's.
+    args: Vec<Spanned<String>>,
 }

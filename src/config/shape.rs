@@ -80,6 +80,8 @@ pub(super) struct Profile {
     pub(super) initrd: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) args: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) metadata: toml::Table,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -89,6 +91,8 @@ pub(super) struct Group {
     pub(super) profile: Spanned<String>,
     #[serde(default)]
     pub(super) selector: Selector,
+    #[serde(default)]
+    pub(super) metadata: toml::Table,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

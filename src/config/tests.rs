@@ -90,12 +90,12 @@ fn each_mistake_names_its_line_and_what_to_write() {
             "{{ base_url }}",
             "{{ base_ulr }}",
             "b.toml:14: \"coreos.config.url={{ base_ulr }}/coreos/ignition.json\" has the unknown word \
-          \"base_ulr\"; the words are base_url, ip, mac, uuid",
+          \"base_ulr\"; the words are base_url, ip, mac, metadata, uuid",
         ),
         (
             "coreos.first_boot=1",
             "a || b",
-            "b.toml:14: iPXE takes \"||\" for the end of the command; leave it out",
+            "b.toml:14: \"a || b\": iPXE takes \"||\" for the end of the command; leave it out",
         ),
         (
             "profile = \"coreos\"",
@@ -170,6 +170,21 @@ fn two_groups_that_contradict_each_other_are_refused() {
         "b.toml:24: a machine can be in group \"too\" and in group \"lab\", which boots it otherwise; \
          make one selector more specific"
     );
+}
+
+#[test]
+fn metadata_is_looked_at_for_every_group_of_the_profile() {
+    let more = "[group.metadata]\nrole = \"db\"\n[[group]]\nname = \"two\"\nprofile = \"coreos\"\n";
+    let post = post("coreos.first_boot=1", "role={{ metadata.role }}") + more;
+    assert_eq!(
+        problems(&post),
+        "b.toml:14: \"role={{ metadata.role }}\", for group \"two\", has \"metadata.role\", and neither the \
+         group nor the profile has it; add it"
+    );
+    let mended = format!("{post}[group.metadata]\nrole = \"web\"\n");
+    Config::parse(&mended, "b.toml").unwrap();
+    let said = problems(&mended.replace("\"web\"", "\"a\\nshell\""));
+    assert!(said.starts_with("b.toml:14: ") && said.contains("control character"), "{said}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub fn machine_script(
         }
     }
     for arg in &profile.args {
-        let _ = write!(kernel, " {}", arg.render(words)?);
+        let _ = write!(kernel, " {}", arg.render(words, &group.metadata)?);
     }
     let mut script = format!(
         "#!ipxe\n\
@@ -152,7 +152,7 @@ mod tests {
         catalog::{Profile, Selector},
         machine::Machine,
         path::RepositoryPath,
-        template::Template,
+        template::{Metadata, Template},
     };
 
     fn lab(initrd: &[&str], args: &[&str]) -> Group {
@@ -167,7 +167,8 @@ mod tests {
             args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
         };
         let selector = Selector::default();
-        Group { name: "lab".to_owned(), selector, profile: Arc::new(profile) }
+        let metadata = Metadata::default();
+        Group { name: "lab".to_owned(), selector, profile: Arc::new(profile), metadata }
     }
 
     fn words() -> Words {
