@@ -137,6 +137,11 @@ impl Template {
         Ok(template)
     }
 
+    /// As it was written.
+    pub fn source(&self) -> String {
+        self.text().source().to_owned()
+    }
+
     /// Fills in the words.
     pub fn render(&self, words: &Words, metadata: &Metadata) -> Result<String, TemplateError> {
         let mut context = BTreeMap::from([

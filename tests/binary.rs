@@ -119,6 +119,18 @@ fn check_finds_what_serve_would_find_and_opens_no_port() {
             assert_eq!(output.status.code(), Some(78), "{words:?}: {}", said(&output));
         }
     }
+    fs::write(&file, &text).unwrap();
+    fs::create_dir(folder.join("groups.d")).unwrap();
+    for name in ["20.toml", "10.toml", ".10.toml", "10.toml~"] {
+        let text = format!("\n[[profile]]\nname = \"{name}\"\nkernel = \"/none\"\n");
+        fs::write(folder.join("groups.d").join(name), text).unwrap();
+    }
+    let output = said(&bootbox(&["check", "--config", file.to_str().unwrap()]));
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines.len(), 2, "{output}");
+    assert!(lines[0].contains("groups.d/10.toml:4: /none beneath "), "{output}");
+    assert!(lines[1].contains("groups.d/20.toml:4: /none beneath "), "{output}");
+
     let missing = bootbox(&["check", "--config", "/nowhere/bootbox.toml"]);
     assert_eq!(missing.status.code(), Some(78));
     assert!(said(&missing).contains("/nowhere/bootbox.toml: cannot be read"), "{}", said(&missing));

@@ -1,36 +1,68 @@
 //! What is wrong with a config, in the operator's words: file, line, what to write instead.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use toml::Spanned;
 
 /// All that is wrong with one config.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
-    /// What the operator calls the file.
-    pub name: String,
-    /// At least one, in the order of the file.
-    pub problems: Vec<Problem>,
+    /// At least one, in the order in which files are read.
+    problems: Vec<Problem>,
 }
 
 /// One thing to mend.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
-    /// From 1; absent for what no line says.
-    pub line: Option<usize>,
+    /// Where.
+    pub place: Place,
     /// What is wrong, and what to write instead.
     pub text: String,
 }
 
+/// A line of a config. Sorts in the order in which files are read.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Place {
+    /// How many files are read before this one.
+    order: usize,
+    file: Arc<str>,
+    /// From 1; absent for what no line says.
+    pub line: Option<usize>,
+}
+
 impl ConfigError {
-    pub(super) fn syntax(error: &toml::de::Error, text: &str, name: &str) -> Self {
-        let line = error.span().map(|span| line_of(text, span.start));
+    /// Sorts what is wrong; `None` where nothing is.
+    pub fn of(mut problems: Vec<Problem>) -> Option<Self> {
+        problems.sort_by(|one, other| one.place.cmp(&other.place));
+        (!problems.is_empty()).then_some(Self { problems })
+    }
+}
+
+/// One file that is read, and what the operator calls it.
+#[derive(Clone, Debug)]
+pub(super) struct Page<'a> {
+    pub(super) order: usize,
+    pub(super) name: Arc<str>,
+    pub(super) text: &'a str,
+}
+
+impl Page<'_> {
+    /// Where a value is written. A default stands in no line.
+    pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
+        let line = (value.span() != (0..0)).then(|| line_of(self.text, value.span().start));
+        Place { order: self.order, file: Arc::clone(&self.name), line }
+    }
+
+    pub(super) fn syntax(&self, error: &toml::de::Error) -> Problem {
+        let line = error.span().map(|span| line_of(self.text, span.start));
         // The parser's message may run over several lines; a problem is one.
         let text = error.message().split('\n').map(str::trim).collect::<Vec<_>>().join(", ");
-        Self { name: name.to_owned(), problems: vec![Problem { line, text }] }
+        Problem { place: Place { order: self.order, file: Arc::clone(&self.name), line }, text }
     }
 }
 
 /// The line of a byte offset, from 1.
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
+fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
     1 + before.iter().filter(|&&byte| byte == b'\n').count()
 }
@@ -41,13 +73,20 @@ impl fmt::Display for ConfigError {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            f.write_str(&self.name)?;
-            if let Some(line) = problem.line {
-                write!(f, ":{line}")?;
-            }
-            write!(f, ": {}", problem.text)?;
+            write!(f, "{}: {}", problem.place, problem.text)?;
         }
         Ok(())
+    }
+}
+
+/// As editors and compilers write it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        match self.line {
+            Some(line) => write!(f, ":{line}"),
+            None => Ok(()),
+        }
     }
 }
 

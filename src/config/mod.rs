@@ -12,7 +12,8 @@ mod shape;
 use std::path::PathBuf;
 
 use crate::{catalog::Catalog, path::RepositoryPath};
-pub use error::{ConfigError, Problem};
+use error::Page;
+pub use error::{ConfigError, Place, Problem};
 pub use shape::Solicitations;
 
 /// Everything an operator decides.
@@ -36,13 +37,13 @@ pub struct Config {
     pub files: Vec<NamedFile>,
 }
 
-/// A folder, and the line that names it; the default has none.
+/// A folder, and where it is named.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Folder {
     /// Absolute.
     pub path: PathBuf,
-    /// From 1.
-    pub line: Option<usize>,
+    /// The default stands in no line.
+    pub place: Place,
 }
 
 /// A file that must be there before a machine asks for it.
@@ -50,16 +51,44 @@ pub struct Folder {
 pub struct NamedFile {
     /// Where in the repository.
     pub path: RepositoryPath,
-    /// From 1.
-    pub line: usize,
+    /// The line that names it.
+    pub place: Place,
+}
+
+/// A file of the config.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Text {
+    /// What the operator calls it, for errors.
+    pub name: String,
+    /// What stands in it.
+    pub text: String,
 }
 
 impl Config {
-    /// Reads a config; `name` is what the operator calls it, for errors.
+    /// Reads a config of one file; `name` is what the operator calls it, for errors.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        match toml::from_str(text) {
-            Ok(file) => resolve::resolve(file, text, name),
-            Err(error) => Err(ConfigError::syntax(&error, text, name)),
+        Self::assemble(&Text { name: name.to_owned(), text: text.to_owned() }, &[])
+    }
+
+    /// Reads a config and the files beside it that hold only profiles and groups, in this order.
+    pub fn assemble(main: &Text, beside: &[Text]) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let mut fragments = Vec::new();
+        let main = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        let file: shape::File = toml::from_str(main.text)
+            .map_err(|error| problems.push(main.syntax(&error)))
+            .unwrap_or_default();
+        for (index, text) in beside.iter().enumerate() {
+            let name = text.name.as_str().into();
+            let page = Page { order: index + 1, name, text: &text.text };
+            match toml::from_str::<shape::Fragment>(page.text) {
+                Ok(fragment) => fragments.push((page, fragment)),
+                Err(error) => problems.push(page.syntax(&error)),
+            }
+        }
+        match ConfigError::of(problems) {
+            Some(error) => Err(error),
+            None => resolve::resolve(&main, file, fragments),
         }
     }
 

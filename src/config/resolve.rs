@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::{
     Config, Folder, NamedFile,
-    error::{ConfigError, Problem, line_of},
+    error::{ConfigError, Page, Place, Problem},
     shape,
 };
 use crate::{
@@ -22,8 +22,12 @@ const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"
 /// Words that iPXE takes for operators between commands.
 const OPERATORS: [&str; 3] = ["&&", "||", ";"];
 
-pub(super) fn resolve(file: shape::File, text: &str, name: &str) -> Result<Config, ConfigError> {
-    let mut desk = Desk { text, problems: Vec::new(), files: Vec::new() };
+pub(super) fn resolve(
+    main: &Page<'_>,
+    file: shape::File,
+    beside: Vec<(Page<'_>, shape::Fragment)>,
+) -> Result<Config, ConfigError> {
+    let mut desk = Desk { page: main.clone(), problems: Vec::new(), files: Vec::new() };
     let interfaces = desk.interfaces(&file.network.interfaces);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
@@ -33,14 +37,21 @@ pub(super) fn resolve(file: shape::File, text: &str, name: &str) -> Result<Confi
     }
     let repository = desk.folder(file.repository.root);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
-    let profiles = desk.profiles(file.profile);
-    let catalog = desk.catalog(file.group, &profiles);
-    desk.problems.sort_by_key(|problem| problem.line);
-    if !desk.problems.is_empty() {
-        return Err(ConfigError { name: name.to_owned(), problems: desk.problems });
+    let mut fragments =
+        vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
+    fragments.extend(beside);
+    let (profiles, groups): (Vec<_>, Vec<_>) = fragments
+        .into_iter()
+        .map(|(page, fragment)| ((page.clone(), fragment.profile), (page, fragment.group)))
+        .unzip();
+    // A group may name a profile of a file that is read later.
+    let drafts = desk.profiles(profiles);
+    let catalog = desk.catalog(groups, &drafts);
+    if let Some(error) = ConfigError::of(desk.problems) {
+        return Err(error);
     }
     Ok(Config {
-        name: name.to_owned(),
+        name: main.name.to_string(),
         interfaces,
         answer_router_solicitations: file.network.answer_router_solicitations,
         http_port: file.http.port.into_inner(),
@@ -53,19 +64,20 @@ pub(super) fn resolve(file: shape::File, text: &str, name: &str) -> Result<Confi
 
 /// Where the parts of a file are looked at, and what is wrong is noted.
 pub(super) struct Desk<'a> {
-    text: &'a str,
+    /// The file that lies on it.
+    page: Page<'a>,
     problems: Vec<Problem>,
     files: Vec<NamedFile>,
 }
 
-impl Desk<'_> {
-    fn line<T>(&self, value: &Spanned<T>) -> usize {
-        line_of(self.text, value.span().start)
+impl<'a> Desk<'a> {
+    pub(super) fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
+        let place = self.page.place(value);
+        self.wrong_at(place, text);
     }
 
-    pub(super) fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
-        let line = Some(self.line(value));
-        self.problems.push(Problem { line, text: text.into() });
+    fn wrong_at(&mut self, place: Place, text: impl Into<String>) {
+        self.problems.push(Problem { place, text: text.into() });
     }
 
     fn interfaces(&mut self, names: &[Spanned<String>]) -> Vec<String> {
@@ -88,8 +100,7 @@ impl Desk<'_> {
     }
 
     fn folder(&mut self, written: Spanned<PathBuf>) -> Folder {
-        // A default stands in no line.
-        let line = (written.span() != (0..0)).then(|| self.line(&written));
+        let place = self.page.place(&written);
         if !written.get_ref().is_absolute() {
             let path = written.get_ref().display().to_string();
             self.wrong(
@@ -97,69 +108,82 @@ impl Desk<'_> {
                 format!("{path:?} depends on the working directory; write it from / on"),
             );
         }
-        Folder { path: written.into_inner(), line }
+        Folder { path: written.into_inner(), place }
     }
 
-    fn profiles(&mut self, written: Vec<shape::Profile>) -> BTreeMap<String, Draft> {
-        let mut drafts = BTreeMap::new();
-        for profile in written {
-            self.name(&profile.name, "profile");
-            if drafts.contains_key(profile.name.get_ref()) {
-                let name = profile.name.get_ref();
-                self.wrong(
-                    &profile.name,
-                    format!("there is a profile {name:?} already; names are unique"),
-                );
-                continue;
+    fn profiles(
+        &mut self,
+        written: Vec<(Page<'a>, Vec<shape::Profile>)>,
+    ) -> BTreeMap<String, Draft> {
+        let mut drafts: BTreeMap<String, Draft> = BTreeMap::new();
+        for (page, profiles) in written {
+            self.page = page;
+            for profile in profiles {
+                self.name(&profile.name, "profile");
+                let name = profile.name.get_ref().clone();
+                match drafts.get(&name) {
+                    Some(known) => self.not_unique("profile", &profile.name, &known.place.clone()),
+                    None => {
+                        let draft = self.draft(profile);
+                        drafts.insert(name, draft);
+                    }
+                }
             }
-            let kernel = self.source(&profile.kernel);
-            let initrd: Vec<_> =
-                profile.initrd.iter().filter_map(|initrd| self.source(initrd)).collect();
-            let (written, args): (Vec<_>, Vec<_>) = profile
-                .args
-                .into_iter()
-                .filter_map(|written| self.arg(&written).map(|arg| (written, arg)))
-                .unzip();
-            let name = profile.name.into_inner();
-            // A profile whose kernel is wrong still stands, so that groups do not miss it too.
-            let kernel = kernel.unwrap_or_else(|| Source::Url(String::new()));
-            let draft = Draft {
-                profile: Arc::new(Profile { name: name.clone(), kernel, initrd, args }),
-                metadata: profile.metadata,
-                args: written,
-            };
-            drafts.insert(name, draft);
         }
         drafts
     }
 
-    fn catalog(&mut self, written: Vec<shape::Group>, drafts: &BTreeMap<String, Draft>) -> Catalog {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut names: Vec<Spanned<String>> = Vec::new();
-        for group in written {
-            self.name(&group.name, "group");
-            let name = group.name.get_ref().clone();
-            if names.iter().any(|known| *known.get_ref() == name) {
-                self.wrong(
-                    &group.name,
-                    format!("there is a group {name:?} already; names are unique"),
-                );
-                continue;
+    fn draft(&mut self, written: shape::Profile) -> Draft {
+        let place = self.page.place(&written.name);
+        let name = written.name.into_inner();
+        // A profile whose kernel is wrong still stands, so that groups do not miss it too.
+        let kernel = self.source(&written.kernel).unwrap_or_else(|| Source::Url(String::new()));
+        let initrd = written.initrd.iter().filter_map(|initrd| self.source(initrd)).collect();
+        let (places, args) = written
+            .args
+            .iter()
+            .filter_map(|arg| Some((self.page.place(arg), self.arg(arg)?)))
+            .unzip();
+        let profile = Arc::new(Profile { name, kernel, initrd, args });
+        Draft { profile, place, metadata: written.metadata, args: places }
+    }
+
+    fn catalog(
+        &mut self,
+        written: Vec<(Page<'a>, Vec<shape::Group>)>,
+        drafts: &BTreeMap<String, Draft>,
+    ) -> Catalog {
+        let mut found: Vec<Group> = Vec::new();
+        let mut places: BTreeMap<String, Place> = BTreeMap::new();
+        for (page, groups) in written {
+            self.page = page;
+            for group in groups {
+                self.name(&group.name, "group");
+                if let Some(known) = places.get(group.name.get_ref()) {
+                    self.not_unique("group", &group.name, known);
+                    continue;
+                }
+                places.insert(group.name.get_ref().clone(), self.page.place(&group.name));
+                found.extend(self.group(group, drafts));
             }
-            names.push(group.name.clone());
-            groups.extend(self.group(group, drafts));
         }
-        Catalog::new(groups).unwrap_or_else(|tie| {
-            if let Some(written) = names.iter().find(|name| *name.get_ref() == tie.second) {
-                let text = format!(
-                    "a machine can be in group {:?} and in group {:?}, which boots it otherwise; \
-                     make one selector more specific",
-                    tie.second, tie.first
-                );
-                self.wrong(written, text);
+        Catalog::new(found).unwrap_or_else(|tie| {
+            let text = format!(
+                "a machine can be in group {:?} and in group {:?}, which boots it otherwise; \
+                 make one selector more specific",
+                tie.second, tie.first
+            );
+            if let Some(place) = places.remove(&tie.second) {
+                self.wrong_at(place, text);
             }
             Catalog::default()
         })
+    }
+
+    fn not_unique(&mut self, what: &str, name: &Spanned<String>, known: &Place) {
+        let text =
+            format!("there is a {what} {:?} already, at {known}; names are unique", name.get_ref());
+        self.wrong(name, text);
     }
 
     fn group(&mut self, written: shape::Group, drafts: &BTreeMap<String, Draft>) -> Option<Group> {
@@ -177,13 +201,14 @@ impl Desk<'_> {
             return None;
         };
         let metadata = Metadata::of(&draft.metadata, &written.metadata);
-        for (arg, template) in draft.args.iter().zip(&draft.profile.args) {
+        for (place, template) in draft.args.iter().zip(&draft.profile.args) {
             let problem = match template.render(&Words::specimen(), &metadata) {
                 Ok(text) => unfit(&text).map(|problem| format!("becomes {text:?}: {problem}")),
                 Err(error) => Some(error.to_string()),
             };
             if let Some(problem) = problem {
-                self.wrong(arg, format!("{:?}, for group {name:?}, {problem}", arg.get_ref()));
+                let text = format!("{:?}, for group {name:?}, {problem}", template.source());
+                self.wrong_at(place.clone(), text);
             }
         }
         Some(Group { name, selector: selector?, profile: Arc::clone(&draft.profile), metadata })
@@ -217,8 +242,8 @@ impl Desk<'_> {
         }
         match RepositoryPath::parse(text.as_bytes()) {
             Ok(path) => {
-                let line = self.line(written);
-                self.files.push(NamedFile { path: path.clone(), line });
+                let place = self.page.place(written);
+                self.files.push(NamedFile { path: path.clone(), place });
                 Some(Source::Repository(path))
             }
             Err(error) => {
@@ -254,6 +279,8 @@ fn unfit(arg: &str) -> Option<String> {
 struct Draft {
     profile: Arc<Profile>,
     metadata: toml::Table,
-    /// As written, one for each of the profile's.
-    args: Vec<Spanned<String>>,
+    /// Where it is named.
+    place: Place,
+    /// Where each of its arguments is written.
+    args: Vec<Place>,
 }

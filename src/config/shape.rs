@@ -18,6 +18,14 @@ pub(super) struct File {
     pub(super) group: Vec<Group>,
 }
 
+/// A file of `groups.d`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Fragment {
+    pub(super) profile: Vec<Profile>,
+    pub(super) group: Vec<Group>,
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Network {

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::machine::Machine;
 
@@ -39,9 +41,13 @@ fn the_posts_config_is_what_it_says() {
     let config = Config::parse(POST, "b.toml").unwrap();
     assert_eq!(config.interfaces, ["eth1"]);
     assert_eq!(config.http_port, 8080);
-    assert_eq!(config.repository, Folder { path: "/srv/boot".into(), line: Some(7) });
-    assert_eq!(config.boot_programs.unwrap().line, Some(9));
-    assert_eq!(config.files.iter().map(|file| file.line).collect::<Vec<_>>(), [12, 13]);
+    assert_eq!(config.repository.path, Path::new("/srv/boot"));
+    assert_eq!(config.repository.place.to_string(), "b.toml:7");
+    assert_eq!(config.boot_programs.unwrap().place.line, Some(9));
+    assert_eq!(
+        config.files.iter().filter_map(|file| file.place.line).collect::<Vec<_>>(),
+        [12, 13]
+    );
     let machine = Machine::heard("52:54:00:12:34:56".parse().unwrap(), None, None);
     assert_eq!(config.catalog.select(&machine).unwrap().profile.name, "coreos");
 }
@@ -51,7 +57,8 @@ fn without_a_config_no_machine_is_answered() {
     let config = Config::built_in();
     assert!(config.catalog.groups().is_empty());
     assert_eq!(config.http_port, 80);
-    assert_eq!(config.repository, Folder { path: "/var/lib/bootbox".into(), line: None });
+    assert_eq!(config.repository.path, Path::new("/var/lib/bootbox"));
+    assert_eq!(config.repository.place.line, None);
     assert_eq!(config.answer_router_solicitations, Solicitations::Auto);
 }
 
@@ -170,6 +177,37 @@ fn two_groups_that_contradict_each_other_are_refused() {
         "b.toml:24: a machine can be in group \"too\" and in group \"lab\", which boots it otherwise; \
          make one selector more specific"
     );
+}
+
+#[test]
+fn files_beside_the_config_add_profiles_and_groups() {
+    let text = |name: &str, text: &str| Text { name: name.to_owned(), text: text.to_owned() };
+    let main = text("b.toml", POST);
+    let a = "[[group]]\nname = \"a\"\nprofile = \"ram\"\nselector.arch = \"i386\"\n";
+    let b =
+        "# ram\n[[profile]]\nname = \"ram\"\nkernel = \"/k\"\nargs = [\"x={{ metadata.x }}\"]\n";
+    let with =
+        |a: &str, b: &str| Config::assemble(&main, &[text("g/a.toml", a), text("g/b.toml", b)]);
+    let b = format!("{b}metadata.x = 1\n");
+    let config = with(a, &b).unwrap();
+    assert_eq!(config.catalog.groups().len(), 2);
+    assert_eq!(config.files.last().unwrap().place.to_string(), "g/b.toml:4");
+
+    let again = a.replace("\"a\"", "\"lab\"").replace("\"ram\"", "\"rom\"");
+    let said = with(&again, &b.replace("ram\"", "coreos\"").replace("x = 1", "y = 1"));
+    assert_eq!(
+        said.unwrap_err().to_string(),
+        "g/a.toml:2: there is a group \"lab\" already, at b.toml:16; names are unique\n\
+         g/b.toml:3: there is a profile \"coreos\" already, at b.toml:11; names are unique"
+    );
+    let said = with(a, &b.replace("x = 1", "y = 1")).unwrap_err().to_string();
+    assert!(said.starts_with("g/b.toml:5: ") && said.contains("group \"a\""), "{said}");
+    let said = with(&format!("[network]\n{a}"), "x").unwrap_err().to_string();
+    let lines: Vec<&str> = said.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(lines, ["g/a.toml:1", "g/b.toml:1"]);
+    let tie = format!("{a}[[group]]\nname = \"b\"\nprofile = \"coreos\"\nselector.arch = \"i*\"\n");
+    let tie = with(&tie.replace("i386", "?386"), &b).unwrap_err().to_string();
+    assert!(tie.starts_with("g/a.toml:6: a machine can be in group \"b\" and in"), "{tie}");
 }
 
 #[test]

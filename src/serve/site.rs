@@ -3,11 +3,14 @@
 //! Everything that can be wrong with either is found here, when it is loaded; a request keeps the
 //! site it began with while the next one is loaded beside it.
 
-use std::{fmt, fs, io, path::Path};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::store::Store;
 use crate::{
-    config::{Config, ConfigError, Problem},
+    config::{Config, ConfigError, Problem, Text},
     firmware::Firmware,
     path::RepositoryPath,
     proxydhcp::Offering,
@@ -15,6 +18,8 @@ use crate::{
 
 /// Where the config is looked for when nobody says.
 const USUAL: &str = "/etc/bootbox/bootbox.toml";
+/// The folder beside the config whose files have more profiles and groups.
+const BESIDE: &str = "groups.d";
 
 /// One config and the folders it names.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ impl Site {
     /// Loads the config at this path, else the usual one, else the built-in defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
         let config = match read(path)? {
-            Some((text, name)) => Config::parse(&text, &name)?,
+            Some((main, beside)) => Config::assemble(&main, &beside)?,
             None => Config::built_in(),
         };
         Self::open(config)
@@ -61,7 +66,7 @@ impl Site {
                 {
                     warnings.push(text);
                 } else {
-                    problems.push(Problem { line: config.repository.line, text });
+                    problems.push(Problem { place: config.repository.place.clone(), text });
                 }
                 None
             }
@@ -71,7 +76,7 @@ impl Site {
                 .map_err(|error| {
                     let path = folder.path.display();
                     let text = format!("[firmware] dir {path} cannot be opened: {error}");
-                    problems.push(Problem { line: folder.line, text });
+                    problems.push(Problem { place: folder.place.clone(), text });
                 })
                 .ok()
         });
@@ -82,12 +87,11 @@ impl Site {
                 let error = store.read(&file.path).err()?;
                 let root = config.repository.path.display();
                 let text = format!("{} beneath {root}: {error}", file.path);
-                Some(Problem { line: Some(file.line), text })
+                Some(Problem { place: file.place.clone(), text })
             }));
         }
-        if !problems.is_empty() {
-            problems.sort_by_key(|problem| problem.line);
-            return Err(ConfigError { name: config.name, problems }.into());
+        if let Some(error) = ConfigError::of(problems) {
+            return Err(error.into());
         }
         let programs = boot_programs_in(&store, &mut warnings);
         Ok(Self { config, store, programs, warnings })
@@ -119,15 +123,34 @@ fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> 
     Firmware::ALL.into_iter().filter(is_there).collect()
 }
 
-/// The text of the config and what to call it; `None` where there is none and none was asked for.
-fn read(path: Option<&Path>) -> Result<Option<(String, String)>, SiteError> {
-    let usual = Path::new(USUAL);
-    let wanted = path.unwrap_or(usual);
-    match fs::read_to_string(wanted) {
-        Ok(text) => Ok(Some((text, wanted.display().to_string()))),
-        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(SiteError::Unreadable { name: wanted.display().to_string(), error }),
-    }
+/// The config and the files beside it; `None` where there is none and none was asked for.
+fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
+    let wanted = path.unwrap_or(Path::new(USUAL));
+    let main = match fs::read_to_string(wanted) {
+        Ok(text) => Text { name: wanted.display().to_string(), text },
+        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(SiteError::unreadable(wanted, error)),
+    };
+    let folder = wanted.with_file_name(BESIDE);
+    let mut files = match fs::read_dir(&folder) {
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| SiteError::unreadable(&folder, error))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(SiteError::unreadable(&folder, error)),
+    };
+    // Editors keep hidden copies, which also end in .toml.
+    let is_hidden =
+        |file: &Path| file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    files.retain(|file| file.extension().is_some_and(|end| end == "toml") && !is_hidden(file));
+    files.sort();
+    let read = |file: PathBuf| match fs::read_to_string(&file) {
+        Ok(text) => Ok(Text { name: file.display().to_string(), text }),
+        Err(error) => Err(SiteError::unreadable(&file, error)),
+    };
+    let beside = files.into_iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Some((main, beside)))
 }
 
 /// Why a site cannot be loaded.
@@ -135,13 +158,19 @@ fn read(path: Option<&Path>) -> Result<Option<(String, String)>, SiteError> {
 pub enum SiteError {
     /// The config, or what it names, is wrong.
     Config(ConfigError),
-    /// The config file cannot be read.
+    /// A config file cannot be read.
     Unreadable {
         /// The file.
         name: String,
         /// What the system says.
         error: io::Error,
     },
+}
+
+impl SiteError {
+    fn unreadable(path: &Path, error: io::Error) -> Self {
+        Self::Unreadable { name: path.display().to_string(), error }
+    }
 }
 
 impl From<ConfigError> for SiteError {
