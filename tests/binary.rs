@@ -75,7 +75,7 @@ fn script_at(desk: &Namespace) -> Result<String, Failure> {
 #[test]
 fn help_version_man_page_and_completions_come_from_one_definition() {
     let help = said(&bootbox(&["--help"]));
-    for word in ["serve", "check", "completions", "man", "Start here", "Exit codes"] {
+    for word in ["serve", "check", "completions", "explain", "man", "Start here", "Exit codes"] {
         assert!(help.contains(word), "{word}: {help}");
     }
     assert_eq!(
@@ -134,6 +134,32 @@ fn check_finds_what_serve_would_find_and_opens_no_port() {
     let missing = bootbox(&["check", "--config", "/nowhere/bootbox.toml"]);
     assert_eq!(missing.status.code(), Some(78));
     assert!(said(&missing).contains("/nowhere/bootbox.toml: cannot be read"), "{}", said(&missing));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn explain_prints_the_group_and_the_script_or_ends_with_1() {
+    let folder = tempfile("explain");
+    let file = config(&folder, "x");
+    let asked = |machine: &str, more: &[&str]| {
+        let file = file.to_str().unwrap();
+        let words = ["explain", machine, "--config", file, "--address", "192.0.2.7"];
+        let output = bootbox(&[&words[..], more].concat());
+        (output.status.code(), said(&output))
+    };
+    let (code, text) = asked("52:54:00:12:34:56", &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("group g matches: profile p\n  it has no selector"), "{text}");
+    assert!(text.contains("kernel http://192.0.2.7/vmlinuz initrd=initrd.img secret=x"), "{text}");
+    let (_, text) = asked("52:54:00:12:34:56", &["--label", "platform=pcbios"]);
+    assert!(text.contains("kernel http://192.0.2.7/vmlinuz secret=x"), "{text}");
+    assert_eq!(asked("nobody", &[]).0, Some(64));
+    assert_eq!(asked("52:54:00:12:34:56", &["--label", "x"]).0, Some(64));
+
+    let text = fs::read_to_string(&file).unwrap() + "selector.label.rack = \"1\"\n";
+    fs::write(&file, text).unwrap();
+    assert_eq!(asked("52:54:00:12:34:56", &["--label", "rack=2"]).0, Some(1));
+    assert_eq!(asked("52:54:00:12:34:56", &["--label", "rack=1"]).0, Some(0));
     fs::remove_dir_all(folder).unwrap();
 }
 

@@ -17,7 +17,7 @@ use crate::serve::log::Format;
         [[group]] that gives it to machines.\n  \
         3. bootbox check\n  \
         4. bootbox serve, and power a machine on.\n\n\
-        Exit codes: 0 done; 64 wrong usage; 70 a service failed; 71 a port is taken or the system \
+        Exit codes: 0 done; 1 explain: no group matches; 64 wrong usage; 70 a service failed; 71 a port is taken or the system \
         refuses; 77 a capability is missing; 78 the config is wrong."
 )]
 pub(super) struct Args {
@@ -38,6 +38,8 @@ pub(super) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Say which group a machine is in and why, and print the script it would get; 1 if in none.
+    Explain(super::explain::Options),
     /// Print the man page.
     Man,
     /// Serve until SIGTERM or Ctrl-C; SIGHUP reads the config again. Logs to standard error.

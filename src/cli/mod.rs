@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod explain;
 mod man;
 mod serve;
 
@@ -47,6 +48,7 @@ pub fn run() -> ExitCode {
             clap_complete::generate(shell, &mut command, "bootbox", &mut script);
             print(&script)
         }
+        Command::Explain(options) => explain::run(&options),
         Command::Man => match man::page() {
             Ok(page) => print(&page),
             Err(error) => fail(SOFTWARE, &error),

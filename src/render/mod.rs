@@ -2,4 +2,4 @@
 
 mod script;
 
-pub use script::{boot_script, machine_script, notice_script};
+pub use script::{boot_script, machine_script, notice_script, script_for};

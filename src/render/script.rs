@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    catalog::{Group, Source},
+    catalog::{Catalog, Group, Source},
+    firmware::Platform,
     template::{TemplateError, Words},
 };
 
@@ -30,6 +31,19 @@ pub fn boot_script() -> &'static str {
      iseq ${attempt} 21 && exit 1 ||\n\
      sleep 3\n\
      goto ask\n"
+}
+
+/// The script of a machine that has told all, and its group; else the reason why nothing boots.
+pub fn script_for<'a>(catalog: &'a Catalog, words: &Words) -> Result<(&'a Group, String), String> {
+    let machine = &words.machine;
+    let group =
+        catalog.select(machine).ok_or_else(|| format!("no group matches {}", machine.mac))?;
+    // Who does not say gets the name: a stray word hurts less than a kernel without its initrd.
+    let names_initrd = machine.platform != Some(Platform::Bios);
+    match machine_script(group, words, names_initrd) {
+        Ok(script) => Ok((group, script)),
+        Err(error) => Err(format!("an argument of profile {} {error}", group.profile.name)),
+    }
 }
 
 /// The script that boots a machine of this group.

@@ -10,9 +10,8 @@ use super::{
     site::Site,
 };
 use crate::{
-    firmware::Platform,
     http::{request::Query, route::Script},
-    render::{boot_script, machine_script, notice_script},
+    render::{boot_script, notice_script, script_for},
     template::{Words, base_url},
     trace::{Step, Who},
 };
@@ -40,28 +39,18 @@ impl Scripts for Renderer {
 
 impl Renderer {
     fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
-        let machine = query.clone().machine();
-        let mac = machine.mac;
-        let who = Who::Machine(mac);
-        let Some(group) = site.config.catalog.select(&machine) else {
-            return self.notice(who, format!("no group matches {mac}"));
-        };
+        let who = Who::Machine(query.mac);
         let base_url = base_url(ipv4(arrival.local), site.config.http_port);
         let ip = ipv4(arrival.peer);
-        // Who does not say gets the name: a stray word hurts less than a kernel without its initrd.
-        let names_initrd = machine.platform != Some(Platform::Bios);
-        let words = Words { base_url, ip, machine };
-        match machine_script(group, &words, names_initrd) {
-            Ok(script) => {
+        let words = Words { base_url, ip, machine: query.clone().machine() };
+        match script_for(&site.config.catalog, &words) {
+            Ok((group, script)) => {
                 let (group, profile) = (group.name.clone(), group.profile.name.clone());
                 self.journal.step(who, &Step::Script { group, profile });
-                self.journal.learn(mac, ip);
+                self.journal.learn(query.mac, ip);
                 script
             }
-            Err(error) => {
-                let profile = &group.profile.name;
-                self.notice(who, format!("an argument of profile {profile} {error}"))
-            }
+            Err(reason) => self.notice(who, reason),
         }
     }
 

@@ -1,0 +1,253 @@
+//! `bootbox explain`: which group a machine is in and why, and the script it would get.
+
+use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode, str::FromStr};
+
+use clap::Args;
+
+use super::{CONFIG, USAGE, fail, print};
+use crate::{
+    catalog::{Catalog, Finding, Group, Outcome, Verdict},
+    http::request::Query,
+    machine::{Mac, Machine, Uuid},
+    render::{notice_script, script_for},
+    serve::{interface::Interface, site::Site},
+    template::{Words, base_url},
+};
+
+/// sysexits(3) has no code for it: the question was answered, with no.
+const NO_GROUP: u8 = 1;
+/// Of a machine that is asked about by its UUID; locally administered, so no vendor's card has it.
+const SOME_MAC: &str = "02:00:00:00:00:00";
+/// Of a machine that has not booted yet (RFC 5737, documentation only).
+const SOME_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The machine's hardware address or UUID.
+    #[arg(value_name = "MAC|UUID")]
+    machine: Subject,
+    /// What the machine would tell besides, such as serial=…, product=… or platform=efi.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Our address in the script [default: that of the first interface served on]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<Ipv4Addr>,
+    /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Mac(Mac),
+    Uuid(Uuid),
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uuid = || text.parse().map(Self::Uuid);
+        text.parse().map(Self::Mac).or_else(|_| uuid()).map_err(|_| {
+            "is neither a hardware address like 52:54:00:12:34:56 nor a UUID like \
+             564da6d2-1706-6343-dc2d-0123456789ab"
+                .to_owned()
+        })
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+pub(super) fn run(options: &Options) -> ExitCode {
+    let site = match Site::load(options.config.as_deref()) {
+        Ok(site) => site,
+        Err(error) => return fail(CONFIG, &error),
+    };
+    let machine = match options.machine() {
+        Ok(machine) => machine,
+        Err(error) => return fail(USAGE, &error),
+    };
+    let address = match options.address {
+        Some(address) => address,
+        None => match Interface::choose(&site.config.interfaces).as_deref() {
+            Ok([first, ..]) => first.address,
+            Ok([]) => Ipv4Addr::UNSPECIFIED,
+            Err(error) => return fail(CONFIG, &format!("{error}\nor say --address")),
+        },
+    };
+    let base_url = base_url(address, site.config.http_port);
+    let words = Words { base_url, ip: SOME_ADDRESS, machine };
+    let (found, text) = report(&site.config.catalog, &words);
+    let printed = print(text.as_bytes());
+    match found {
+        true => printed,
+        false => NO_GROUP.into(),
+    }
+}
+
+impl Options {
+    /// The machine as `/ipxe` would be told of it; what is given first counts.
+    fn machine(&self) -> Result<Machine, String> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        match self.machine {
+            Subject::Mac(mac) => query.append_pair("mac", &mac.to_string()),
+            Subject::Uuid(uuid) => query.append_pair("uuid", &uuid.to_string()),
+        };
+        query.extend_pairs(&self.labels).append_pair("mac", SOME_MAC);
+        Query::parse(&query.finish()).map(Query::machine).map_err(|error| error.to_string())
+    }
+}
+
+/// Whether a group matches, and all there is to say.
+fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
+    let machine = &words.machine;
+    let mut report = format!("machine {}", machine.mac);
+    if let Some(uuid) = machine.uuid {
+        let _ = write!(report, ", UUID {uuid}");
+    }
+    report.push('\n');
+    if machine.mac.to_string() == SOME_MAC {
+        report.push_str("  its hardware address is made up: --label mac=… gives it\n");
+    }
+    let chosen = catalog.select(machine);
+    if chosen.is_none() {
+        report.push_str("no group matches\n");
+    }
+    for group in catalog.groups() {
+        explain(&mut report, group, chosen, machine);
+    }
+    let script = match script_for(catalog, words) {
+        Ok((_, script)) => script,
+        Err(reason) => notice_script(&reason),
+    };
+    if script.contains(&SOME_ADDRESS.to_string()) {
+        let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");
+    }
+    let _ = write!(report, "\n{script}");
+    (chosen.is_some(), report)
+}
+
+fn explain(report: &mut String, group: &Group, chosen: Option<&Group>, machine: &Machine) {
+    let name = &group.name;
+    let matches = group.selector.matches(machine) == Verdict::Match;
+    let _ = match chosen {
+        Some(chosen) if chosen.name == *name => {
+            writeln!(report, "group {name} matches: profile {}", group.profile.name)
+        }
+        Some(chosen) if matches => {
+            writeln!(report, "group {name} matches, and is less specific than {}", chosen.name)
+        }
+        _ => writeln!(report, "group {name} does not match"),
+    };
+    if group.selector.is_empty() {
+        report.push_str("  it has no selector: every machine\n");
+    }
+    for finding in group.selector.findings(machine) {
+        let _ = writeln!(report, "  {}", Reason(&finding));
+    }
+}
+
+/// One field of a selector, and what it met.
+struct Reason<'a>(&'a Finding<'a>);
+
+impl std::fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let field = self.0.field;
+        match &self.0.outcome {
+            Outcome::Hit(pattern) => write!(f, "yes: {field} = {pattern}"),
+            Outcome::Miss(value) => write!(f, "no: {}, and it has {value}", self.0),
+            Outcome::Nothing | Outcome::NotYet => write!(f, "no: {}, and it tells none", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const CONFIG: &str = "
+[[profile]]
+name = \"p\"
+kernel = \"/k\"
+args = [\"role={{ metadata.role }}\", \"from={{ base_url }}\", \"ip={{ ip }}\"]
+metadata.role = \"none\"
+[[group]]
+name = \"all-vmware\"
+profile = \"p\"
+selector.manufacturer = \"VMware*\"
+[[group]]
+name = \"db\"
+profile = \"p\"
+metadata.role = \"db\"
+selector.uuid = \"564da6d2-1706-6343-dc2d-0123456789ab\"
+[[group]]
+name = \"rack\"
+profile = \"p\"
+selector.label.rack = [\"1\", \"2\"]
+selector.firmware = \"uefi\"
+";
+
+    fn explained(machine: &str, labels: &[&str]) -> (bool, String) {
+        let options = Options {
+            machine: machine.parse().unwrap(),
+            labels: labels.iter().map(|text| label(text).unwrap()).collect(),
+            address: None,
+            config: None,
+        };
+        let config = Config::parse(CONFIG, "b.toml").unwrap();
+        let base_url = "http://10.0.0.1".to_owned();
+        let words = Words { base_url, ip: SOME_ADDRESS, machine: options.machine().unwrap() };
+        report(&config.catalog, &words)
+    }
+
+    #[test]
+    fn it_says_who_matched_and_why_the_others_did_not() {
+        let (found, text) = explained(
+            "52:54:00:12:34:56",
+            &[
+                "serial=VMware-56 4d a6 d2 17 06 63 43-dc 2d 01 23 45 67 89 ab",
+                "manufacturer=VMware, Inc.",
+                "platform=pcbios",
+            ],
+        );
+        assert!(found);
+        let (why, script) = text.split_once("\n\n").unwrap();
+        assert_eq!(
+            why,
+            "machine 52:54:00:12:34:56, UUID 564da6d2-1706-6343-dc2d-0123456789ab\n\
+             group db matches: profile p\n\
+             \x20 yes: uuid = \"564da6d2-1706-6343-dc2d-0123456789ab\"\n\
+             group rack does not match\n\
+             \x20 no: firmware = \"uefi\", and it has \"bios\"\n\
+             \x20 no: label.rack = [\"1\", \"2\"], and it tells none\n\
+             group all-vmware matches, and is less specific than db\n\
+             \x20 yes: manufacturer = \"VMware*\"\n\
+             in the script, 192.0.2.2 stands for its address"
+        );
+        assert!(script.starts_with("#!ipxe\n"));
+        let kernel = "\nkernel http://10.0.0.1/k role=db from=http://10.0.0.1 ip=192.0.2.2 || goto";
+        assert!(script.contains(kernel), "{script}");
+    }
+
+    #[test]
+    fn a_machine_is_found_by_its_uuid_in_either_order() {
+        let (found, text) = explained("D2A64D56-0617-4363-DC2D-0123456789AB", &[]);
+        assert!(found && text.contains("is made up: --label mac="), "{text}");
+        let (found, text) =
+            explained("d2a64d56-0617-4363-dc2d-0123456789ab", &["mac=52-54-00-12-34-56"]);
+        assert!(found && text.starts_with("machine 52:54:00:12:34:56, UUID d2a6"), "{text}");
+    }
+
+    #[test]
+    fn a_machine_in_no_group_gets_the_notice() {
+        let (found, text) = explained("52:54:00:12:34:56", &[]);
+        assert!(!found && text.contains("\nno group matches\ngroup db does not match\n"), "{text}");
+        assert!(text.contains("\n\n#!ipxe\necho bootbox: no group matches 52:54:00:12:34:56\n"));
+    }
+}
