@@ -19,10 +19,10 @@
 //!
 //! | floor | module | what it is |
 //! |---|---|---|
-//! | 0 | [`machine`] | who asks: hardware address, UUID |
+//! | 0 | [`machine`] | who asks: hardware address, UUID, what iPXE tells |
 //! | 0 | [`path`] | a name beneath the repository's root |
 //! | 0 | [`firmware`] | option 93 → boot program |
-//! | 0 | [`template`] | text with words in it, parsed once |
+//! | 0 | [`template`] | text with words in it, parsed once; the words |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
 //! | 2 | [`render`] | a choice and a machine's words → its script |
