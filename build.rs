@@ -1,6 +1,12 @@
 //! Embeds the boot programs that `firmware/fetch` put into `firmware/`.
 
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+};
 
 const PROGRAMS: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
 
@@ -9,7 +15,7 @@ fn main() {
     let folder = Path::new(&root).join("firmware");
     println!("cargo::rerun-if-changed=firmware");
 
-    let mut table = String::from("static EMBEDDED: &[(&str, &[u8])] = &[\n");
+    let mut table = String::from("static EMBEDDED: &[(&str, u64, &[u8])] = &[\n");
     for program in PROGRAMS {
         let file = folder.join(program);
         if !file.is_file() {

@@ -53,7 +53,8 @@ pub struct Stamp {
     pub len: u64,
     /// Last change of the content; `None` for what is embedded.
     pub modified: Option<SystemTime>,
-    inode: u64,
+    /// Inode on disk, hash of what is embedded.
+    identity: u64,
 }
 
 impl Store {
@@ -83,9 +84,10 @@ impl Store {
                 found => return found,
             }
         }
-        if let Some(bytes) = firmware::embedded(path.as_bytes()) {
-            let stamp = Stamp { len: bytes.len() as u64, modified: None, inode: 0 };
-            return Ok(Opened { content: Content::Embedded(bytes), stamp });
+        if let Some(program) = firmware::embedded(path.as_bytes()) {
+            let len = program.bytes.len() as u64;
+            let stamp = Stamp { len, modified: None, identity: program.hash };
+            return Ok(Opened { content: Content::Embedded(program.bytes), stamp });
         }
         match &self.repository {
             Some(folder) => open_beneath(folder, path),
@@ -109,14 +111,14 @@ impl Opened {
 
 impl Stamp {
     fn of(metadata: &fs::Metadata) -> Self {
-        Self { len: metadata.len(), modified: metadata.modified().ok(), inode: metadata.ino() }
+        Self { len: metadata.len(), modified: metadata.modified().ok(), identity: metadata.ino() }
     }
 
     /// The strong validator of this content (RFC 9110 section 8.8.3), with its quotes.
     pub fn etag(&self) -> String {
         let since = self.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let nanoseconds = since.map_or(0, |since| since.as_nanos());
-        format!("\"{:x}-{:x}-{nanoseconds:x}\"", self.inode, self.len)
+        format!("\"{:x}-{:x}-{nanoseconds:x}\"", self.identity, self.len)
     }
 }
 
