@@ -26,7 +26,10 @@ fn main() {
             continue;
         }
         let path = file.to_str().expect("the checkout's path is UTF-8");
-        writeln!(table, "    ({program:?}, include_bytes!({path:?})),")
+        let mut hasher = DefaultHasher::new();
+        fs::read(&file).expect("the boot program can be read").hash(&mut hasher);
+        let hash = hasher.finish();
+        writeln!(table, "    ({program:?}, {hash}, include_bytes!({path:?})),")
             .expect("writing to a string");
     }
     table.push_str("];\n");
