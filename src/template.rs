@@ -57,8 +57,13 @@ impl Template {
             return Err(TemplateError::UnknownWord(word.clone()));
         }
         template.needs_uuid = words.iter().any(|word| word == "uuid");
-        template.render(&specimen())?;
+        template.sample()?;
         Ok(template)
+    }
+
+    /// The text as a made-up machine gets it.
+    pub fn sample(&self) -> Result<String, TemplateError> {
+        self.render(&specimen())
     }
 
     /// Fills in the words.

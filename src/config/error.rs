@@ -24,7 +24,12 @@ impl ConfigError {
     pub(super) fn syntax(error: &toml::de::Error, text: &str, name: &str) -> Self {
         let line = error.span().map(|span| line_of(text, span.start));
         // The parser's message may run over several lines; a problem is one.
-        let text = error.message().split('\n').map(str::trim).collect::<Vec<_>>().join(", ");
+        let said = error.message().split('\n').map(str::trim).collect::<Vec<_>>().join(", ");
+        let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+        let text = match said.as_str() {
+            "duplicate key" => format!("{key:?} stands here a second time; keep one"),
+            _ => said,
+        };
         Self { name: name.to_owned(), problems: vec![Problem { line, text }] }
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 const LONGEST_INTERFACE: usize = 15;
 /// What iPXE can fetch a file by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
+/// Names that HTTP answers with a script.
+const OURS: [&[u8]; 2] = [b"boot.ipxe", b"ipxe"];
 /// Words that iPXE takes for operators between commands.
 const OPERATORS: [&str; 3] = ["&&", "||", ";"];
 
@@ -202,6 +204,11 @@ impl Desk<'_> {
                 self.wrong(written, format!("{text:?} has a space; write it as %20"));
                 return None;
             }
+            if text.contains(['{', '}']) {
+                let instead = "words are for args; write a path in the repository, or a whole URL";
+                self.wrong(written, format!("{text:?} is no template: {instead}"));
+                return None;
+            }
             return Some(Source::Url(text.clone()));
         }
         if !text.starts_with('/') {
@@ -210,6 +217,13 @@ impl Desk<'_> {
             return None;
         }
         match RepositoryPath::parse(text.as_bytes()) {
+            Ok(path) if OURS.contains(&path.as_bytes()) => {
+                self.wrong(
+                    written,
+                    format!("{text:?} is a script of bootbox's own; name another file"),
+                );
+                None
+            }
             Ok(path) => {
                 let line = self.line(written);
                 self.files.push(NamedFile { path: path.clone(), line });
@@ -224,24 +238,34 @@ impl Desk<'_> {
 
     fn arg(&mut self, written: &Spanned<String>) -> Option<Template> {
         let text = written.get_ref();
-        if text.chars().any(char::is_control) {
-            self.wrong(
-                written,
-                format!("{text:?} has a control character; a kernel line has none"),
-            );
+        let parsed = Template::parse(text).and_then(|template| Ok((template.sample()?, template)));
+        let (sample, template) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.wrong(written, format!("{text:?} {error}"));
+                return None;
+            }
+        };
+        // As it is written and as a machine gets it: a template can hide what it makes.
+        let problem = [text, &sample].into_iter().find_map(|text| on_a_kernel_line(text));
+        if let Some(problem) = problem {
+            self.wrong(written, problem);
             return None;
         }
-        if let Some(word) = text.split_whitespace().find(|word| OPERATORS.contains(word)) {
-            self.wrong(
-                written,
-                format!("iPXE takes {word:?} for the end of the command; leave it out"),
-            );
-            return None;
-        }
-        if text.trim().is_empty() {
-            self.wrong(written, "an empty argument; leave it out");
-            return None;
-        }
-        Template::parse(text).map_err(|error| self.wrong(written, format!("{text:?} {error}"))).ok()
+        Some(template)
     }
+}
+
+/// Why a text cannot stand on an iPXE kernel line.
+fn on_a_kernel_line(text: &str) -> Option<String> {
+    if text.chars().any(char::is_control) {
+        return Some(format!("{text:?} has a control character; a kernel line has none"));
+    }
+    if let Some(word) = text.split_whitespace().find(|word| OPERATORS.contains(word)) {
+        return Some(format!("iPXE takes {word:?} for the end of the command; leave it out"));
+    }
+    if let Some(word) = text.split_whitespace().find(|word| word.starts_with('#')) {
+        return Some(format!("iPXE takes {word:?} for the start of a comment; leave it out"));
+    }
+    text.trim().is_empty().then(|| "an empty argument; leave it out".to_owned())
 }
