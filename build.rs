@@ -1,6 +1,12 @@
 //! Embeds the boot programs that `firmware/fetch` put into `firmware/`.
 
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+};
 
 const PROGRAMS: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
 
@@ -9,7 +15,7 @@ fn main() {
     let folder = Path::new(&root).join("firmware");
     println!("cargo::rerun-if-changed=firmware");
 
-    let mut table = String::from("static EMBEDDED: &[(&str, &[u8])] = &[\n");
+    let mut table = String::from("static EMBEDDED: &[(&str, u64, &[u8])] = &[\n");
     for program in PROGRAMS {
         let file = folder.join(program);
         if !file.is_file() {
@@ -20,7 +26,10 @@ fn main() {
             continue;
         }
         let path = file.to_str().expect("the checkout's path is UTF-8");
-        writeln!(table, "    ({program:?}, include_bytes!({path:?})),")
+        let mut hasher = DefaultHasher::new();
+        fs::read(&file).expect("the boot program can be read").hash(&mut hasher);
+        let hash = hasher.finish();
+        writeln!(table, "    ({program:?}, {hash}, include_bytes!({path:?})),")
             .expect("writing to a string");
     }
     table.push_str("];\n");

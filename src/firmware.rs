@@ -88,12 +88,22 @@ impl fmt::Display for Firmware {
     }
 }
 
-/// The boot program of that name in this binary, if it was built with one.
-pub fn embedded(name: &[u8]) -> Option<&'static [u8]> {
-    EMBEDDED.iter().find(|(known, _)| known.as_bytes() == name).map(|&(_, bytes)| bytes)
+/// A boot program in this binary.
+#[derive(Clone, Copy, Debug)]
+pub struct Embedded {
+    /// Tells two builds of the same size apart.
+    pub hash: u64,
+    /// The program.
+    pub bytes: &'static [u8],
 }
 
-// `EMBEDDED: &[(&str, &[u8])]`, written by build.rs from what is in firmware/.
+/// The boot program of that name, if this binary was built with one.
+pub fn embedded(name: &[u8]) -> Option<Embedded> {
+    let found = EMBEDDED.iter().find(|(known, ..)| known.as_bytes() == name);
+    found.map(|&(_, hash, bytes)| Embedded { hash, bytes })
+}
+
+// `EMBEDDED: &[(&str, u64, &[u8])]`, written by build.rs from what is in firmware/.
 include!(concat!(env!("OUT_DIR"), "/firmware.rs"));
 
 #[cfg(test)]
@@ -109,13 +119,13 @@ mod tests {
 
     #[test]
     fn only_boot_programs_are_embedded() {
-        for (name, bytes) in EMBEDDED {
+        for (name, _, bytes) in EMBEDDED {
             assert!(
                 Firmware::ALL.iter().any(|firmware| firmware.boot_program() == *name),
                 "{name}"
             );
             assert!(bytes.len() > 1024, "{name} is {} bytes", bytes.len());
         }
-        assert_eq!(embedded(b"nothing.efi"), None);
+        assert!(embedded(b"nothing.efi").is_none());
     }
 }

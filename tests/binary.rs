@@ -210,6 +210,17 @@ fn a_bad_reload_keeps_the_last_good_config() {
         server.process().signal("HUP")?;
         server.process().wait_for("bootbox.toml is loaded", LIMIT)?;
         assert!(script_at(desk)?.contains("secret=second"));
+
+        // A port that is not open yet must not be named to a machine.
+        let moved =
+            fs::read_to_string(file)?.replace("[repository]", "[http]\nport = 8080\n[repository]");
+        fs::write(file, moved)?;
+        server.process().signal("HUP")?;
+        server.process().wait_for("take effect at the next start", LIMIT)?;
+        assert!(script_at(desk)?.contains("kernel http://10.77.0.2/vmlinuz"));
+        let walker = Walker::number(7, Ipv4Addr::BROADCAST);
+        let offer = desk.enter(|| walker.discover(&port_68()?, Stage::Ipxe))??;
+        assert_eq!(offer.file, "http://10.77.0.2/boot.ipxe");
         Ok(())
     });
 }
@@ -241,8 +252,39 @@ fn a_port_that_is_taken_stops_everything_and_is_named() {
     with_server("a_port_that_is_taken_stops_everything", "text", |lab, _, _, file| {
         let output = lab.server().command(BINARY).args(["serve", "--config"]).arg(file).output()?;
         assert_eq!(output.status.code(), Some(71), "{}", said(&output));
-        assert!(said(&output).contains("TCP port 80 on eth0: "), "{}", said(&output));
+        assert!(said(&output).contains("UDP port 67 on eth0: "), "{}", said(&output));
         assert!(said(&output).contains("another server on this machine"), "{}", said(&output));
+        Ok(())
+    });
+}
+
+#[test]
+fn asked_to_stop_twice_it_stops_at_once() {
+    with_server("asked_to_stop_twice_it_stops_at_once", "text", |lab, server, desk, _| {
+        lab.throttle(1)?;
+        let url = format!("http://{BOX}/initrd.img");
+        let mut download =
+            desk.command("curl").args(["-s", "-o", "/dev/null", "-m", "30", &url]).spawn()?;
+        lab.wait_for_bytes_sent(50_000, LIMIT)?;
+        server.process().signal("TERM")?;
+        server.process().wait_for("stopping", LIMIT)?;
+        server.process().signal("INT")?;
+        assert_eq!(server.process().wait_for_end(Duration::from_secs(2))?, Some(0));
+        download.wait()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_interface_that_changes_ends_the_server_instead_of_announcing_what_is_gone() {
+    with_server("an_interface_that_changes", "text", |lab, server, _, _| {
+        lab.server().run("ip address add 10.77.0.5/24 dev eth0")?;
+        lab.server().run(&format!("ip address del {BOX}/24 dev eth0"))?;
+        lab.server()
+            .run("ip address add 10.77.0.5/24 dev eth0")
+            .or_else(|_| Ok::<_, Failure>(String::new()))?;
+        assert_eq!(server.process().wait_for_end(LIMIT)?, Some(70));
+        server.process().wait_for("its address is 10.77.0.5 now", LIMIT)?;
         Ok(())
     });
 }

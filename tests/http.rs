@@ -241,8 +241,9 @@ fn an_old_client_is_answered_too() {
 
 #[test]
 fn what_is_embedded_is_served_like_a_file() {
-    let bytes =
+    let program =
         bootbox::firmware::embedded(b"snponly.efi").expect("run firmware/fetch, build again");
+    let bytes = program.bytes;
     let server = Server::start();
     let mut client = server.connect();
     let whole = client.ask(&get("/snponly.efi"));

@@ -17,8 +17,9 @@ use crate::serve::log::Format;
         [[group]] that gives it to machines.\n  \
         3. bootbox check\n  \
         4. bootbox serve, and power a machine on.\n\n\
-        Exit codes: 0 done; 1 explain: no group matches; 64 wrong usage; 70 a service failed; 71 a port is taken or the system \
-        refuses; 77 a capability is missing; 78 the config is wrong."
+        BOOTBOX_LOG=debug in the environment logs what is ignored, too.\n\n\
+        Exit codes: 0 done; 1 explain: no group matches; 64 wrong usage; 70 a service failed; \
+        71 a port is taken or the system refuses; 77 a capability is missing; 78 the config is wrong."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -27,7 +28,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Find everything that `serve` would find wrong, without opening a port.
+    /// Find what is wrong with the config, its files and interfaces, without opening a port.
     Check {
         /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]
         #[arg(long, value_name = "FILE")]

@@ -22,7 +22,11 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
 
 /// What would be served, and to whom.
 fn report(site: &Site, interfaces: &[Interface]) -> String {
-    let mut report = format!("{}: nothing is wrong\n", site.config.name);
+    let mut report = match site.warnings.len() {
+        0 => format!("{}: nothing is wrong\n", site.config.name),
+        1 => format!("{}: no errors, 1 warning\n", site.config.name),
+        count => format!("{}: no errors, {count} warnings\n", site.config.name),
+    };
     for interface in interfaces {
         let _ = writeln!(report, "  serve on {interface}");
     }

@@ -9,7 +9,7 @@ use crate::serve::{
 };
 
 pub(super) fn run(config: Option<PathBuf>, format: Format) -> ExitCode {
-    log::start(format);
+    let _log = log::start(format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(SYSTEM, &error),

@@ -56,7 +56,12 @@ impl Page<'_> {
     pub(super) fn syntax(&self, error: &toml::de::Error) -> Problem {
         let line = error.span().map(|span| line_of(self.text, span.start));
         // The parser's message may run over several lines; a problem is one.
-        let text = error.message().split('\n').map(str::trim).collect::<Vec<_>>().join(", ");
+        let said = error.message().split('\n').map(str::trim).collect::<Vec<_>>().join(", ");
+        let key = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
+        let text = match said.as_str() {
+            "duplicate key" => format!("{key:?} stands here a second time; keep one"),
+            _ => said,
+        };
         Problem { place: Place { order: self.order, file: Arc::clone(&self.name), line }, text }
     }
 }

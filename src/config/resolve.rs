@@ -19,6 +19,8 @@ use crate::{
 const LONGEST_INTERFACE: usize = 15;
 /// What iPXE can fetch a file by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
+/// Names that HTTP answers with a script.
+const OURS: [&[u8]; 2] = [b"boot.ipxe", b"ipxe"];
 /// Words that iPXE takes for operators between commands.
 const OPERATORS: [&str; 3] = ["&&", "||", ";"];
 
@@ -233,6 +235,11 @@ impl<'a> Desk<'a> {
                 self.wrong(written, format!("{text:?} has a space; write it as %20"));
                 return None;
             }
+            if text.contains(['{', '}']) {
+                let instead = "words are for args; write a path in the repository, or a whole URL";
+                self.wrong(written, format!("{text:?} is no template: {instead}"));
+                return None;
+            }
             return Some(Source::Url(text.clone()));
         }
         if !text.starts_with('/') {
@@ -241,6 +248,13 @@ impl<'a> Desk<'a> {
             return None;
         }
         match RepositoryPath::parse(text.as_bytes()) {
+            Ok(path) if OURS.contains(&path.as_bytes()) => {
+                self.wrong(
+                    written,
+                    format!("{text:?} is a script of bootbox's own; name another file"),
+                );
+                None
+            }
             Ok(path) => {
                 let place = self.page.place(written);
                 self.files.push(NamedFile { path: path.clone(), place });
@@ -271,8 +285,14 @@ fn unfit(arg: &str) -> Option<String> {
     if arg.trim().is_empty() {
         return Some("an empty argument; leave it out".to_owned());
     }
-    let operator = arg.split_whitespace().find(|word| OPERATORS.contains(word))?;
-    Some(format!("iPXE takes {operator:?} for the end of the command; leave it out"))
+    let taken = |word: &str| {
+        if OPERATORS.contains(&word) {
+            return Some("the end of the command");
+        }
+        word.starts_with('#').then_some("the start of a comment")
+    };
+    let (word, meaning) = arg.split_whitespace().find_map(|word| Some((word, taken(word)?)))?;
+    Some(format!("iPXE takes {word:?} for {meaning}; leave it out"))
 }
 
 /// A profile, and what is needed to look at its arguments with a group's words.

@@ -123,9 +123,12 @@ fn named(sources: &[Source]) -> Vec<(String, &Source)> {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || "._-+".contains(c) { c } else { '_' })
             .collect();
-        let mut name = if plain.is_empty() { "initrd".to_owned() } else { plain };
-        if names.iter().any(|(taken, _)| *taken == name) {
-            name = format!("{}-{name}", names.len());
+        let plain = if plain.is_empty() { "initrd".to_owned() } else { plain };
+        let mut name = plain.clone();
+        let mut number = names.len();
+        while names.iter().any(|(taken, _)| *taken == name) {
+            name = format!("{number}-{plain}");
+            number += 1;
         }
         names.push((name, source));
     }
@@ -224,6 +227,13 @@ mod tests {
             script.contains("\ninitrd --name 1-initrd.img http://192.0.2.9/b/initrd.img?x=/y ||")
         );
         assert!(script.contains("\ninitrd --name my_file http://10.0.0.1:8080/c/my%20file ||"));
+    }
+
+    #[test]
+    fn no_two_initrds_get_one_name() {
+        let group = lab(&["/a/k", "/2-k", "/c/k"], &[]);
+        let script = machine_script(&group, &words(), true).unwrap();
+        assert!(script.contains(" initrd=k initrd=2-k initrd=3-k ||"), "{script}");
     }
 
     #[test]

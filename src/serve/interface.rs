@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
 };
 
 use nix::{
@@ -15,10 +16,15 @@ use nix::{
     sys::socket::{getsockopt, sockopt::IpMtu},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    time::sleep,
+};
 
 /// Ethernet's, where the kernel does not tell.
 const USUAL_MTU: u16 = 1500;
+/// How often an interface is looked at.
+const LOOK: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted: a VLAN that is powered on at once.
 const BACKLOG: i32 = 1024;
 
@@ -31,6 +37,8 @@ pub struct Interface {
     pub address: Ipv4Addr,
     /// The largest IP packet it carries, in bytes.
     pub mtu: u16,
+    /// The kernel's number for it: another one is another interface of the same name.
+    index: u32,
 }
 
 impl Interface {
@@ -65,24 +73,68 @@ impl Interface {
                 continue;
             };
             let name = entry.interface_name;
-            let mtu = mtu(&name);
-            let interface = Self { name: name.clone(), address: ipv4.ip(), mtu };
+            let (mtu, index) = (mtu(&name), if_nametoindex(name.as_str()).unwrap_or(0));
+            let interface = Self { name: name.clone(), address: ipv4.ip(), mtu, index };
             known.entry(name).or_insert(interface);
         }
         Ok(known)
     }
 
+    /// Returns when this interface has been made anew or was given another address: its sockets
+    /// hear nothing any more, and what they announce is wrong. Being down for a while is neither.
+    pub async fn changes(&self) -> io::Error {
+        loop {
+            sleep(LOOK).await;
+            let now = Self::all().ok().and_then(|mut known| known.remove(&self.name));
+            match now {
+                Some(now) if now.index != self.index => {
+                    return io::Error::other("the interface was made anew; serve again");
+                }
+                Some(now) if now.address != self.address => {
+                    let text = format!("its address is {} now; serve again", now.address);
+                    return io::Error::other(text);
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
     /// A UDP socket that hears what comes to this port on this interface, broadcasts included.
+    ///
+    /// Nobody else may have the port: of two sockets, only one would hear a unicast packet.
     pub fn udp(&self, port: u16) -> Result<UdpSocket, BindError> {
-        self.bind(Type::DGRAM, Protocol::UDP, Ipv4Addr::UNSPECIFIED, port, |socket| {
-            socket.set_broadcast(true)?;
-            UdpSocket::from_std(socket.into())
-        })
+        self.bind_udp(port, false)
+    }
+
+    /// As [`udp`](Self::udp), but another server that allows it may have the port too: broadcasts
+    /// reach both. True when somebody has.
+    pub fn udp_beside_others(&self, port: u16) -> Result<(UdpSocket, bool), BindError> {
+        match self.bind_udp(port, false) {
+            Ok(socket) => Ok((socket, false)),
+            Err(taken) if taken.error.kind() == io::ErrorKind::AddrInUse => {
+                self.bind_udp(port, true).map(|socket| (socket, true))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn bind_udp(&self, port: u16, beside_others: bool) -> Result<UdpSocket, BindError> {
+        self.bind(
+            Type::DGRAM,
+            Protocol::UDP,
+            (Ipv4Addr::UNSPECIFIED, port),
+            beside_others,
+            |socket| {
+                socket.set_broadcast(true)?;
+                UdpSocket::from_std(socket.into())
+            },
+        )
     }
 
     /// A TCP socket that accepts at our address on this interface.
     pub fn tcp(&self, port: u16) -> Result<TcpListener, BindError> {
-        self.bind(Type::STREAM, Protocol::TCP, self.address, port, |socket| {
+        // Connections of a server that has just stopped must not be in the way.
+        self.bind(Type::STREAM, Protocol::TCP, (self.address, port), true, |socket| {
             socket.listen(BACKLOG)?;
             TcpListener::from_std(socket.into())
         })
@@ -92,15 +144,15 @@ impl Interface {
         &self,
         kind: Type,
         protocol: Protocol,
-        address: Ipv4Addr,
-        port: u16,
+        (address, port): (Ipv4Addr, u16),
+        reuse: bool,
         finish: impl Fn(Socket) -> io::Result<S>,
     ) -> Result<S, BindError> {
         let at = SocketAddrV4::new(address, port);
         let bound = || {
             let socket = Socket::new(Domain::IPV4, kind, Some(protocol))?;
             socket.set_nonblocking(true)?;
-            socket.set_reuse_address(true)?;
+            socket.set_reuse_address(reuse)?;
             socket.bind_device(Some(self.name.as_bytes()))?;
             socket.bind(&SocketAddr::from(at).into())?;
             finish(socket)
@@ -177,8 +229,8 @@ impl fmt::Display for InterfaceError {
                 let example = usable.last().map_or("eth1", |interface| interface.name.as_str());
                 write!(
                     f,
-                    "several interfaces have an IPv4 address:{}\nsay which to serve on, in \
-                     /etc/bootbox/bootbox.toml:\n  [network]\n  interfaces = [\"{example}\"]",
+                    "several interfaces have an IPv4 address:{}\nsay in the config which to serve \
+                     on, under [network]:\n  interfaces = [\"{example}\"]",
                     list(usable)
                 )
             }

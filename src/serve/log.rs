@@ -6,8 +6,9 @@ use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{
-    EnvFilter,
+    filter::LevelFilter,
     fmt::{
         FmtContext, FormatEvent, FormatFields, format::Writer, time::FormatTime, time::SystemTime,
     },
@@ -23,16 +24,21 @@ pub enum Format {
     Text,
 }
 
-/// The least severe level that is written; `BOOTBOX_LOG=debug` shows what is ignored, too.
+/// The least severe level that is written: error, warn, info (the default), debug or trace.
 const VARIABLE: &str = "BOOTBOX_LOG";
 
 /// Sends log lines to standard error. Does nothing when they already go somewhere.
-pub fn start(format: Format) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(Level::INFO.into())
-        .with_env_var(VARIABLE)
-        .from_env_lossy();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+///
+/// Lines go through a thread of their own, and are dropped where standard error does not take them:
+/// a terminal that is held must not hold the machines. They are all written when the guard goes.
+pub fn start(format: Format) -> WorkerGuard {
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let asked = std::env::var(VARIABLE).ok();
+    let level = asked.as_deref().map(str::parse::<LevelFilter>);
+    let filter = level.as_ref().and_then(|level| level.as_ref().ok()).copied();
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(filter.unwrap_or(LevelFilter::INFO))
+        .with_writer(writer);
     let started = match format {
         Format::Json => builder
             .json()
@@ -44,6 +50,10 @@ pub fn start(format: Format) {
     };
     // Only a second call fails, and then the first one's form holds.
     drop(started);
+    if let (Some(asked), Some(Err(_))) = (asked, level) {
+        tracing::warn!("{VARIABLE}={asked:?} is no level; write error, warn, info, debug or trace");
+    }
+    guard
 }
 
 /// `TIME LEVEL MAC boot ID +SECONDS s  MESSAGE`: what a person follows a boot by.

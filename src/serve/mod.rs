@@ -82,7 +82,9 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
                 tracing::info!("not everything ended in time; stopped all the same");
             }
         }
-        Request::Stop = signals.next() => tracing::info!("stopped at once, as asked again"),
+        () = async { while signals.next().await != Request::Stop {} } => {
+            tracing::info!("stopped at once, as asked again");
+        }
     }
     Ok(())
 }
@@ -102,8 +104,17 @@ impl Services {
             let site = self.site.borrow();
             (site.config.http_port, site.config.answer_router_solicitations)
         };
-        for (number, port) in [(67, Port::Dhcp), (4011, Port::BootServer)] {
-            let socket = interface.udp(number)?;
+        let (dhcp, shared) = interface.udp_beside_others(67)?;
+        if shared {
+            tracing::warn!(
+                "another server on this machine holds UDP port 67 on {interface}: renewals that \
+                 machines send to it may come here and be lost; bootbox wants a machine of its own"
+            );
+        }
+        let boot_server = interface.udp(4011)?;
+        for (number, port, socket) in
+            [(67, Port::Dhcp, dhcp), (4011, Port::BootServer, boot_server)]
+        {
             let arrival = Arrival { address: interface.address, port };
             let service = dhcp::run(
                 socket,
@@ -131,6 +142,13 @@ impl Services {
             format!("HTTP on {interface}"),
             http::run(http, self.http(), self.drain.clone()),
         );
+        let (watched, mut drain) = (interface.clone(), self.drain.clone());
+        self.spawn(format!("{interface}"), async move {
+            tokio::select! {
+                change = watched.changes() => Err(change),
+                () = drain.begun() => Ok(()),
+            }
+        });
         match solicitations {
             Solicitations::Auto => self.start_solicitation(interface),
             Solicitations::Never => {}
@@ -195,11 +213,15 @@ impl Services {
 fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>) {
     process::notify_reloading();
     match Site::load(config.map(PathBuf::as_path)) {
-        Ok(site) => {
+        Ok(mut site) => {
+            let bound = current.borrow().config.http_port;
+            let needs_restart = current.borrow().config.needs_restart(&site.config);
+            // Machines are sent to the port that is open, not to the one that will be.
+            site.config.http_port = bound;
             let site = Arc::new(site);
-            let old = current.send_replace(Arc::clone(&site));
+            current.send_replace(Arc::clone(&site));
             site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            if old.config.needs_restart(&site.config) {
+            if needs_restart {
                 tracing::warn!("[network] and [http] port take effect at the next start");
             }
             tracing::info!("{} is loaded", site.config.name);

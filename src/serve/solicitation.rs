@@ -9,7 +9,7 @@ use std::{
 
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::UdpSocket, time::sleep};
+use tokio::{net::UdpSocket, time::interval};
 
 use super::{drain::Drain, interface::Interface, journal::Journal};
 use crate::{
@@ -51,13 +51,12 @@ pub(super) async fn run(
     let everyone = SocketAddrV6::new(ALL_ROUTERS, 0, 0, if_nametoindex(interface.name.as_str())?);
     let mut buffer = [0; 1500];
     let mut router_heard: Option<Instant> = None;
+    let mut question = interval(BETWEEN_QUESTIONS);
     let mut questions = 0;
     loop {
         let received = tokio::select! {
             received = socket.recv_from(&mut buffer) => received,
-            () = sleep(if questions == 0 { Duration::ZERO } else { BETWEEN_QUESTIONS }),
-                if questions < QUESTIONS =>
-            {
+            _ = question.tick(), if questions < QUESTIONS => {
                 questions += 1;
                 // Without an IPv6 address of its own the interface cannot ask, nor be asked.
                 let _ = socket.send_to(&IS_THERE_A_ROUTER, SocketAddr::from(everyone)).await;
@@ -66,6 +65,11 @@ pub(super) async fn run(
             () = drain.begun() => return Ok(()),
         };
         let Ok((len, source)) = received else { continue };
+        // Neighbour discovery is spoken by neighbours: no router forwards a link-local source.
+        let SocketAddr::V6(neighbour) = source else { continue };
+        if !neighbour.ip().is_unicast_link_local() {
+            continue;
+        }
         let now = Instant::now();
         match read(&buffer[..len]) {
             Heard::Router => {
@@ -81,8 +85,6 @@ pub(super) async fn run(
                     journal.silence("solicitation", "router-heard");
                 } else if !journal.runs_ipxe(mac) {
                     journal.silence("solicitation", "not-in-ipxe");
-                } else if source.ip().is_unspecified() {
-                    journal.silence("solicitation", "no-source-address");
                 } else {
                     match socket.send_to(&NO_ROUTER, source).await {
                         Ok(_) => journal.step(Who::Machine(mac), &Step::Advertise),

@@ -21,6 +21,9 @@ use nix::{
 
 use crate::{firmware, path::RepositoryPath};
 
+/// How often a lookup that raced with a rename elsewhere is tried again.
+const OPEN_TRIES: usize = 256;
+
 /// The folders that are served.
 #[derive(Debug)]
 pub struct Store {
@@ -53,7 +56,8 @@ pub struct Stamp {
     pub len: u64,
     /// Last change of the content; `None` for what is embedded.
     pub modified: Option<SystemTime>,
-    inode: u64,
+    /// Inode on disk, hash of what is embedded.
+    identity: u64,
 }
 
 impl Store {
@@ -83,9 +87,10 @@ impl Store {
                 found => return found,
             }
         }
-        if let Some(bytes) = firmware::embedded(path.as_bytes()) {
-            let stamp = Stamp { len: bytes.len() as u64, modified: None, inode: 0 };
-            return Ok(Opened { content: Content::Embedded(bytes), stamp });
+        if let Some(program) = firmware::embedded(path.as_bytes()) {
+            let len = program.bytes.len() as u64;
+            let stamp = Stamp { len, modified: None, identity: program.hash };
+            return Ok(Opened { content: Content::Embedded(program.bytes), stamp });
         }
         match &self.repository {
             Some(folder) => open_beneath(folder, path),
@@ -109,14 +114,14 @@ impl Opened {
 
 impl Stamp {
     fn of(metadata: &fs::Metadata) -> Self {
-        Self { len: metadata.len(), modified: metadata.modified().ok(), inode: metadata.ino() }
+        Self { len: metadata.len(), modified: metadata.modified().ok(), identity: metadata.ino() }
     }
 
     /// The strong validator of this content (RFC 9110 section 8.8.3), with its quotes.
     pub fn etag(&self) -> String {
         let since = self.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let nanoseconds = since.map_or(0, |since| since.as_nanos());
-        format!("\"{:x}-{:x}-{nanoseconds:x}\"", self.inode, self.len)
+        format!("\"{:x}-{:x}-{nanoseconds:x}\"", self.identity, self.len)
     }
 }
 
@@ -125,7 +130,15 @@ fn open_beneath(folder: &OwnedFd, path: &RepositoryPath) -> Result<Opened, OpenE
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let name = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
-    let file = fs::File::from(openat2(folder, name, how)?);
+    // With ".." in a symlink, any rename on the system in that moment is EAGAIN (openat2(2)).
+    let mut opened = openat2(folder, name, how);
+    for _ in 0..OPEN_TRIES {
+        if !matches!(opened, Err(Errno::EAGAIN)) {
+            break;
+        }
+        opened = openat2(folder, name, how);
+    }
+    let file = fs::File::from(opened?);
     let metadata = file.metadata().map_err(OpenError::Io)?;
     if !metadata.is_file() {
         return Err(OpenError::NotAFile);
@@ -176,5 +189,38 @@ impl std::error::Error for OpenError {
             Self::Io(error) => Some(error),
             Self::NotAFile | Self::NotFound | Self::Outside => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_rename_elsewhere_does_not_disturb_a_lookup() {
+        let root = std::env::temp_dir().join(format!("bootbox-store-{}", std::process::id()));
+        let (shelf, busy) = (root.join("repository"), root.join("elsewhere"));
+        fs::create_dir_all(shelf.join("b")).unwrap();
+        fs::create_dir_all(&busy).unwrap();
+        fs::write(shelf.join("kernel"), "k").unwrap();
+        std::os::unix::fs::symlink("../kernel", shelf.join("b/kernel")).unwrap();
+        fs::write(busy.join("x"), "").unwrap();
+        let store = Store::open(None, Some(&shelf)).unwrap();
+        let path = RepositoryPath::parse(b"/b/kernel").unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    fs::rename(busy.join("x"), busy.join("y")).unwrap();
+                    fs::rename(busy.join("y"), busy.join("x")).unwrap();
+                }
+            });
+            let failed = (0..5000).filter(|_| store.read(&path).is_err()).count();
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(failed, 0);
+        });
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -39,6 +39,8 @@ use crate::{
 /// Transfers at once. A client beyond it hears nothing and asks again a second later, where an
 /// ERROR would end its boot.
 const SEATS: usize = 1024;
+/// Transfers of one address at once, of those.
+const SEATS_OF_ONE: usize = 640;
 /// Room for every machine of a large site to ask in the same moment.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// Requests of one client that wait for its task.
@@ -58,8 +60,10 @@ pub async fn run(
 ) -> io::Result<()> {
     // The kernel's limit may be lower: then the clients' own retries fill the gap.
     let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
+    let device = SockRef::from(&socket).device()?;
     let mut service = Service {
         address,
+        device,
         mtu,
         site,
         journal,
@@ -89,6 +93,7 @@ pub async fn run(
 
 struct Service {
     address: Ipv4Addr,
+    device: Option<Vec<u8>>,
     mtu: u16,
     site: watch::Receiver<Arc<Site>>,
     journal: Journal,
@@ -126,6 +131,10 @@ impl Service {
         if self.tasks.len() >= SEATS {
             return self.silence("too-many-transfers");
         }
+        // One host, or one that claims to be it, cannot keep the others from booting.
+        if self.clients.values().filter(|other| other.ip() == client.ip()).count() >= SEATS_OF_ONE {
+            return self.silence("too-many-transfers-of-one");
+        }
         if client.port() == 0 {
             return self.silence("no-port");
         }
@@ -135,6 +144,7 @@ impl Service {
             client,
             address: self.address,
             mtu: self.mtu,
+            device: self.device.clone(),
             site: self.site.clone(),
             journal: self.journal.clone(),
         };

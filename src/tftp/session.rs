@@ -26,6 +26,8 @@ const WIDEST_WINDOW: u64 = 64;
 /// Time-outs in seconds that are agreed to; a longer one would hold a dead transfer for minutes.
 const TIME_OUTS: Range<u64> = 1..11;
 
+/// How often a request that is sent again is answered again: no more than our own timer would.
+const MOST_REPEATS: u32 = 4;
 const ACK: u16 = 4;
 const ERROR: u16 = 5;
 /// Error code "User aborted the transfer": EDK2 ends its size probe with it; Intel's ROM with 0.
@@ -41,6 +43,8 @@ pub struct Session {
     oack: Option<Vec<u8>>,
     /// Whether the OACK told the file's size: a client may have come for that alone.
     tells_size: bool,
+    /// How often its request was answered again.
+    repeats: u32,
     /// Whether the client has answered; until then its address may be made up.
     proven: bool,
     /// Blocks acknowledged and blocks sent, from the first one on.
@@ -84,6 +88,7 @@ impl Session {
             oack: None,
             tells_size: false,
             proven: false,
+            repeats: 0,
             acked: 0,
             sent: 0,
             resent: false,
@@ -132,7 +137,11 @@ impl Session {
 
     /// The same request came again before anything was acknowledged: our answer was lost.
     pub fn repeat(&mut self, now: Instant) -> Action {
-        if self.acked == 0 && !self.proven { self.send_again(now) } else { Action::Wait }
+        if self.acked > 0 || self.proven || self.repeats >= MOST_REPEATS {
+            return Action::Wait;
+        }
+        self.repeats += 1;
+        self.send_again(now)
     }
 
     /// Whether the client has acknowledged something.

@@ -187,7 +187,12 @@ impl fmt::Display for Asker {
 impl fmt::Display for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { protocol, file, end, bytes, size, took } = self;
-        write!(f, "{protocol} {file}: ")?;
+        // What is not plain is quoted: a name must not look like the rest of the line.
+        if file.bytes().all(|byte| byte.is_ascii_graphic()) {
+            write!(f, "{protocol} {file}: ")?;
+        } else {
+            write!(f, "{protocol} {file:?}: ")?;
+        }
         match end {
             End::Abort { reason } => {
                 write!(f, "aborted by the client after {bytes} of {size} bytes: {reason}")

@@ -22,6 +22,8 @@ use crate::{
 /// Most of one send: what an IPv4 datagram holds, and the kernel's limit on its segments.
 const LONGEST_SEND: u64 = 65_507;
 const MOST_SEGMENTS: u64 = 64;
+/// As long as any OACK and ERROR of ours: RFC 1350's block.
+const LEAST_SEGMENT: u64 = 512;
 /// What stands before the bytes of a block.
 const HEADER: u64 = 4;
 
@@ -36,7 +38,10 @@ pub(super) struct Courier {
 impl Courier {
     pub(super) fn new(socket: UdpSocket, opened: Opened, session: &Session) -> Self {
         let mut courier = Self { socket, source: Source::new(opened), segments: false };
-        courier.segments = session.has_window() && courier.cut_at(session.block_size() + HEADER);
+        // Segments would cut the OACK and an ERROR, too, where they are longer than a block.
+        courier.segments = session.has_window()
+            && session.block_size() >= LEAST_SEGMENT
+            && courier.cut_at(session.block_size() + HEADER);
         courier
     }
 
@@ -51,6 +56,7 @@ impl Courier {
             let now = blocks.start..blocks.end.min(blocks.start + most);
             match self.try_send(session, now.clone()) {
                 Ok(Ok(())) => blocks.start = now.end,
+                Ok(Err(error)) if is_lost(&error) => blocks.start = now.end,
                 Ok(Err(error)) => self.overcome(error).await?,
                 Err(reason) => return Err(self.fail(reason)),
             }
@@ -69,6 +75,7 @@ impl Courier {
     async fn send_oack(&self, session: &Session) -> Result<(), End> {
         match self.socket.send(session.oack()).await {
             Ok(_) => Ok(()),
+            Err(error) if is_lost(&error) => Ok(()),
             Err(error) => Err(Self::unreachable(&error)),
         }
     }
@@ -121,6 +128,13 @@ impl Courier {
         i32::try_from(length)
             .is_ok_and(|length| setsockopt(&self.socket, UdpGsoSegment, &length).is_ok())
     }
+}
+
+/// Whether the network lost what was sent, as a link that is down for a moment does: the session's
+/// timer sends it again.
+pub(super) fn is_lost(error: &io::Error) -> bool {
+    let lost = [Errno::ENETUNREACH, Errno::ENETDOWN, Errno::EHOSTUNREACH, Errno::ENOBUFS];
+    error.raw_os_error().is_some_and(|code| lost.contains(&Errno::from_raw(code)))
 }
 
 /// One send: a header before the bytes of each block, the last of which may have none.

@@ -10,13 +10,14 @@ use std::{
 };
 
 use nix::sys::socket::{MsgFlags, recv};
+use socket2::SockRef;
 use tokio::{
     net::UdpSocket,
     sync::{mpsc, watch},
     time::Sleep,
 };
 
-use super::courier::Courier;
+use super::courier::{Courier, is_lost};
 use crate::{
     serve::{
         journal::Journal,
@@ -40,6 +41,8 @@ pub(super) struct Client {
     pub(super) client: SocketAddrV4,
     pub(super) address: Ipv4Addr,
     pub(super) mtu: u16,
+    /// The interface its socket belongs to, where the service's does.
+    pub(super) device: Option<Vec<u8>>,
     pub(super) site: watch::Receiver<Arc<Site>>,
     pub(super) journal: Journal,
 }
@@ -94,6 +97,8 @@ impl Client {
 
     async fn socket(&self) -> io::Result<UdpSocket> {
         let socket = UdpSocket::bind((self.address, 0)).await?;
+        // The answer stays on the LAN the request came from, whatever source it claims.
+        SockRef::from(&socket).bind_device(self.device.as_deref())?;
         socket.connect(self.client).await?;
         Ok(socket)
     }
@@ -172,7 +177,7 @@ impl<'a> Ride<'a> {
     fn take(&mut self, buffer: &[u8], received: io::Result<usize>) -> Option<Action> {
         match received {
             Ok(length) => Some(self.session.take(&buffer[..length], Instant::now())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_lost(&error) => None,
             Err(error) => Some(Action::End(Courier::unreachable(&error))),
         }
     }
