@@ -30,7 +30,7 @@ check:
 	tests/packages test
 	firmware/fetch
 	$(CARGO) fmt --check
-	RUSTFLAGS="-D warnings" $(CARGO) clippy --all-targets
+	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 
 bench:

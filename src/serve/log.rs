@@ -6,7 +6,7 @@ use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     filter::LevelFilter,
     fmt::{
@@ -27,12 +27,16 @@ pub enum Format {
 /// The least severe level that is written: error, warn, info (the default), debug or trace.
 const VARIABLE: &str = "BOOTBOX_LOG";
 
+/// Lines that may wait for standard error to take them: twice what the journal admits at once.
+const WAITING_LINES: usize = 8192;
+
 /// Sends log lines to standard error. Does nothing when they already go somewhere.
 ///
 /// Lines go through a thread of their own, and are dropped where standard error does not take them:
 /// a terminal that is held must not hold the machines. They are all written when the guard goes.
 pub fn start(format: Format) -> WorkerGuard {
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
     let asked = std::env::var(VARIABLE).ok();
     let level = asked.as_deref().map(str::parse::<LevelFilter>);
     let filter = level.as_ref().and_then(|level| level.as_ref().ok()).copied();
