@@ -174,11 +174,11 @@ impl Wire {
         Poll::Ready(Ok(sent))
     }
 
-    fn poll_send<T>(
+    fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        mut send: impl FnMut(&TcpStream) -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
+        mut send: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             if self.stream.poll_write_ready(cx)?.is_pending() {
                 self.turn = 0;
