@@ -5,10 +5,12 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::firmware::Platform;
 
 /// A machine, as far as the packet or query at hand tells.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Machine {
     /// Hardware address of the network card that boots.
     pub mac: Mac,
@@ -36,7 +38,8 @@ impl Machine {
 }
 
 /// An Ethernet hardware address.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Mac([u8; 6]);
 
 impl Mac {
@@ -85,6 +88,20 @@ impl FromStr for Mac {
     }
 }
 
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = NotAMac;
+
+    fn try_from(text: String) -> Result<Self, NotAMac> {
+        text.parse()
+    }
+}
+
 /// The text is not the hardware address of one machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NotAMac;
@@ -98,7 +115,8 @@ impl fmt::Display for NotAMac {
 impl std::error::Error for NotAMac {}
 
 /// An SMBIOS system UUID, in the order `dmidecode` and iPXE print it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Uuid([u8; 16]);
 
 impl Uuid {
@@ -120,6 +138,16 @@ impl Uuid {
     /// the first three fields (VMware changed it with hardware version 13).
     pub fn is_same_machine(&self, other: &Self) -> bool {
         self == other || swapped(self.0) == other.0
+    }
+
+    /// The same for both byte orders, to look a machine up by.
+    pub fn in_one_order(&self) -> Self {
+        Self(self.0.min(swapped(self.0)))
+    }
+
+    /// Whether it is one that board makers leave in firmware for many boards (AMI's default).
+    pub fn is_shared(&self) -> bool {
+        self.in_one_order() == SHARED.in_one_order()
     }
 
     fn new(octets: [u8; 16]) -> Option<Self> {
@@ -152,6 +180,20 @@ impl FromStr for Uuid {
     }
 }
 
+impl From<Uuid> for String {
+    fn from(uuid: Uuid) -> Self {
+        uuid.to_string()
+    }
+}
+
+impl TryFrom<String> for Uuid {
+    type Error = NotAUuid;
+
+    fn try_from(text: String) -> Result<Self, NotAUuid> {
+        text.parse()
+    }
+}
+
 /// The text is not a UUID that one machine can own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NotAUuid;
@@ -165,6 +207,9 @@ impl fmt::Display for NotAUuid {
 }
 
 impl std::error::Error for NotAUuid {}
+
+/// 03000200-0400-0500-0006-000700080009, seen on boards of many makers.
+const SHARED: Uuid = Uuid([3, 0, 2, 0, 4, 0, 5, 0, 0, 6, 0, 7, 0, 8, 0, 9]);
 
 /// The other byte order of the first three fields.
 fn swapped(octets: [u8; 16]) -> [u8; 16] {
