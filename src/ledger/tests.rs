@@ -48,10 +48,8 @@ impl Story {
     }
 
     fn proof(&self) -> Option<Proof> {
-        match &self.record.state {
-            State::Installed(installed) => Some(installed.proof),
-            _ => None,
-        }
+        let State::Installed(installed) = &self.record.state else { return None };
+        Some(installed.proof)
     }
 }
 
