@@ -31,6 +31,8 @@ pub struct Config {
     pub repository: Folder,
     /// A folder with boot programs of the operator's own.
     pub boot_programs: Option<Folder>,
+    /// Where the commands reach the running server.
+    pub control_socket: PathBuf,
     /// What each machine should boot.
     pub catalog: Catalog,
     /// The repository files that profiles name.
@@ -97,6 +99,16 @@ impl Config {
         self.interfaces != next.interfaces
             || self.http_port != next.http_port
             || self.answer_router_solicitations != next.answer_router_solicitations
+            || self.control_socket != next.control_socket
+    }
+
+    /// Where the commands reach the server that runs with this config. Reads nothing else of it.
+    pub fn control_socket(main: &Text) -> Result<PathBuf, ConfigError> {
+        let page = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        match toml::from_str::<shape::ControlOnly>(&main.text) {
+            Ok(file) => resolve::control_socket(&page, file.control.socket),
+            Err(error) => Err(ConfigError { problems: vec![page.syntax(&error)] }),
+        }
     }
 
     /// What holds when there is no config file: no machine is answered.

@@ -17,6 +17,8 @@ use crate::{
 
 /// Linux's IFNAMSIZ less the NUL.
 const LONGEST_INTERFACE: usize = 15;
+/// Linux's `sun_path` less the NUL.
+const LONGEST_SOCKET: usize = 107;
 /// What iPXE can fetch a file by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
 /// Names that HTTP answers with a script.
@@ -29,7 +31,7 @@ pub(super) fn resolve(
     file: shape::File,
     beside: Vec<(Page<'_>, shape::Fragment)>,
 ) -> Result<Config, ConfigError> {
-    let mut desk = Desk { page: main.clone(), problems: Vec::new(), files: Vec::new() };
+    let mut desk = Desk::new(main);
     let interfaces = desk.interfaces(&file.network.interfaces);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
@@ -38,6 +40,7 @@ pub(super) fn resolve(
         );
     }
     let repository = desk.folder(file.repository.root);
+    let control_socket = desk.socket(file.control.socket);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
     let mut fragments =
         vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
@@ -59,9 +62,22 @@ pub(super) fn resolve(
         http_port: file.http.port.into_inner(),
         repository,
         boot_programs,
+        control_socket,
         catalog,
         files: desk.files,
     })
+}
+
+pub(super) fn control_socket(
+    main: &Page<'_>,
+    written: Spanned<PathBuf>,
+) -> Result<PathBuf, ConfigError> {
+    let mut desk = Desk::new(main);
+    let socket = desk.socket(written);
+    match ConfigError::of(desk.problems) {
+        Some(error) => Err(error),
+        None => Ok(socket),
+    }
 }
 
 /// Where the parts of a file are looked at, and what is wrong is noted.
@@ -73,6 +89,10 @@ pub(super) struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
+    fn new(page: &Page<'a>) -> Self {
+        Self { page: page.clone(), problems: Vec::new(), files: Vec::new() }
+    }
+
     pub(super) fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
         let place = self.page.place(value);
         self.wrong_at(place, text);
@@ -99,6 +119,27 @@ impl<'a> Desk<'a> {
             }
         }
         known
+    }
+
+    /// A path that a local socket can be bound to.
+    fn socket(&mut self, written: Spanned<PathBuf>) -> PathBuf {
+        let path = self.folder(written.clone()).path;
+        let bytes = path.as_os_str().as_encoded_bytes();
+        if bytes.len() > LONGEST_SOCKET {
+            let text = format!(
+                "{:?} has {} bytes, and the system allows a socket {LONGEST_SOCKET}; write a shorter path",
+                path.display().to_string(),
+                bytes.len()
+            );
+            self.wrong(&written, text);
+        } else if path.file_name().is_none() || bytes.ends_with(b"/") || bytes.contains(&0) {
+            let text = path.display().to_string();
+            self.wrong(
+                &written,
+                format!("{text:?} is no file; write \"/run/bootbox/control.sock\""),
+            );
+        }
+        path
     }
 
     fn folder(&mut self, written: Spanned<PathBuf>) -> Folder {

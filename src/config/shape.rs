@@ -14,6 +14,7 @@ pub(super) struct File {
     pub(super) http: Http,
     pub(super) repository: Repository,
     pub(super) firmware: Firmware,
+    pub(super) control: Control,
     pub(super) profile: Vec<Profile>,
     pub(super) group: Vec<Group>,
 }
@@ -77,6 +78,26 @@ impl Default for Repository {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Firmware {
     pub(super) dir: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Control {
+    pub(super) socket: Spanned<PathBuf>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: Spanned::new(0..0, PathBuf::from("/run/bootbox/control.sock")) }
+    }
+}
+
+/// All that the commands read which talk to a running server: what else is wrong with a config must
+/// not keep an operator from holding a machine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ControlOnly {
+    pub(super) control: Control,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

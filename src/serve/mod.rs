@@ -222,7 +222,9 @@ fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>) {
             current.send_replace(Arc::clone(&site));
             site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             if needs_restart {
-                tracing::warn!("[network] and [http] port take effect at the next start");
+                tracing::warn!(
+                    "[network], [http] port and [control] take effect at the next start"
+                );
             }
             tracing::info!("{} is loaded", site.config.name);
         }
