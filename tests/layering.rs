@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("firmware", 0),
     ("machine", 0),
     ("path", 0),
@@ -14,6 +14,7 @@ const FLOORS: [(&str, u8); 16] = [
     ("trace", 1),
     ("render", 2),
     ("config", 3),
+    ("control", 3),
     ("http", 3),
     ("proxydhcp", 3),
     ("solicitation", 3),
