@@ -4,6 +4,7 @@
 //! or the network (files, folders, interfaces) is left to `serve::site`. Never reads a file.
 
 mod error;
+mod install;
 mod patterns;
 mod resolve;
 mod select;
@@ -11,9 +12,13 @@ mod shape;
 
 use std::path::PathBuf;
 
-use crate::{catalog::Catalog, path::RepositoryPath};
+use crate::{
+    catalog::{Catalog, Install},
+    path::RepositoryPath,
+};
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
+pub use install::{installs, names_ignition};
 pub use shape::Solicitations;
 
 /// Everything an operator decides.
@@ -31,6 +36,10 @@ pub struct Config {
     pub repository: Folder,
     /// A folder with boot programs of the operator's own.
     pub boot_programs: Option<Folder>,
+    /// The file that remembers what each machine has done; outside of what is served.
+    pub ledger: Folder,
+    /// Attempts to install a machine before it is held.
+    pub most_attempts: u32,
     /// What each machine should boot.
     pub catalog: Catalog,
     /// The repository files that profiles name.
@@ -97,6 +106,12 @@ impl Config {
         self.interfaces != next.interfaces
             || self.http_port != next.http_port
             || self.answer_router_solicitations != next.answer_router_solicitations
+            || self.ledger.path != next.ledger.path
+    }
+
+    /// Whether a group's profile writes to disks.
+    pub fn installs(&self) -> bool {
+        self.catalog.groups().iter().any(|group| group.profile.install != Install::Never)
     }
 
     /// What holds when there is no config file: no machine is answered.
