@@ -24,8 +24,8 @@
 //! | 0 | [`firmware`] | option 93 → boot program |
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
-//! | 1 | [`ledger`] | what each machine has done, and what that lets it do next |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
+//! | 2 | [`ledger`] | what each machine has done, and what that lets it do next |
 //! | 2 | [`render`] | a choice and a machine's words → its script |
 //! | 3 | [`config`] | TOML → a config that is valid by construction |
 //! | 3 | [`control`] | what a command asks the running server, and what it is answered |

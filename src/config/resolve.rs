@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::{
     Config, Folder, NamedFile,
     error::{ConfigError, Page, Place, Problem},
+    install::hides_an_installer,
     shape,
 };
 use crate::{
@@ -17,8 +18,6 @@ use crate::{
 
 /// Linux's IFNAMSIZ less the NUL.
 const LONGEST_INTERFACE: usize = 15;
-/// Linux's `sun_path` less the NUL.
-const LONGEST_SOCKET: usize = 107;
 /// What iPXE can fetch a file by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
 /// Names that HTTP answers with a script.
@@ -42,6 +41,9 @@ pub(super) fn resolve(
     let repository = desk.folder(file.repository.root);
     let control_socket = desk.socket(file.control.socket);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
+    desk.allows_always = file.install.allow_always;
+    let most_attempts = desk.attempts(&file.install.attempts);
+    let ledger = desk.ledger(file.install.ledger, &repository);
     let mut fragments =
         vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
     fragments.extend(beside);
@@ -63,34 +65,25 @@ pub(super) fn resolve(
         repository,
         boot_programs,
         control_socket,
+        ledger,
+        most_attempts,
         catalog,
         files: desk.files,
     })
-}
-
-pub(super) fn control_socket(
-    main: &Page<'_>,
-    written: Spanned<PathBuf>,
-) -> Result<PathBuf, ConfigError> {
-    let mut desk = Desk::new(main);
-    let socket = desk.socket(written);
-    match ConfigError::of(desk.problems) {
-        Some(error) => Err(error),
-        None => Ok(socket),
-    }
 }
 
 /// Where the parts of a file are looked at, and what is wrong is noted.
 pub(super) struct Desk<'a> {
     /// The file that lies on it.
     page: Page<'a>,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
     files: Vec<NamedFile>,
+    pub(super) allows_always: bool,
 }
 
 impl<'a> Desk<'a> {
-    fn new(page: &Page<'a>) -> Self {
-        Self { page: page.clone(), problems: Vec::new(), files: Vec::new() }
+    pub(super) fn new(page: &Page<'a>) -> Self {
+        Self { page: page.clone(), problems: Vec::new(), files: Vec::new(), allows_always: false }
     }
 
     pub(super) fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
@@ -121,28 +114,7 @@ impl<'a> Desk<'a> {
         known
     }
 
-    /// A path that a local socket can be bound to.
-    fn socket(&mut self, written: Spanned<PathBuf>) -> PathBuf {
-        let path = self.folder(written.clone()).path;
-        let bytes = path.as_os_str().as_encoded_bytes();
-        if bytes.len() > LONGEST_SOCKET {
-            let text = format!(
-                "{:?} has {} bytes, and the system allows a socket {LONGEST_SOCKET}; write a shorter path",
-                path.display().to_string(),
-                bytes.len()
-            );
-            self.wrong(&written, text);
-        } else if path.file_name().is_none() || bytes.ends_with(b"/") || bytes.contains(&0) {
-            let text = path.display().to_string();
-            self.wrong(
-                &written,
-                format!("{text:?} is no file; write \"/run/bootbox/control.sock\""),
-            );
-        }
-        path
-    }
-
-    fn folder(&mut self, written: Spanned<PathBuf>) -> Folder {
+    pub(super) fn folder(&mut self, written: Spanned<PathBuf>) -> Folder {
         let place = self.page.place(&written);
         if !written.get_ref().is_absolute() {
             let path = written.get_ref().display().to_string();
@@ -182,12 +154,15 @@ impl<'a> Desk<'a> {
         // A profile whose kernel is wrong still stands, so that groups do not miss it too.
         let kernel = self.source(&written.kernel).unwrap_or_else(|| Source::Url(String::new()));
         let initrd = written.initrd.iter().filter_map(|initrd| self.source(initrd)).collect();
-        let (places, args) = written
+        let (places, args): (_, Vec<_>) = written
             .args
             .iter()
             .filter_map(|arg| Some((self.page.place(arg), self.arg(arg)?)))
             .unzip();
-        let profile = Arc::new(Profile { name, kernel, initrd, args });
+        let says_install = written.install.is_some();
+        let install = self.install(written.install.as_ref(), &args);
+        let profile = Profile { name, kernel, initrd, args, install, says_install };
+        let profile = Arc::new(profile);
         Draft { profile, place, metadata: written.metadata, args: places }
     }
 
@@ -246,7 +221,9 @@ impl<'a> Desk<'a> {
         let metadata = Metadata::of(&draft.metadata, &written.metadata);
         for (place, template) in draft.args.iter().zip(&draft.profile.args) {
             let problem = match template.render(&Words::specimen(), &metadata) {
-                Ok(text) => unfit(&text).map(|problem| format!("becomes {text:?}: {problem}")),
+                Ok(text) => unfit(&text)
+                    .or_else(|| hides_an_installer(&draft.profile, &text))
+                    .map(|problem| format!("becomes {text:?}: {problem}")),
                 Err(error) => Some(error.to_string()),
             };
             if let Some(problem) = problem {
@@ -254,7 +231,8 @@ impl<'a> Desk<'a> {
                 self.wrong_at(place.clone(), text);
             }
         }
-        Some(Group { name, selector: selector?, profile: Arc::clone(&draft.profile), metadata })
+        let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);
+        Some(Group { name, selector: selector?, profile, metadata, hand_off })
     }
 
     /// Names stand in logs, scripts and on consoles.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::patterns::Patterns;
+use crate::catalog::{HandOff, Install as Policy};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -15,6 +16,7 @@ pub(super) struct File {
     pub(super) repository: Repository,
     pub(super) firmware: Firmware,
     pub(super) control: Control,
+    pub(super) install: Install,
     pub(super) profile: Vec<Profile>,
     pub(super) group: Vec<Group>,
 }
@@ -101,6 +103,25 @@ pub(super) struct ControlOnly {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Install {
+    pub(super) ledger: Spanned<PathBuf>,
+    pub(super) attempts: Spanned<u32>,
+    pub(super) allow_always: bool,
+}
+
+impl Default for Install {
+    fn default() -> Self {
+        let ledger = PathBuf::from("/var/lib/bootbox-ledger/ledger.redb");
+        Self {
+            ledger: Spanned::new(0..0, ledger),
+            attempts: Spanned::new(0..0, 3),
+            allow_always: false,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Profile {
     pub(super) name: Spanned<String>,
@@ -109,6 +130,7 @@ pub(super) struct Profile {
     pub(super) initrd: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) args: Vec<Spanned<String>>,
+    pub(super) install: Option<Spanned<Policy>>,
     #[serde(default)]
     pub(super) metadata: toml::Table,
 }
@@ -120,6 +142,8 @@ pub(super) struct Group {
     pub(super) profile: Spanned<String>,
     #[serde(default)]
     pub(super) selector: Selector,
+    #[serde(default)]
+    pub(super) hand_off: HandOff,
     #[serde(default)]
     pub(super) metadata: toml::Table,
 }

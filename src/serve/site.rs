@@ -4,13 +4,15 @@
 //! site it began with while the next one is loaded beside it.
 
 use std::{
+    collections::BTreeSet,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use super::store::Store;
 use crate::{
-    config::{Config, ConfigError, Problem, Text},
+    catalog::Install,
+    config::{Config, ConfigError, Problem, Text, names_ignition},
     firmware::Firmware,
     path::RepositoryPath,
     proxydhcp::Offering,
@@ -62,6 +64,17 @@ impl Site {
         let mut warnings = Vec::new();
         if config.catalog.groups().is_empty() {
             warnings.push(format!("{}: no [[group]], so no machine will be answered", config.name));
+        }
+        let mut looked_at = BTreeSet::new();
+        for profile in config.catalog.groups().iter().map(|group| &group.profile) {
+            let is_unsaid = !profile.says_install && profile.install == Install::Never;
+            if is_unsaid && names_ignition(profile) && looked_at.insert(profile.name.clone()) {
+                warnings.push(format!(
+                    "profile {}: its Ignition config may write to the disk, and its args do not \
+                     tell: say install = \"once\" or install = \"never\"",
+                    profile.name
+                ));
+            }
         }
         let repository = match Store::open_folder(&config.repository.path) {
             Ok(folder) => Some(folder),
