@@ -27,6 +27,8 @@ pub struct Profile {
     pub initrd: Vec<Source>,
     /// Kernel arguments, in order.
     pub args: Vec<Template>,
+    /// Whether its release is served only when a key of the keyring has signed it.
+    pub verify: bool,
 }
 
 /// Where iPXE fetches a file.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, NamedFile,
+    Config, Folder, Keyring, NamedFile,
     error::{ConfigError, Page, Place, Problem},
     shape,
 };
@@ -29,7 +29,8 @@ pub(super) fn resolve(
     file: shape::File,
     beside: Vec<(Page<'_>, shape::Fragment)>,
 ) -> Result<Config, ConfigError> {
-    let mut desk = Desk { page: main.clone(), problems: Vec::new(), files: Vec::new() };
+    let mut desk =
+        Desk { page: main.clone(), problems: Vec::new(), files: Vec::new(), has_keyring: false };
     let interfaces = desk.interfaces(&file.network.interfaces);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
@@ -39,6 +40,9 @@ pub(super) fn resolve(
     }
     let repository = desk.folder(file.repository.root);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
+    let keyring = file.repository.keyring.map(|file| desk.folder(file));
+    let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
+    desk.has_keyring = keyring.is_some();
     let mut fragments =
         vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
     fragments.extend(beside);
@@ -58,6 +62,7 @@ pub(super) fn resolve(
         answer_router_solicitations: file.network.answer_router_solicitations,
         http_port: file.http.port.into_inner(),
         repository,
+        keyring,
         boot_programs,
         catalog,
         files: desk.files,
@@ -70,6 +75,8 @@ pub(super) struct Desk<'a> {
     page: Page<'a>,
     problems: Vec<Problem>,
     files: Vec<NamedFile>,
+    /// Whether signatures can be verified.
+    has_keyring: bool,
 }
 
 impl<'a> Desk<'a> {
@@ -146,7 +153,12 @@ impl<'a> Desk<'a> {
             .iter()
             .filter_map(|arg| Some((self.page.place(arg), self.arg(arg)?)))
             .unzip();
-        let profile = Arc::new(Profile { name, kernel, initrd, args });
+        if *written.verify.get_ref() && !self.has_keyring {
+            let instead = "name the signers' OpenPGP certificates in [repository] keyring";
+            self.wrong(&written.verify, format!("verify = true needs a keyring; {instead}"));
+        }
+        let verify = written.verify.into_inner();
+        let profile = Arc::new(Profile { name, kernel, initrd, args, verify });
         Draft { profile, place, metadata: written.metadata, args: places }
     }
 

@@ -182,6 +182,7 @@ mod tests {
             kernel: source(&"/coreos/1122.2.0/coreos_production_pxe.vmlinuz"),
             initrd: initrd.iter().map(source).collect(),
             args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
+            verify: false,
         };
         let selector = Selector::default();
         let metadata = Metadata::default();
