@@ -18,6 +18,7 @@ pub mod interface;
 pub mod journal;
 pub mod log;
 mod process;
+pub mod releases;
 mod scripts;
 pub mod site;
 mod solicitation;
