@@ -13,6 +13,7 @@ use bootbox::release::{Fault, Keyring, KeyringFault, Verdict};
 use gnupg::{Gnupg, MADE, SIGNED, Signer};
 use pgp::{
     composed::{Deserializable as _, SignedPublicKey},
+    crypto::hash::HashAlgorithm,
     packet::SubpacketData,
     ser::Serialize as _,
 };
@@ -67,6 +68,19 @@ fn a_file_is_good_when_it_is_just_what_was_signed() {
             assert_eq!(agreed(&gnupg, &keyring, signature, data), words);
         }
     }
+}
+
+#[test]
+fn a_key_of_coreos_age_vouches_for_itself_with_sha_1() {
+    let gnupg = Gnupg::new();
+    let sha_1 = ["--cert-digest-algo", "SHA1"];
+    let signer = gnupg.signer_by(&sha_1, "coreos", "rsa2048", "2017-05-16");
+    let keyring = gnupg.export(&[&signer]);
+    let by_itself = &certificate(&keyring).details.users[0].signatures[0];
+    assert_eq!(by_itself.hash_alg(), Some(HashAlgorithm::Sha1));
+    let signature = gnupg.sign(&[&signer], DATA, &[]);
+    let words = said("signed by KEY on 2016-09-01", &signer);
+    assert_eq!(agreed(&gnupg, &keyring, &signature, DATA), words);
 }
 
 #[test]

@@ -38,8 +38,20 @@ impl Gnupg {
 
     /// Makes a certificate of this algorithm, whose subkey expires on this day or `never`.
     pub(crate) fn signer(&self, name: &str, algorithm: &str, expires: &str) -> Signer {
+        self.signer_by(&[], name, algorithm, expires)
+    }
+
+    /// The same, with more options for its self-signature.
+    pub(crate) fn signer_by(
+        &self,
+        more: &[&str],
+        name: &str,
+        algorithm: &str,
+        expires: &str,
+    ) -> Signer {
         let id = format!("{name} <{name}@example.org>");
-        self.gpg(MADE, &["--quick-gen-key", &id, algorithm, "cert", "never"]);
+        let words = ["--quick-gen-key", &id, algorithm, "cert", "never"];
+        self.gpg(MADE, &[more, &words].concat());
         let primary = self.fingerprints(name).remove(0);
         self.gpg(MADE, &["--quick-add-key", &primary, algorithm, "sign", expires]);
         let subkey = self.fingerprints(name).remove(1);
