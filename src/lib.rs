@@ -23,6 +23,7 @@
 //! | 0 | [`path`] | a name beneath the repository's root |
 //! | 0 | [`firmware`] | option 93 → boot program |
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
+//! | 0 | [`token`] | the word in a URL that a machine is known by |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
 //! | 1 | [`ledger`] | what each machine has done, and what that lets it do next |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
@@ -49,4 +50,5 @@ pub mod serve;
 pub mod solicitation;
 pub mod template;
 pub mod tftp;
+pub mod token;
 pub mod trace;

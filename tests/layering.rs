@@ -4,11 +4,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("firmware", 0),
     ("machine", 0),
     ("path", 0),
     ("template", 0),
+    ("token", 0),
     ("catalog", 1),
     ("ledger", 1),
     ("trace", 1),

@@ -81,7 +81,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         },
     };
     let base_url = base_url(address, site.config.http_port);
-    let words = Words { base_url, ip: SOME_ADDRESS, machine };
+    let words = Words { base_url, ip: SOME_ADDRESS, machine, token: None };
     let (found, text) = report(&site.config.catalog, &words);
     let printed = print(text.as_bytes());
     match found {
@@ -202,7 +202,8 @@ selector.firmware = \"uefi\"
         };
         let config = Config::parse(CONFIG, "b.toml").unwrap();
         let base_url = "http://10.0.0.1".to_owned();
-        let words = Words { base_url, ip: SOME_ADDRESS, machine: options.machine().unwrap() };
+        let machine = options.machine().unwrap();
+        let words = Words { base_url, ip: SOME_ADDRESS, machine, token: None };
         report(&config.catalog, &words)
     }
 

@@ -42,7 +42,7 @@ impl Renderer {
         let who = Who::Machine(query.mac);
         let base_url = base_url(ipv4(arrival.local), site.config.http_port);
         let ip = ipv4(arrival.peer);
-        let words = Words { base_url, ip, machine: query.clone().machine() };
+        let words = Words { base_url, ip, machine: query.clone().machine(), token: None };
         match script_for(&site.config.catalog, &words) {
             Ok((group, script)) => {
                 let (group, profile) = (group.name.clone(), group.profile.name.clone());
