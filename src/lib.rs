@@ -26,6 +26,7 @@
 //! | 0 | [`token`] | the word in a URL that a machine is known by |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
 //! | 1 | [`ledger`] | what each machine has done, and what that lets it do next |
+//! | 1 | [`check`] | what the real tools would refuse of a text |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
 //! | 2 | [`render`] | a choice and a machine's words → its script |
 //! | 3 | [`config`] | TOML → a config that is valid by construction |
@@ -37,6 +38,7 @@
 //! | 5 | [`cli`] | one file a command |
 
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod firmware;

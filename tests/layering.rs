@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("firmware", 0),
     ("machine", 0),
     ("path", 0),
     ("template", 0),
     ("token", 0),
     ("catalog", 1),
+    ("check", 1),
     ("ledger", 1),
     ("trace", 1),
     ("render", 2),

@@ -39,7 +39,7 @@ pub(super) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Say which group a machine is in and why, and print the script it would get; 1 if in none.
+    /// Say which group a machine is in and why, and print its script and configs; 1 if in none.
     Explain(super::explain::Options),
     /// Print the man page.
     Man,

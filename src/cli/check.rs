@@ -6,7 +6,7 @@ use super::{CONFIG, fail, print};
 use crate::serve::{interface::Interface, site::Site};
 
 pub(super) fn run(config: Option<&Path>) -> ExitCode {
-    let site = match Site::load(config) {
+    let site = match Site::load(config, &[]) {
         Ok(site) => site,
         Err(error) => return fail(CONFIG, &error),
     };

@@ -1,4 +1,4 @@
-//! `bootbox explain`: which group a machine is in and why, and the script it would get.
+//! `bootbox explain`: which group a machine is in and why, the script it would get and its configs.
 
 use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode, str::FromStr};
 
@@ -7,11 +7,16 @@ use clap::Args;
 use super::{CONFIG, USAGE, fail, print};
 use crate::{
     catalog::{Catalog, Finding, Group, Outcome, Verdict},
+    config::Access,
     http::request::Query,
     machine::{Mac, Machine, Uuid},
     render::{notice_script, script_for},
-    serve::{interface::Interface, site::Site},
+    serve::{
+        interface::Interface,
+        site::{Site, is_meant_for},
+    },
     template::{Words, base_url},
+    token::Token,
 };
 
 /// sysexits(3) has no code for it: the question was answered, with no.
@@ -64,7 +69,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(options: &Options) -> ExitCode {
-    let site = match Site::load(options.config.as_deref()) {
+    let site = match Site::load(options.config.as_deref(), &[]) {
         Ok(site) => site,
         Err(error) => return fail(CONFIG, &error),
     };
@@ -81,8 +86,13 @@ pub(super) fn run(options: &Options) -> ExitCode {
         },
     };
     let base_url = base_url(address, site.config.http_port);
-    let words = Words { base_url, ip: SOME_ADDRESS, machine, token: None };
-    let (found, text) = report(&site.config.catalog, &words);
+    let token = match site.config.config_access {
+        Access::Address => None,
+        Access::Token => Some(Token::new([0; 16])),
+    };
+    let words = Words { base_url, ip: SOME_ADDRESS, machine, token };
+    let (found, mut text) = report(&site.config.catalog, &words);
+    text.push_str(&configs(&site, &words));
     let printed = print(text.as_bytes());
     match found {
         true => printed,
@@ -128,8 +138,29 @@ fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
     if script.contains(&SOME_ADDRESS.to_string()) {
         let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");
     }
+    if let Some(token) = words.token {
+        let _ = writeln!(report, "below, {token} stands for the token of one boot");
+    }
     let _ = write!(report, "\n{script}");
     (chosen.is_some(), report)
+}
+
+/// Each config that is meant for the machine, or why it would not get it.
+fn configs(site: &Site, words: &Words) -> String {
+    let mut report = String::new();
+    let Some(group) = site.config.catalog.select(&words.machine) else { return report };
+    for (path, text) in site.configs.iter() {
+        if !is_meant_for(&site.config, path, &group.name) {
+            continue;
+        }
+        let said = match text.render(words, group) {
+            Ok(text) => text,
+            Err(error) => format!("503: {} {error}\n", text.name),
+        };
+        let end = if said.ends_with('\n') || said.is_empty() { "" } else { "\n" };
+        let _ = write!(report, "\n== {path}\n{said}{end}");
+    }
+    report
 }
 
 fn explain(report: &mut String, group: &Group, chosen: Option<&Group>, machine: &Machine) {

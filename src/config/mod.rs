@@ -8,13 +8,15 @@ mod patterns;
 mod resolve;
 mod select;
 mod shape;
+mod texts;
 
 use std::path::PathBuf;
 
 use crate::{catalog::Catalog, path::RepositoryPath};
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
-pub use shape::Solicitations;
+pub use shape::{Access, Solicitations};
+pub use texts::{Declared, Mention, Reader};
 
 /// Everything an operator decides.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct Config {
     pub answer_router_solicitations: Solicitations,
     /// TCP port of HTTP.
     pub http_port: u16,
+    /// How it is known which machine asks for a config.
+    pub config_access: Access,
     /// The folder that is served at `/`.
     pub repository: Folder,
     /// A folder with boot programs of the operator's own.
@@ -35,6 +39,10 @@ pub struct Config {
     pub catalog: Catalog,
     /// The repository files that profiles name.
     pub files: Vec<NamedFile>,
+    /// The repository files that are templates.
+    pub templates: Vec<Declared>,
+    /// What arguments name at our own address.
+    pub mentions: Vec<Mention>,
 }
 
 /// A folder, and where it is named.

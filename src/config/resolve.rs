@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, NamedFile,
+    Config, Folder, Mention, NamedFile,
     error::{ConfigError, Page, Place, Problem},
     shape,
 };
@@ -20,7 +20,7 @@ const LONGEST_INTERFACE: usize = 15;
 /// What iPXE can fetch a file by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
 /// Names that HTTP answers with a script.
-const OURS: [&[u8]; 2] = [b"boot.ipxe", b"ipxe"];
+pub(super) const OURS: [&[u8]; 2] = [b"boot.ipxe", b"ipxe"];
 /// Words that iPXE takes for operators between commands.
 const OPERATORS: [&str; 3] = ["&&", "||", ";"];
 
@@ -29,7 +29,8 @@ pub(super) fn resolve(
     file: shape::File,
     beside: Vec<(Page<'_>, shape::Fragment)>,
 ) -> Result<Config, ConfigError> {
-    let mut desk = Desk { page: main.clone(), problems: Vec::new(), files: Vec::new() };
+    let mut desk =
+        Desk { page: main.clone(), problems: Vec::new(), files: Vec::new(), mentions: Vec::new() };
     let interfaces = desk.interfaces(&file.network.interfaces);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
@@ -39,6 +40,7 @@ pub(super) fn resolve(
     }
     let repository = desk.folder(file.repository.root);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
+    let templates = desk.templates(file.template);
     let mut fragments =
         vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
     fragments.extend(beside);
@@ -57,19 +59,23 @@ pub(super) fn resolve(
         interfaces,
         answer_router_solicitations: file.network.answer_router_solicitations,
         http_port: file.http.port.into_inner(),
+        config_access: file.http.config_access,
         repository,
         boot_programs,
         catalog,
         files: desk.files,
+        templates,
+        mentions: desk.mentions,
     })
 }
 
 /// Where the parts of a file are looked at, and what is wrong is noted.
 pub(super) struct Desk<'a> {
     /// The file that lies on it.
-    page: Page<'a>,
+    pub(super) page: Page<'a>,
     problems: Vec<Problem>,
     files: Vec<NamedFile>,
+    pub(super) mentions: Vec<Mention>,
 }
 
 impl<'a> Desk<'a> {
@@ -212,6 +218,7 @@ impl<'a> Desk<'a> {
                 let text = format!("{:?}, for group {name:?}, {problem}", template.source());
                 self.wrong_at(place.clone(), text);
             }
+            self.mention(&name, place, template, &metadata);
         }
         Some(Group { name, selector: selector?, profile: Arc::clone(&draft.profile), metadata })
     }
@@ -252,6 +259,13 @@ impl<'a> Desk<'a> {
                 self.wrong(
                     written,
                     format!("{text:?} is a script of bootbox's own; name another file"),
+                );
+                None
+            }
+            Ok(path) if path.as_bytes().starts_with(b"~") => {
+                self.wrong(
+                    written,
+                    format!("{text:?} begins with \"~\", as tokens do; name another file"),
                 );
                 None
             }

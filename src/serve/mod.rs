@@ -11,6 +11,8 @@
 //!                     └─ TERM: drain, which every service watches
 //! ```
 
+mod answers;
+mod configs;
 mod dhcp;
 pub mod drain;
 pub mod http;
@@ -23,6 +25,8 @@ pub mod site;
 mod solicitation;
 pub mod store;
 pub mod tftp;
+mod version;
+mod visitors;
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -38,13 +42,14 @@ use journal::Journal;
 use process::{Request, Signals};
 use scripts::Renderer;
 use site::{Site, SiteError};
+use visitors::Visitors;
 
 /// How long downloads may go on after we were asked to stop; systemd's own limit is 90 s.
 const LAST_CALL: Duration = Duration::from_secs(30);
 
 /// Serves until a signal ends it or a service fails. `config` is read again on SIGHUP.
 pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
-    let site = Site::load(config.as_deref())?;
+    let site = Site::load(config.as_deref(), &[])?;
     site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let interfaces = Interface::choose(&site.config.interfaces)?;
     process::raise_file_limit();
@@ -53,7 +58,8 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     let journal = Journal::new();
     let (tap, drain) = drain::channel();
     let (current, watched) = watch::channel(Arc::new(site));
-    let mut services = Services { tasks: JoinSet::new(), site: watched, journal, drain };
+    let (tasks, visitors) = (JoinSet::new(), Visitors::default());
+    let mut services = Services { tasks, site: watched, journal, visitors, drain };
     for interface in &interfaces {
         services.start(interface)?;
     }
@@ -94,6 +100,7 @@ struct Services {
     tasks: JoinSet<(String, io::Result<()>)>,
     site: watch::Receiver<Arc<Site>>,
     journal: Journal,
+    visitors: Visitors,
     drain: Drain,
 }
 
@@ -164,7 +171,10 @@ impl Services {
         http::Service {
             site: self.site.clone(),
             journal: self.journal.clone(),
-            scripts: Arc::new(Renderer { journal: self.journal.clone() }),
+            scripts: Arc::new(Renderer {
+                journal: self.journal.clone(),
+                visitors: self.visitors.clone(),
+            }),
             limits: http::Limits::default(),
         }
     }
@@ -212,7 +222,7 @@ impl Services {
 /// Loads the config again; what is wrong with it changes nothing.
 fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>) {
     process::notify_reloading();
-    match Site::load(config.map(PathBuf::as_path)) {
+    match Site::load(config.map(PathBuf::as_path), &[]) {
         Ok(mut site) => {
             let bound = current.borrow().config.http_port;
             let needs_restart = current.borrow().config.needs_restart(&site.config);

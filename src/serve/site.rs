@@ -4,17 +4,25 @@
 //! site it began with while the next one is loaded beside it.
 
 use std::{
+    collections::BTreeSet,
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use super::store::Store;
+use super::{
+    configs,
+    store::{OpenError, Opened, Store},
+};
 use crate::{
     config::{Config, ConfigError, Problem, Text},
     firmware::Firmware,
-    path::RepositoryPath,
+    machine::Machine,
+    path::{RepositoryPath, UrlPath},
     proxydhcp::Offering,
+    render::Configs,
 };
+pub use configs::is_meant_for;
 
 /// Where the config is looked for when nobody says.
 const USUAL: &str = "/etc/bootbox/bootbox.toml";
@@ -28,28 +36,46 @@ pub struct Site {
     pub config: Config,
     /// The files.
     pub store: Store,
+    /// The texts that are filled in or held in memory; everything else is a file.
+    pub configs: Configs,
     /// The firmware that there is a boot program for.
     pub programs: Vec<Firmware>,
     /// What is not wrong, but will not do what an operator may expect.
     pub warnings: Vec<String>,
+    /// The texts of which it has been said that a machine could not have them.
+    complaints: Mutex<BTreeSet<UrlPath>>,
 }
 
 impl Site {
-    /// Loads the config at this path, else the usual one, else the built-in defaults.
-    pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
+    /// Loads the config at this path, else the usual one, else the built-in defaults. `known` are
+    /// the machines that have been here before: texts are tried with them, too.
+    pub fn load(path: Option<&Path>, known: &[Machine]) -> Result<Self, SiteError> {
         let config = match read(path)? {
             Some((main, beside)) => Config::assemble(&main, &beside)?,
             None => Config::built_in(),
         };
-        Self::open(config)
+        Self::open(config, known)
     }
 
     /// Serves files and answers no machine, as tests of one protocol want it.
     pub fn of(store: Store) -> Self {
-        Self { config: Config::built_in(), store, programs: Vec::new(), warnings: Vec::new() }
+        Self {
+            config: Config::built_in(),
+            store,
+            configs: Configs::default(),
+            programs: Vec::new(),
+            warnings: Vec::new(),
+            complaints: Mutex::default(),
+        }
     }
 
-    fn open(config: Config) -> Result<Self, SiteError> {
+    /// Whether nothing was said about this text yet; from now on it was.
+    pub fn is_first_complaint(&self, path: &UrlPath) -> bool {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        complaints.insert(path.clone())
+    }
+
+    fn open(config: Config, known: &[Machine]) -> Result<Self, SiteError> {
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
         if config.catalog.groups().is_empty() {
@@ -62,6 +88,7 @@ impl Site {
                 let text = format!("[repository] root {path} cannot be opened: {error}");
                 // The usual folder may be missing while nothing is served from it.
                 if config.files.is_empty()
+                    && config.templates.is_empty()
                     && config.repository.path == Config::built_in().repository.path
                 {
                     warnings.push(text);
@@ -90,11 +117,27 @@ impl Site {
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
+        let mut loaded = configs::Loaded::default();
+        if has_repository {
+            loaded = configs::load(&config, &store, known);
+            problems.append(&mut loaded.problems);
+        }
         if let Some(error) = ConfigError::of(problems) {
             return Err(error.into());
         }
+        let configs = loaded.configs;
+        let faults = ConfigError::of(loaded.warnings).map(|warnings| warnings.to_string());
+        warnings.extend(faults.iter().flat_map(|faults| faults.lines()).map(str::to_owned));
         let programs = boot_programs_in(&store, &mut warnings);
-        Ok(Self { config, store, programs, warnings })
+        Ok(Self { config, store, configs, programs, warnings, complaints: Mutex::default() })
+    }
+
+    /// Opens a file for those who cannot be told apart: not what a config is made from, or is.
+    pub fn read(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
+        match self.configs.get(&path.into()) {
+            Some(_) => Err(OpenError::Config),
+            None => self.store.read(path),
+        }
     }
 
     /// What ProxyDHCP has to offer.

@@ -149,6 +149,8 @@ fn open_beneath(folder: &OwnedFd, path: &RepositoryPath) -> Result<Opened, OpenE
 /// Why a file is not served.
 #[derive(Debug)]
 pub enum OpenError {
+    /// It is a config, which is made for each machine.
+    Config,
     /// It exists but cannot be opened.
     Io(io::Error),
     /// It is a directory, device, socket or FIFO.
@@ -175,6 +177,7 @@ impl From<Errno> for OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Config => f.write_str("is made for each machine, over HTTP only"),
             Self::Io(error) => write!(f, "cannot be read: {error}"),
             Self::NotAFile => f.write_str("is not a regular file"),
             Self::NotFound => f.write_str("no such file"),
@@ -187,7 +190,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::NotAFile | Self::NotFound | Self::Outside => None,
+            Self::Config | Self::NotAFile | Self::NotFound | Self::Outside => None,
         }
     }
 }

@@ -75,6 +75,18 @@ impl TemplateError {
         }
     }
 
+    /// What is wrong, to be said behind the line that it is about.
+    pub fn without_line(&self) -> String {
+        match self {
+            Self::Malformed { detail, .. } => detail.clone(),
+            Self::NoLabel(_)
+            | Self::NoSerial
+            | Self::NoUuid
+            | Self::UnknownMetadata(_)
+            | Self::UnknownWord { .. } => self.to_string(),
+        }
+    }
+
     /// The line that it is about, in the text that was parsed.
     pub fn line(&self, source: &str) -> Option<usize> {
         let word = match self {
