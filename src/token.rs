@@ -43,7 +43,7 @@ impl Token {
         std::str::from_utf8(written).ok()?.parse().ok()
     }
 
-    /// A path or a text with paths in it, without any token: `/~TOKEN/a` becomes `/~…/a`.
+    /// A path or a text with paths in it, without any token: `/~TOKEN/a` becomes `/~.../a`.
     pub fn hidden(text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let mut rest = text;
@@ -55,7 +55,7 @@ impl Token {
                 rest.get(..mark.len()).is_some_and(|start| start.eq_ignore_ascii_case(mark))
             };
             if SPELLINGS.iter().any(is_mark) {
-                shown.push_str("~…");
+                shown.push_str("~...");
                 let ends = |c: char| c == '/' || c.is_whitespace() || "\"'?".contains(c);
                 rest = &rest[rest.find(ends).unwrap_or(rest.len())..];
             }
@@ -139,12 +139,12 @@ mod tests {
     #[test]
     fn no_spelling_of_a_token_is_shown() {
         for (text, shown) in [
-            (format!("/~{TEXT}/a"), "/~…/a"),
-            (format!("/%7E{TEXT}/a"), "/~…/a"),
-            (format!("/%257e{TEXT}"), "/~…"),
-            (format!("//./~{TEXT}//~{TEXT}"), "//./~…//~…"),
-            (format!("url=http://192.0.2.1/~{TEXT}/x y"), "url=http://192.0.2.1/~…/x y"),
-            (format!("\"/~{TEXT}\" is wrong"), "\"/~…\" is wrong"),
+            (format!("/~{TEXT}/a"), "/~.../a"),
+            (format!("/%7E{TEXT}/a"), "/~.../a"),
+            (format!("/%257e{TEXT}"), "/~..."),
+            (format!("//./~{TEXT}//~{TEXT}"), "//./~...//~..."),
+            (format!("url=http://192.0.2.1/~{TEXT}/x y"), "url=http://192.0.2.1/~.../x y"),
+            (format!("\"/~{TEXT}\" is wrong"), "\"/~...\" is wrong"),
             ("/a~1/é".to_owned(), "/a~1/é"),
         ] {
             assert_eq!(Token::hidden(&text), shown);

@@ -111,6 +111,13 @@ impl Query {
     }
 }
 
+/// A path as it may be shown: as it was sent, or decoded where it has a token, which is left out.
+pub fn shown_path(path: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    let hidden = Token::hidden(&decoded);
+    if hidden == decoded { path.to_owned() } else { hidden }
+}
+
 /// Whose config a query asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Claim {
@@ -280,6 +287,19 @@ mod tests {
             let request = Request::read(&Method::GET, &uri, &HeaderMap::new()).unwrap();
             assert_eq!(request.path, path.as_bytes(), "{target}");
             assert_eq!(request.token, token.then(|| text.parse().unwrap()), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown_without_its_token() {
+        let text = "00112233445566778899aabbccddeeff";
+        for (path, shown) in [
+            (format!("/~{text}/a%20b"), "/~.../a b"),
+            (format!("/%2f%7E{text}/a%20b"), "//~.../a b"),
+            (format!("/~%30{}/a", &text[1..]), "/~.../a"),
+            ("/a%0ab/%ff".to_owned(), "/a%0ab/%ff"),
+        ] {
+            assert_eq!(shown_path(&path), shown);
         }
     }
 

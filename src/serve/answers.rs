@@ -41,9 +41,9 @@ impl Renderer {
             token,
         };
         let given = |text: &ConfigText, rendered: String, group: Option<&Group>| {
-            let (file, kind) = (asked.path.to_string(), text.kind);
+            let (file, kind) = (asked.path.to_string(), text.kind.to_string());
             let group = group.map(|group| group.name.clone());
-            (Config { kind, text: rendered }, Step::Config { file, kind, group })
+            (Config { kind: text.kind, text: rendered }, Step::Config { file, kind, group })
         };
         if text.is_same_for_all() {
             let who = machine
@@ -119,7 +119,8 @@ impl Renderer {
             .or_else(|| version::newest(&site.config.repository.path, &site.store, base))
             .ok_or(Refusal::NoSuchFile)?;
         let kind = Kind::Text;
-        let step = Step::Config { file: asked.path.to_string(), kind, group: None };
+        let (file, group) = (asked.path.to_string(), None);
+        let step = Step::Config { file, kind: kind.to_string(), group };
         let who = machine.map_or(Who::Address(ipv4(arrival.peer)), |it| Who::Machine(it.mac));
         Ok((Config { kind, text: family.text(&version) }, who, step))
     }

@@ -160,7 +160,7 @@ struct Fields<'a> {
     profile: Option<&'a str>,
     protocol: Option<String>,
     file: Option<&'a str>,
-    kind: Option<String>,
+    kind: Option<&'a str>,
     end: Option<&'static str>,
     bytes: Option<u64>,
     size: Option<u64>,
@@ -220,7 +220,7 @@ impl<'a> Fields<'a> {
             Step::Advertise => Self::default(),
             Step::Config { file, kind, group } => Self {
                 file: Some(file),
-                kind: Some(kind.to_string()),
+                kind: Some(kind),
                 group: group.as_deref(),
                 ..Self::default()
             },

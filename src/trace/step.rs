@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
-use crate::{check::Kind, firmware::Firmware};
+use crate::firmware::Firmware;
 
 /// Something that happened on a machine's way from power-on to its kernel.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,7 +23,7 @@ pub enum Step {
         /// Its path.
         file: String,
         /// What it is for.
-        kind: Kind,
+        kind: String,
         /// The group whose words it has; absent where every machine gets the same.
         group: Option<String>,
     },

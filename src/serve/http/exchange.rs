@@ -19,11 +19,10 @@ use crate::{
     http::{
         self, file,
         reply::{self, Body, Refusal, Reply},
-        request::Verb,
+        request::{Verb, shown_path},
         route::{Asked, Route, Script},
     },
     path::{RepositoryPath, UrlPath},
-    token::Token,
     trace::End,
 };
 
@@ -104,7 +103,7 @@ impl Exchange {
 
     fn refuse(&self, request: &Request<Incoming>, refusal: &Refusal) -> Response<ReplyBody> {
         self.line.note_refusal();
-        let target = Token::hidden(request.uri().path());
+        let target = shown_path(request.uri().path());
         let name = reply::printable(target.as_bytes());
         let download = self.download(name, 0, Instant::now());
         download.ends(End::Refuse { reason: refusal.to_string() });
