@@ -25,11 +25,12 @@
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
 //! | 0 | [`token`] | the word in a URL that a machine is known by |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
-//! | 1 | [`ledger`] | what each machine has done, and what that lets it do next |
 //! | 1 | [`check`] | what the real tools would refuse of a text |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
+//! | 2 | [`ledger`] | what each machine has done, and what that lets it do next |
 //! | 2 | [`render`] | a choice and a machine's words → its script |
 //! | 3 | [`config`] | TOML → a config that is valid by construction |
+//! | 3 | [`control`] | what a command asks the running server, and what it is answered |
 //! | 3 | [`proxydhcp`] | DHCP message in → answer out |
 //! | 3 | [`solicitation`] | ICMPv6 message in → who asks for a router |
 //! | 3 | [`tftp`] | datagram or time-out in → datagrams and outcome out |
@@ -41,6 +42,7 @@ pub mod catalog;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod firmware;
 pub mod http;
 pub mod ledger;

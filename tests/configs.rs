@@ -8,6 +8,7 @@ mod lab;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -48,6 +49,10 @@ fn site(folder: &Path, access: &str) -> PathBuf {
         fs::write(root.join("coreos").join(name), text).unwrap();
     }
     let file = folder.join("bootbox.toml");
+    let (ledger, socket) = (folder.join("state/ledger.redb"), folder.join("state/control"));
+    fs::create_dir_all(folder.join("state")).unwrap();
+    // The server runs as nobody.
+    fs::set_permissions(folder.join("state"), fs::Permissions::from_mode(0o777)).unwrap();
     let text = format!(
         r#"[network]
 interfaces = ["eth0"]
@@ -55,6 +60,10 @@ interfaces = ["eth0"]
 config-access = "{access}"
 [repository]
 root = {root:?}
+[install]
+ledger = {ledger:?}
+[control]
+socket = {socket:?}
 [[template]]
 path = "/coreos/"
 file = "/coreos/install.sh"
@@ -65,6 +74,7 @@ name = "coreos"
 kernel = "/coreos/1122.2.0/coreos_production_pxe.vmlinuz"
 initrd = ["/coreos/1122.2.0/coreos_production_pxe_image.cpio.gz"]
 args = ["coreos.config.url={{{{ base_url }}}}/coreos/ignition.json", "cloud-config-url={{{{ base_url }}}}/coreos/"]
+install = "once"
 metadata.role = "web"
 [[group]]
 name = "one"
@@ -362,6 +372,6 @@ fn check_and_explain_show_what_machines_would_get() {
         fs::write(root.join(name), good).unwrap();
     }
     fs::remove_file(root.join("install.sh")).unwrap();
-    assert!(said(&run(&["check"])).contains("bootbox.toml:9: "), "{}", said(&run(&["check"])));
+    assert!(said(&run(&["check"])).contains("bootbox.toml:13: "), "{}", said(&run(&["check"])));
     fs::remove_dir_all(&folder).unwrap();
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 19] = [
     ("firmware", 0),
     ("machine", 0),
     ("path", 0),
@@ -12,10 +12,11 @@ const FLOORS: [(&str, u8); 18] = [
     ("token", 0),
     ("catalog", 1),
     ("check", 1),
-    ("ledger", 1),
     ("trace", 1),
+    ("ledger", 2),
     ("render", 2),
     ("config", 3),
+    ("control", 3),
     ("http", 3),
     ("proxydhcp", 3),
     ("solicitation", 3),

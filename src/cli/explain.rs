@@ -1,6 +1,6 @@
 //! `bootbox explain`: which group a machine is in and why, the script it would get and its configs.
 
-use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode, str::FromStr};
+use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
@@ -9,7 +9,7 @@ use crate::{
     catalog::{Catalog, Finding, Group, Outcome, Verdict},
     config::Access,
     http::request::Query,
-    machine::{Mac, Machine, Uuid},
+    machine::{Machine, Subject},
     render::{notice_script, script_for},
     serve::{
         interface::Interface,
@@ -42,25 +42,6 @@ pub(super) struct Options {
     config: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Subject {
-    Mac(Mac),
-    Uuid(Uuid),
-}
-
-impl FromStr for Subject {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let uuid = || text.parse().map(Self::Uuid);
-        text.parse().map(Self::Mac).or_else(|_| uuid()).map_err(|_| {
-            "is neither a hardware address like 52:54:00:12:34:56 nor a UUID like \
-             564da6d2-1706-6343-dc2d-0123456789ab"
-                .to_owned()
-        })
-    }
-}
-
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -69,7 +50,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(options: &Options) -> ExitCode {
-    let site = match Site::load(options.config.as_deref(), &[]) {
+    let site = match Site::load(options.config.as_deref()) {
         Ok(site) => site,
         Err(error) => return fail(CONFIG, &error),
     };

@@ -9,11 +9,12 @@ use std::{
 
 use super::store::{Content, OpenError, Store};
 use crate::{
+    catalog::{Install, Specimen},
     check::{Kind, Severity},
     config::{Access, Config, Mention, Place, Problem, Reader},
     machine::Machine,
     path::{RepositoryPath, UrlPath},
-    render::{ConfigText, Configs, Role, rehearse},
+    render::{ConfigText, Configs, Finding, Role, rehearse},
     template::{Words, base_url},
     token::Token,
 };
@@ -34,13 +35,30 @@ pub(super) struct Loaded {
     pub(super) warnings: Vec<Problem>,
 }
 
-/// Reads and tries every text; `known` are the machines that have been here before.
-pub(super) fn load(config: &Config, store: &Store, known: &[Machine]) -> Loaded {
-    let mut loader =
-        Loader { config, store, roles: roles(config, known), loaded: Loaded::default() };
+/// Reads every text, and tries it with the machines that the config names and one for each group
+/// that names none.
+pub(super) fn load(config: &Config, store: &Store) -> Loaded {
+    let roles = roles(config);
+    let mut loader = Loader { config, store, roles, loaded: Loaded::default() };
     loader.templates();
     loader.named_by_args();
     loader.loaded
+}
+
+/// Tries every text with machines that have been here before. What they tell of themselves must not
+/// keep a config from being loaded, so what is found are warnings.
+pub(super) fn try_with(config: &Config, configs: &Configs, known: &[Machine]) -> Vec<Problem> {
+    let guest = |machine: &Machine| {
+        let group = config.catalog.select(machine)?;
+        let (name, words) = (machine.mac.to_string(), words(config, machine.clone()));
+        Some(Role { group, name, words, is_guest: true })
+    };
+    let guests: Vec<Role<'_>> = known.iter().filter_map(guest).collect();
+    configs
+        .iter()
+        .flat_map(|(path, text)| findings(config, path, text, &guests))
+        .map(|it| it.1)
+        .collect()
 }
 
 /// Whether a text is meant for the machines of a group: its arguments name it or its folder.
@@ -116,8 +134,7 @@ impl Loader<'_> {
                 }
                 (read, _) => {
                     let error = read.err().unwrap_or_default();
-                    let text = format!("{name}: {error}; machines that ask for it get 503");
-                    self.loaded.warnings.push(Problem { place: mention.place.clone(), text });
+                    self.miss(mention, format!("{name}: {error}"));
                     ConfigText::missing(name, error)
                 }
             };
@@ -126,22 +143,29 @@ impl Loader<'_> {
     }
 
     fn try_out(&mut self, path: &UrlPath, text: &ConfigText) {
-        let meant: BTreeSet<&str> = self
-            .config
-            .catalog
-            .groups()
-            .iter()
-            .map(|group| group.name.as_str())
-            .filter(|group| is_meant_for(self.config, path, group))
-            .collect();
-        let roles = self.roles.iter().filter(|role| meant.contains(role.group.name.as_str()));
-        for finding in rehearse(text, roles) {
-            let place = Place::of_file(&text.name, finding.line);
-            let problem = Problem { place, text: finding.text };
-            match finding.severity {
+        for (severity, problem) in findings(self.config, path, text, &self.roles) {
+            match severity {
                 Severity::Error => self.loaded.problems.push(problem),
                 Severity::Warning => self.loaded.warnings.push(problem),
             }
+        }
+    }
+
+    /// What installs a machine must be there; a machine in RAM may wait for it.
+    fn miss(&mut self, mention: &Mention, said: String) {
+        let names = |other: &&Mention| other.path == mention.path;
+        let installs =
+            self.config.mentions.iter().filter(names).any(|mention| {
+                self.config.catalog.groups().iter().any(|group| {
+                    group.name == mention.group && group.profile.install != Install::Never
+                })
+            });
+        let place = mention.place.clone();
+        if installs {
+            self.loaded.problems.push(Problem { place, text: said });
+        } else {
+            let text = format!("{said}; machines that ask for it get 503");
+            self.loaded.warnings.push(Problem { place, text });
         }
     }
 
@@ -154,10 +178,35 @@ impl Loader<'_> {
     }
 }
 
-/// Everyone who could ask: the machines that the config names, one for each group that names none,
-/// and the machines that were here before.
-fn roles<'a>(config: &'a Config, known: &[Machine]) -> Vec<Role<'a>> {
-    let words = |machine: Machine| Words {
+/// What is wrong with a text for those of these whom it is meant for.
+fn findings(
+    config: &Config,
+    path: &UrlPath,
+    text: &ConfigText,
+    roles: &[Role<'_>],
+) -> Vec<(Severity, Problem)> {
+    let groups = config.catalog.groups().iter().map(|group| group.name.as_str());
+    let meant: BTreeSet<&str> = groups.filter(|group| is_meant_for(config, path, group)).collect();
+    let roles = roles.iter().filter(|role| meant.contains(role.group.name.as_str()));
+    let problem = |finding: Finding| {
+        let place = Place::of_file(&text.name, finding.line);
+        (finding.severity, Problem { place, text: finding.text })
+    };
+    rehearse(text, roles).into_iter().map(problem).collect()
+}
+
+fn roles(config: &Config) -> Vec<Role<'_>> {
+    let mut roles = Vec::new();
+    for group in config.catalog.groups() {
+        for Specimen { machine, name } in group.selector.specimens() {
+            roles.push(Role { group, name, words: words(config, machine), is_guest: false });
+        }
+    }
+    roles
+}
+
+fn words(config: &Config, machine: Machine) -> Words {
+    Words {
         base_url: base_url(OURS, config.http_port),
         ip: THEIRS,
         machine,
@@ -165,21 +214,7 @@ fn roles<'a>(config: &'a Config, known: &[Machine]) -> Vec<Role<'a>> {
             Access::Address => None,
             Access::Token => Some(Token::new([0; 16])),
         },
-    };
-    let mut roles = Vec::new();
-    for group in config.catalog.groups() {
-        for specimen in group.selector.specimens() {
-            let (name, words) = (specimen.name, words(specimen.machine));
-            roles.push(Role { group, name, words, is_guest: false });
-        }
     }
-    for machine in known {
-        if let Some(group) = config.catalog.select(machine) {
-            let (name, words) = (machine.mac.to_string(), words(machine.clone()));
-            roles.push(Role { group, name, words, is_guest: true });
-        }
-    }
-    roles
 }
 
 fn kind(file: &RepositoryPath, text: &str, reader: Option<Reader>) -> Kind {

@@ -15,7 +15,8 @@ use super::{
     store::{OpenError, Opened, Store},
 };
 use crate::{
-    config::{Config, ConfigError, Problem, Text},
+    catalog::Install,
+    config::{Config, ConfigError, Problem, Text, names_ignition},
     firmware::Firmware,
     machine::Machine,
     path::{RepositoryPath, UrlPath},
@@ -47,14 +48,21 @@ pub struct Site {
 }
 
 impl Site {
-    /// Loads the config at this path, else the usual one, else the built-in defaults. `known` are
-    /// the machines that have been here before: texts are tried with them, too.
-    pub fn load(path: Option<&Path>, known: &[Machine]) -> Result<Self, SiteError> {
+    /// Loads the config at this path, else the usual one, else the built-in defaults.
+    pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
         let config = match read(path)? {
             Some((main, beside)) => Config::assemble(&main, &beside)?,
             None => Config::built_in(),
         };
-        Self::open(config, known)
+        Self::open(config)
+    }
+
+    /// Where the commands reach the server that runs with this config.
+    pub fn control_socket(path: Option<&Path>) -> Result<PathBuf, SiteError> {
+        Ok(match read_main(path)? {
+            Some(main) => Config::control_socket(&main)?,
+            None => Config::built_in().control_socket,
+        })
     }
 
     /// Serves files and answers no machine, as tests of one protocol want it.
@@ -69,17 +77,35 @@ impl Site {
         }
     }
 
+    /// Tries the texts with machines that have been here before, and adds what is found to the
+    /// warnings.
+    pub fn try_with(&mut self, known: &[Machine]) {
+        let found = configs::try_with(&self.config, &self.configs, known);
+        self.warnings.extend(lines(found));
+    }
+
     /// Whether nothing was said about this text yet; from now on it was.
     pub fn is_first_complaint(&self, path: &UrlPath) -> bool {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         complaints.insert(path.clone())
     }
 
-    fn open(config: Config, known: &[Machine]) -> Result<Self, SiteError> {
+    fn open(config: Config) -> Result<Self, SiteError> {
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
         if config.catalog.groups().is_empty() {
             warnings.push(format!("{}: no [[group]], so no machine will be answered", config.name));
+        }
+        let mut looked_at = BTreeSet::new();
+        for profile in config.catalog.groups().iter().map(|group| &group.profile) {
+            let is_unsaid = !profile.says_install && profile.install == Install::Never;
+            if is_unsaid && names_ignition(profile) && looked_at.insert(profile.name.clone()) {
+                warnings.push(format!(
+                    "profile {}: its Ignition config may write to the disk, and its args do not \
+                     tell: say install = \"once\" or install = \"never\"",
+                    profile.name
+                ));
+            }
         }
         let repository = match Store::open_folder(&config.repository.path) {
             Ok(folder) => Some(folder),
@@ -119,15 +145,14 @@ impl Site {
         }
         let mut loaded = configs::Loaded::default();
         if has_repository {
-            loaded = configs::load(&config, &store, known);
+            loaded = configs::load(&config, &store);
             problems.append(&mut loaded.problems);
         }
         if let Some(error) = ConfigError::of(problems) {
             return Err(error.into());
         }
         let configs = loaded.configs;
-        let faults = ConfigError::of(loaded.warnings).map(|warnings| warnings.to_string());
-        warnings.extend(faults.iter().flat_map(|faults| faults.lines()).map(str::to_owned));
+        warnings.extend(lines(loaded.warnings));
         let programs = boot_programs_in(&store, &mut warnings);
         Ok(Self { config, store, configs, programs, warnings, complaints: Mutex::default() })
     }
@@ -150,6 +175,11 @@ impl Site {
     }
 }
 
+fn lines(problems: Vec<Problem>) -> Vec<String> {
+    let sorted = ConfigError::of(problems).map(|problems| problems.to_string());
+    sorted.iter().flat_map(|problems| problems.lines()).map(str::to_owned).collect()
+}
+
 fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> {
     let is_there = |firmware: &Firmware| {
         let name = firmware.boot_program();
@@ -168,13 +198,8 @@ fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> 
 
 /// The config and the files beside it; `None` where there is none and none was asked for.
 fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
-    let wanted = path.unwrap_or(Path::new(USUAL));
-    let main = match fs::read_to_string(wanted) {
-        Ok(text) => Text { name: wanted.display().to_string(), text },
-        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(SiteError::unreadable(wanted, error)),
-    };
-    let folder = wanted.with_file_name(BESIDE);
+    let Some(main) = read_main(path)? else { return Ok(None) };
+    let folder = path.unwrap_or(Path::new(USUAL)).with_file_name(BESIDE);
     let mut files = match fs::read_dir(&folder) {
         Ok(entries) => entries
             .map(|entry| entry.map(|entry| entry.path()))
@@ -194,6 +219,16 @@ fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
     };
     let beside = files.into_iter().map(read).collect::<Result<_, _>>()?;
     Ok(Some((main, beside)))
+}
+
+/// The config itself, as [`read`].
+fn read_main(path: Option<&Path>) -> Result<Option<Text>, SiteError> {
+    let wanted = path.unwrap_or(Path::new(USUAL));
+    match fs::read_to_string(wanted) {
+        Ok(text) => Ok(Some(Text { name: wanted.display().to_string(), text })),
+        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SiteError::unreadable(wanted, error)),
+    }
 }
 
 /// Why a site cannot be loaded.
