@@ -125,6 +125,11 @@ impl Selector {
         self.0.is_empty()
     }
 
+    /// What each field accepts.
+    pub fn fields(&self) -> impl Iterator<Item = (&Field, &[Pattern])> {
+        self.0.iter().map(|(field, patterns)| (field, patterns.as_slice()))
+    }
+
     /// Whether the machine belongs here, as far as it has told.
     pub fn matches(&self, machine: &Machine) -> Verdict {
         let mut verdict = Verdict::Match;

@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod man;
 mod serve;
+mod vmware;
 
 use std::{
     io::{self, Write as _},
@@ -54,6 +55,7 @@ pub fn run() -> ExitCode {
             Err(error) => fail(SOFTWARE, &error),
         },
         Command::Serve { config, log_format } => serve::run(config, log_format.into()),
+        Command::Vmware(options) => vmware::run(&options),
     }
 }
 

@@ -37,11 +37,15 @@ pub struct Site {
 impl Site {
     /// Loads the config at this path, else the usual one, else the built-in defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
-        let config = match read(path)? {
-            Some((main, beside)) => Config::assemble(&main, &beside)?,
-            None => Config::built_in(),
-        };
-        Self::open(config)
+        Self::open(Self::load_config(path)?)
+    }
+
+    /// Loads only the config: what it names on disk may not be there yet.
+    pub fn load_config(path: Option<&Path>) -> Result<Config, SiteError> {
+        match read(path)? {
+            Some((main, beside)) => Ok(Config::assemble(&main, &beside)?),
+            None => Ok(Config::built_in()),
+        }
     }
 
     /// Serves files and answers no machine, as tests of one protocol want it.
