@@ -15,7 +15,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use bootbox::config::Config;
@@ -72,6 +72,49 @@ fn an_example_is_refused_until_every_placeholder_is_filled_in() {
 }
 
 #[test]
+fn check_names_what_is_left_to_fill_in() {
+    for example in Example::all() {
+        let file = example.folder.join("bootbox.toml").display().to_string();
+        let output = bootbox(&["check", "--config", &file]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        for place in example.placeholder_lines() {
+            let place = place.replace("bootbox.toml", &file);
+            let line = said.lines().find(|line| line.contains(&format!("{place}: ")));
+            assert!(line.unwrap().contains(" is still \"CHANGE-ME\"; "), "{place}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_vmware_document_shows_what_the_command_prints() {
+    let document = fs::read_to_string(root().join("docs/vmware.md")).unwrap();
+    let mut shown = 0;
+    for (prompt, rest) in document.match_indices(" bootbox vmware --") {
+        let block = document[prompt + rest.len() - 2..].split("```").next().unwrap();
+        let Some((words, lines)) = block.split_once('\n') else { continue };
+        // What stands in a sentence prints nothing here.
+        if !lines.starts_with('…') {
+            continue;
+        }
+        let mut words: Vec<&str> = words.split_whitespace().collect();
+        if !words.contains(&"--config") {
+            words.extend(["--config", "/dev/null", "--address", "10.77.0.2"]);
+        }
+        let output = bootbox(&[&["vmware"], words.as_slice()].concat());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        for line in lines.lines().filter(|line| !line.starts_with('…') && !line.is_empty()) {
+            assert!(
+                printed.lines().any(|own| own == line),
+                "{line} is not of {words:?}: {printed}"
+            );
+            shown += 1;
+        }
+    }
+    assert!(shown >= 7, "{shown}");
+}
+
+#[test]
 fn ignition_configs_of_the_examples_are_valid() {
     let mut validated = 0;
     for example in Example::all() {
@@ -106,6 +149,10 @@ fn the_preseed_file_is_what_debconf_reads() {
     let checked = accepted_by(Command::new("debconf-set-selections").arg("-c"), &text, &name);
     assert_eq!(checked, "", "{name}");
     assert!(text.contains("/v1/event?state=installed"), "{text}");
+}
+
+fn bootbox(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bootbox")).args(words).output().unwrap()
 }
 
 /// Gives the text to a program that must accept it; what it said.
