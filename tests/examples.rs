@@ -87,6 +87,21 @@ fn check_names_what_is_left_to_fill_in() {
 }
 
 #[test]
+fn check_accepts_each_example_once_it_is_filled_in() {
+    for example in Example::all() {
+        let folder = scratch(&format!("check-{}", example.name));
+        let file = example.installed_in(&folder);
+        let output = bootbox(&["check", "--config", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{}: {output:?}", example.name);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            said.contains("nothing is wrong\n") && said.contains("52:54:00:12:34:56"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn the_vmware_document_shows_what_the_command_prints() {
     let document = fs::read_to_string(root().join("docs/vmware.md")).unwrap();
     let mut shown = 0;

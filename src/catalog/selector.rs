@@ -125,9 +125,9 @@ impl Selector {
         self.0.is_empty()
     }
 
-    /// What each field accepts.
-    pub fn fields(&self) -> impl Iterator<Item = (&Field, &[Pattern])> {
-        self.0.iter().map(|(field, patterns)| (field, patterns.as_slice()))
+    /// What its fields accept, all together.
+    pub fn all_patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.values().flatten()
     }
 
     /// Whether the machine belongs here, as far as it has told.

@@ -194,7 +194,7 @@ fn template(options: &Options) -> String {
 /// The VMs of a group: one for each address or UUID that it names, else one to begin with.
 fn vms(group: &Group) -> String {
     let (mut macs, mut uuids) = (Vec::new(), Vec::new());
-    for pattern in group.selector.fields().flat_map(|(_, patterns)| patterns) {
+    for pattern in group.selector.all_patterns() {
         match pattern {
             Pattern::Mac(mac) => macs.push(mac),
             Pattern::Uuid(uuid) => uuids.push(uuid),

@@ -1,6 +1,9 @@
 //! The folders of etc/examples, filled in as an operator would.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use bootbox::{
     config::Config,
@@ -70,6 +73,34 @@ impl Example {
         };
         let filled: String = self.written.lines().map(own).collect();
         without_what_is_to_come(&filled)
+    }
+
+    /// Puts its files and config below a folder, as its README says, with made-up downloads.
+    pub(crate) fn installed_in(&self, folder: &Path) -> PathBuf {
+        let root = folder.join("repository");
+        let config = Config::parse(&self.filled_in(), &self.name).unwrap();
+        for entry in fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                let to = root.join(entry.file_name().unwrap());
+                fs::create_dir_all(&to).unwrap();
+                for file in fs::read_dir(entry).unwrap().map(|file| file.unwrap().path()) {
+                    fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+                }
+            }
+        }
+        for file in &config.files {
+            let file = root.join(file.path.to_string().trim_start_matches('/'));
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "made up").unwrap();
+        }
+        let mut text: toml::Table = self.filled_in().parse().unwrap();
+        text.insert("network".to_owned(), toml::toml! { interfaces = ["lo"] }.into());
+        let repository =
+            toml::Table::from_iter([("root".to_owned(), root.to_str().unwrap().into())]);
+        text.insert("repository".to_owned(), repository.into());
+        let file = folder.join("bootbox.toml");
+        fs::write(&file, text.to_string()).unwrap();
+        file
     }
 
     /// The name and text of each template of this kind, as its machine gets it.

@@ -71,11 +71,15 @@ fn what_failed_is_told_with_the_last_words_of_it() {
     let [(_, script)] = Example::of("coreos-rancher").rendered("script").try_into().unwrap();
     let programs = ["coreos-install", "curl", "sync", "udevadm"];
     let fakes = Fakes::of("last-words", &programs).failing("coreos-install*", ALWAYS);
+    // As it is where configs are given out by token.
+    let script = script.replace("http://192.0.2.1'", "http://192.0.2.1/~0f1e2d3c'");
     let output = fakes.run(&script);
     let told = fakes.calls().pop().unwrap();
     assert!(told.contains("text=writing the image to /dev/sda: exit 1: "), "{told}");
     assert!(told.contains("fake: coreos-install -d /dev/sda"), "{told}");
-    assert!(told.ends_with("http://192.0.2.1/v1/event?state=failed"), "{told}");
+    let (text, url) = told.rsplit_once(' ').unwrap();
+    assert_eq!(url, "http://192.0.2.1/~0f1e2d3c/v1/event?state=failed");
+    assert!(text.contains("http://192.0.2.1/coreos") && !text.contains("0f1e2d3c"), "{text}");
     let console = String::from_utf8_lossy(&output.stderr);
     assert!(
         console.contains("Nothing was restarted") && console.contains("off and on"),

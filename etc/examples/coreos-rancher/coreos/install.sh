@@ -22,15 +22,16 @@ report() {
     return 1
 }
 
-# On every way out but the good one: what was being done, and the last words of it.
+# On every way out but the good one: what was being done, and the last words of it, without the one-time
+# part of addresses.
 leave() {
     local code=$?
     trap - EXIT
     local words
-    words=$(tail -n 3 log 2>/dev/null | tr -c '[:print:]' ' ' | tail -c 300) || words=""
+    words=$(tail -n 3 log 2>/dev/null | sed 's,/~[0-9a-zA-Z]*,,g' | tr -c '[:print:]' ' ' | tail -c 300) || words=""
     echo "bootbox: $step failed (exit $code). Nothing was restarted; the log is $work/log." >&2
     echo "bootbox: power the machine off and on to try again." >&2
-    report failed "$step: exit $code: $words" || echo "bootbox: and $base does not answer." >&2
+    report failed "$step: exit $code: $words" || echo "bootbox: and bootbox does not answer." >&2
     exit "$code"
 }
 trap leave EXIT
