@@ -3,7 +3,10 @@
 use std::{fmt::Write as _, io, io::Write as _, path::Path, process::ExitCode};
 
 use super::{CONFIG, fail, print};
-use crate::serve::{interface::Interface, site::Site};
+use crate::{
+    catalog::{Install, Profile},
+    serve::{interface::Interface, site::Site},
+};
 
 pub(super) fn run(config: Option<&Path>) -> ExitCode {
     let site = match Site::load(config) {
@@ -17,6 +20,19 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
     match Interface::choose(&site.config.interfaces) {
         Ok(interfaces) => print(report(&site, &interfaces).as_bytes()),
         Err(error) => fail(CONFIG, &error),
+    }
+}
+
+/// What a profile does to disks, and who says so.
+fn disks(profile: &Profile) -> String {
+    let does = match profile.install {
+        Install::Always => "installs at every network boot",
+        Install::Never => "leaves the disk alone",
+        Install::Once => "installs once",
+    };
+    match profile.says_install {
+        true => format!("which {does}"),
+        false => format!("which {does}, as far as its args tell"),
     }
 }
 
@@ -37,8 +53,10 @@ fn report(site: &Site, interfaces: &[Interface]) -> String {
         };
         let _ = writeln!(
             report,
-            "  {who}: boots profile {} (group {})",
-            group.profile.name, group.name
+            "  {who}: boots profile {} (group {}), {}",
+            group.profile.name,
+            group.name,
+            disks(&group.profile)
         );
     }
     report

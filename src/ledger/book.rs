@@ -66,6 +66,11 @@ impl Book {
         self.records.get(&mac)
     }
 
+    /// How many more machines it can take.
+    pub fn room(&self) -> usize {
+        MOST.saturating_sub(self.records.len())
+    }
+
     /// Every record, in no order.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
@@ -85,11 +90,8 @@ impl Book {
             self.by_uuid.entry(uuid.in_one_order()).or_default().push(mac);
         }
         for &address in &record.addresses {
-            // Of two machines that had one address, the later one has it now.
-            let holder = self.by_address.get(&address).and_then(|holder| self.records.get(holder));
-            if holder.is_none_or(|holder| holder.last_seen <= record.last_seen) {
-                self.by_address.insert(address, mac);
-            }
+            // Of two machines that had one address, the one that is put in later has it now.
+            self.by_address.insert(address, mac);
         }
         self.records.insert(mac, record);
         Ok(())

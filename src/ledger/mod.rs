@@ -9,26 +9,12 @@ mod record;
 
 use std::{fmt, net::Ipv4Addr};
 
-use serde::{Deserialize, Serialize};
-
+pub use crate::catalog::Install;
 use crate::machine::Machine;
 pub use book::{Book, Found, Full};
 pub use record::{
     Attempt, Entry, Held, Holder, Image, Installed, Moment, Proof, Record, State, Token,
 };
-
-/// How often a profile may be put onto a machine.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Install {
-    /// At every network boot: labs.
-    Always,
-    /// It runs from RAM; the disk is not its business.
-    #[default]
-    Never,
-    /// Until it is installed, and then not again unless an operator says so.
-    Once,
-}
 
 /// What a machine that asks for a network boot may do.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -211,6 +211,18 @@ impl Record {
         Ok(next)
     }
 
+    /// The same machine after another one took this address.
+    pub fn without_address(&self, address: Ipv4Addr) -> Self {
+        let mut next = self.clone();
+        next.addresses.retain(|&known| known != address);
+        next
+    }
+
+    /// Whether nothing but the time differs from what was known.
+    pub fn says_no_more_than(&self, known: &Self) -> bool {
+        Self { last_seen: known.last_seen, ..self.clone() } == *known
+    }
+
     /// Whether its disk is installed, and still it keeps coming back to the network.
     pub fn returns_from_its_disk(&self) -> bool {
         matches!(&self.state, State::Installed(installed) if installed.returns >= RETURNS)

@@ -135,7 +135,6 @@ fn without_what_is_to_come(text: &str) -> String {
     }
     for profile in config["profile"].as_array_mut().unwrap() {
         let profile = profile.as_table_mut().unwrap();
-        profile.remove("install");
         profile.remove("verify");
     }
     config.to_string()
