@@ -80,7 +80,7 @@ fn what_failed_is_told_with_the_last_words_of_it() {
     let (text, url) = told.rsplit_once(' ').unwrap();
     assert_eq!(url, "http://192.0.2.1/~0f1e2d3c/v1/event?state=failed");
     assert!(text.contains("http://192.0.2.1/coreos") && !text.contains("0f1e2d3c"), "{text}");
-    let console = String::from_utf8_lossy(&output.stderr);
+    let console = String::from_utf8_lossy(&output.stdout);
     assert!(
         console.contains("Nothing was restarted") && console.contains("off and on"),
         "{console}"

@@ -10,6 +10,12 @@ step="starting"
 work=$(mktemp -d)
 cd "$work"
 
+# For who looks at the machine's screen, and for its journal.
+say() {
+    echo "bootbox: $1"
+    { echo "bootbox: $1" >/dev/console; } 2>/dev/null || true
+}
+
 # Tells bootbox a state, and a word on it; tries for a minute.
 report() {
     local try
@@ -29,9 +35,9 @@ leave() {
     trap - EXIT
     local words
     words=$(tail -n 3 log 2>/dev/null | sed 's,/~[0-9a-zA-Z]*,,g' | tr -c '[:print:]' ' ' | tail -c 300) || words=""
-    echo "bootbox: $step failed (exit $code). Nothing was restarted; the log is $work/log." >&2
-    echo "bootbox: power the machine off and on to try again." >&2
-    report failed "$step: exit $code: $words" || echo "bootbox: and bootbox does not answer." >&2
+    say "$step failed (exit $code). Nothing was restarted; the log is $work/log."
+    say "power the machine off and on to try again."
+    report failed "$step: exit $code: $words" || say "and bootbox does not answer."
     exit "$code"
 }
 trap leave EXIT
@@ -41,7 +47,7 @@ trap 'exit 143' TERM
 
 begin() {
     step=$1
-    echo "bootbox: $step"
+    say "$step"
     report "$2" "$step"
 }
 
