@@ -135,7 +135,8 @@ fn commands(options: &Options, catalog: &Catalog, base_url: &str, address: Ipv4A
     let mut text = format!(
         "# VMs that boot from bootbox at {base_url}: a template, made once, and VMs of it.\n\
          # Set GOVC_URL, GOVC_DATASTORE, GOVC_RESOURCE_POOL, and GOVC_NETWORK to the port group of the VLAN\n\
-         # that {address} is on. docs/vmware.md explains each step.\n"
+         # that {address} is on. docs/vmware.md explains each step. An ESXi without vCenter makes no clones:\n\
+         # run the lines of the template with each VM's name in its place, and leave markastemplate out.\n"
     );
     text.push_str(&template(options));
     for group in catalog.groups() {
