@@ -55,6 +55,11 @@ pub(super) enum Command {
         #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
         log_format: LogFormat,
     },
+    /// Print the govc commands, and the .vmx lines, for VMware VMs that boot from here.
+    ///
+    /// They make a template, and a VM of it for each machine that a group names. Nothing is run:
+    /// read them, and paste them into a shell that has govc. docs/vmware.md explains each step.
+    Vmware(super::vmware::Options),
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
