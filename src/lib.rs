@@ -24,6 +24,7 @@
 //! | 0 | [`firmware`] | option 93 → boot program |
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
+//! | 1 | [`check`] | what the real tools would refuse in a machine's text |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
 //! | 2 | [`render`] | a choice and a machine's words → its script |
 //! | 3 | [`config`] | TOML → a config that is valid by construction |
@@ -35,6 +36,7 @@
 //! | 5 | [`cli`] | one file a command |
 
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod firmware;

@@ -4,12 +4,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 16] = [
     ("firmware", 0),
     ("machine", 0),
     ("path", 0),
     ("template", 0),
     ("catalog", 1),
+    ("check", 1),
     ("trace", 1),
     ("render", 2),
     ("config", 3),
