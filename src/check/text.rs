@@ -64,23 +64,32 @@ fn controls(kind: Kind, line: usize, content: &str, report: &mut Report) {
 /// A `{{ word }}` or `{% tag %}` that is still there was meant to be filled in.
 fn markers(kind: Kind, line: usize, content: &str, report: &mut Report) {
     for (open, close) in [("{{", "}}"), ("{%", "%}")] {
-        let Some(start) = content.find(open) else { continue };
-        let rest = &content[start..];
-        let Some(end) = rest.find(close) else { continue };
-        let marker: String = rest[..end + close.len()].chars().take(60).collect();
-        let inside = &rest[open.len()..end.max(open.len())];
-        let text = format!(
-            "has \"{marker}\", which nobody filled in; declare the file as a template, or take it out"
-        );
-        // docker's --format '{{.ID}}' is Go's template language: its words begin with a dot.
-        let go = inside.split_whitespace().any(|word| word.starts_with('.'));
-        match kind {
-            Kind::CloudConfig | Kind::Ignition | Kind::Ipxe if !go => report.error(line, text),
-            Kind::CloudConfig | Kind::Ignition | Kind::Ipxe | Kind::Text => {}
-            Kind::Script if !go => report.warn(line, text),
-            Kind::Script => {}
+        let mut rest = content;
+        while let Some((_, after)) = rest.split_once(open) {
+            let Some((inside, after)) = after.split_once(close) else { break };
+            rest = after;
+            if is_go(inside) {
+                continue;
+            }
+            let shown: String = inside.chars().take(50).collect();
+            let text = format!(
+                "has \"{open}{shown}{close}\", which nobody filled in; declare the file as a \
+                 template, or take it out"
+            );
+            match kind {
+                Kind::CloudConfig | Kind::Ignition | Kind::Ipxe => report.error(line, text),
+                Kind::Script => report.warn(line, text),
+                Kind::Text => {}
+            }
         }
     }
+}
+
+/// docker's `--format '{{.ID}}'` is Go's template language: its words begin with a dot.
+fn is_go(inside: &str) -> bool {
+    let mut words = inside.split(|c: char| c.is_whitespace() || "()|-".contains(c));
+    let keywords = ["else", "end", "json", "println", "range", "with"];
+    words.any(|word| word.starts_with(['.', '$']) || keywords.contains(&word))
 }
 
 /// What makes a line of authorized_keys one that sshd would skip.

@@ -39,7 +39,8 @@ pub(super) fn check(text: &str, target: &Target, report: &mut Report) {
             rules::check(&config, text, report);
         }
         yaml::Value::Null => {}
-        yaml::Value::Bool(_)
+        yaml::Value::Binary(_)
+        | yaml::Value::Bool(_)
         | yaml::Value::List(_)
         | yaml::Value::Real(_)
         | yaml::Value::Text

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use super::yaml::Node;
+use super::yaml::{Node, Value};
 use crate::check::{Report, ignition, text};
 
 /// Adds what is wrong with files, units, users and names.
@@ -71,7 +71,11 @@ fn write(file: &Node, report: &mut Report) {
     }
     let content = file.text("content").unwrap_or("");
     if let Some(encoding) = file.text("encoding") {
-        if let Some(why) = undecodable(content, encoding) {
+        let bytes = match file.get("content").map(|node| &node.value) {
+            Some(Value::Binary(bytes)) => bytes,
+            _ => content.as_bytes(),
+        };
+        if let Some(why) = undecodable(bytes, encoding) {
             let line = file.line_of("content");
             report.error(line, format!("has a content that is no {encoding}: {why}"));
         }
@@ -103,16 +107,16 @@ fn folder(path: &str) -> String {
 /// More than a file of a config has reason to be.
 const LARGEST: u64 = 16 << 20;
 
-fn undecodable(content: &str, encoding: &str) -> Option<&'static str> {
+fn undecodable(content: &[u8], encoding: &str) -> Option<&'static str> {
     let packed = encoding.starts_with("gz");
     let coded = encoding.contains("64");
-    let bytes = match text::base64(content).filter(|_| coded) {
-        Some(bytes) => bytes,
+    let decoded = match std::str::from_utf8(content).ok().and_then(text::base64) {
+        Some(bytes) if coded => bytes,
         None if coded => return Some("it has other characters, or lacks its = signs"),
-        None => content.as_bytes().to_vec(),
+        Some(_) | None => content.to_vec(),
     };
     if packed {
-        let mut unpacked = flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(LARGEST);
+        let mut unpacked = flate2::read::MultiGzDecoder::new(decoded.as_slice()).take(LARGEST);
         let failed = std::io::copy(&mut unpacked, &mut std::io::sink()).is_err();
         return failed.then_some("it cannot be unpacked; write gz+base64 for packed files");
     }

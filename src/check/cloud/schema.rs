@@ -106,23 +106,26 @@ fn holds(node: &Node, want: Want, key: &str, line: usize, target: &Target, repor
         (Want::Bool, Value::Bool(_))
         | (Want::Whole | Want::Real, Value::Whole(_))
         | (Want::Real, Value::Real(_))
-        | (Want::Text, Value::Text | Value::Bool(_) | Value::Whole(_) | Value::Real(_)) => {}
+        | (
+            Want::Text,
+            Value::Binary(_) | Value::Text | Value::Bool(_) | Value::Whole(_) | Value::Real(_),
+        ) => {}
         (
             Want::Permissions | Want::WindowLength | Want::WindowStart | Want::Word(_),
             Value::Text | Value::Bool(_) | Value::Whole(_) | Value::Real(_),
         ) => valid(node, want, key, target, report),
-        _ => report.error(node.line, format!("has {} for \"{key}\"; {}", sort(node), write(want))),
+        _ => report.error(line, format!("has {} for \"{key}\"; {}", sort(node), write(want))),
     }
 }
 
 fn sort(node: &Node) -> &'static str {
     match node.value {
+        Value::Binary(_) | Value::Text => "a text",
         Value::Bool(_) => "true or false",
         Value::List(_) => "a list",
         Value::Map(_) => "a mapping",
         Value::Null => "nothing",
         Value::Real(_) | Value::Whole(_) => "a number",
-        Value::Text => "a text",
     }
 }
 
@@ -144,9 +147,12 @@ fn valid(node: &Node, want: Want, key: &str, target: &Target, report: &mut Repor
         Value::Whole(0) => return,
         Value::Bool(flag) => flag.to_string(),
         Value::Whole(number) => number.to_string(),
-        Value::List(_) | Value::Map(_) | Value::Null | Value::Real(_) | Value::Text => {
-            node.raw.clone()
-        }
+        Value::Binary(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Null
+        | Value::Real(_)
+        | Value::Text => node.raw.clone(),
     };
     let raw: String = node.raw.chars().take(60).collect();
     let why = match want {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
-use crate::check::Report;
+use crate::check::{Report, text};
 
 /// One value, and the line it begins on.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Node {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
+    /// `!!binary`: the raw text is base64 of it.
+    Binary(Vec<u8>),
     Bool(bool),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
@@ -78,7 +80,12 @@ impl Node {
         let below: usize = match &self.value {
             Value::List(nodes) => nodes.iter().map(Self::size).sum(),
             Value::Map(members) => members.iter().map(|(k, v)| k.size() + v.size()).sum(),
-            Value::Bool(_) | Value::Null | Value::Real(_) | Value::Text | Value::Whole(_) => 0,
+            Value::Binary(_)
+            | Value::Bool(_)
+            | Value::Null
+            | Value::Real(_)
+            | Value::Text
+            | Value::Whole(_) => 0,
         };
         below + 1
     }
@@ -146,14 +153,16 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
             }
             continue;
         }
-        let before: String =
-            lines.get(line - 1).map_or("", |line| line).chars().take(span.start.col()).collect();
+        let written = lines.get(line - 1).copied().unwrap_or("");
+        let before: String = written.chars().take(span.start.col()).collect();
+        let flow = written.chars().nth(span.start.col()).is_some_and(|c| "[{".contains(c));
         let token = matches!(event, Event::Scalar(..) | Event::Alias(_));
         if token && before.contains('\t') && before.trim().is_empty() {
             report.error(line, "has a tab in its indentation; write spaces");
             return None;
         }
-        if let Err(why) = builder.event(event, line, report) {
+        let added = builder.event(event, (line, flow), report);
+        if let Err(why) = added {
             report.error(line, why);
             return None;
         }
@@ -195,16 +204,35 @@ struct Builder {
 struct Open {
     line: usize,
     anchor: usize,
+    /// Written in brackets or braces.
+    flow: bool,
     /// A mapping's keys and values in turn, or a list's nodes.
     nodes: Vec<Node>,
 }
 
 impl Builder {
-    fn event(&mut self, event: Event<'_>, line: usize, report: &mut Report) -> Result<(), String> {
+    fn event(
+        &mut self,
+        event: Event<'_>,
+        (line, flow): (usize, bool),
+        report: &mut Report,
+    ) -> Result<(), String> {
         match event {
             Event::Scalar(raw, style, anchor, tag) => {
-                let string = tag.as_ref().is_some_and(|tag| is_string(tag));
-                let plain = style == ScalarStyle::Plain && !string;
+                let is = |sort: &str| tag.as_ref().is_some_and(|tag| is_tag(tag, sort));
+                if is("binary") {
+                    let value = text::base64(&raw).ok_or("has a !!binary that is no base64")?;
+                    let raw = raw.into_owned();
+                    return self.add(Node { line, raw, value: Value::Binary(value) }, anchor);
+                }
+                let plain = style == ScalarStyle::Plain && !is("str");
+                if plain && self.open.last().is_some_and(|open| open.flow) {
+                    if let Some(word) = raw.split_whitespace().find(|word| inner_colon(word)) {
+                        return Err(format!(
+                            "has {word} within brackets; write it in quotes: \"{word}\""
+                        ));
+                    }
+                }
                 if plain && quoted_in_print(&raw) {
                     report.error(line, "has typographic quotes; write plain ones: \" or '");
                 }
@@ -221,16 +249,16 @@ impl Builder {
                 if self.open.len() >= DEEPEST {
                     return Err(format!("is nested more than {DEEPEST} deep"));
                 }
-                self.open.push(Open { line, anchor, nodes: Vec::new() });
+                self.open.push(Open { line, anchor, flow, nodes: Vec::new() });
             }
             Event::SequenceEnd => {
-                if let Some(Open { line, anchor, nodes }) = self.open.pop() {
+                if let Some(Open { line, anchor, nodes, .. }) = self.open.pop() {
                     let value = Value::List(nodes);
                     self.add(Node { line, raw: String::new(), value }, anchor)?;
                 }
             }
             Event::MappingEnd => {
-                if let Some(Open { line, anchor, nodes }) = self.open.pop() {
+                if let Some(Open { line, anchor, nodes, .. }) = self.open.pop() {
                     let value = Value::Map(paired(nodes, report));
                     self.add(Node { line, raw: String::new(), value }, anchor)?;
                 }
@@ -258,8 +286,13 @@ impl Builder {
     }
 }
 
-fn is_string(tag: &Tag) -> bool {
-    tag.suffix == "str" || tag.suffix.ends_with(":str")
+fn is_tag(tag: &Tag, sort: &str) -> bool {
+    tag.suffix.rsplit(':').next() == Some(sort)
+}
+
+/// YAML 1.1 takes no colon inside a plain word between brackets: `[http://a]`.
+fn inner_colon(word: &str) -> bool {
+    word.trim_end_matches(':').contains(':')
 }
 
 fn quoted_in_print(raw: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Ignition's JSON, spec 2.0.0 to 2.4.0 and 3.0.0 to 3.6.0.
 //!
-//! The rules are those of `ignition-validate` where we have it (3.0 to 3.3: `tests/ignition.rs` holds
+//! The rules are those of `ignition-validate` where we have it (3.0 to 3.3: `tests/checks.rs` holds
 //! us to its verdicts) and of the specs where we have not. Stricter than the tool on purpose: a key
 //! it would not read is an error here, because what its author wanted would not happen.
 

@@ -230,7 +230,7 @@ const RAID: &[Key] = &[
     all("level", Of::Text),
     all("devices", TEXTS),
     all("spares", Of::Whole),
-    from("options", TEXTS, 21),
+    from("options", TEXTS, 22),
 ];
 
 const LUKS: &[Key] = &[

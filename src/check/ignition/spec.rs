@@ -57,10 +57,9 @@ pub(super) fn read(config: &Node, target: &Target, report: &mut Report) -> Optio
     let line = ignition.map_or(1, |node| node.line_of("version"));
     let version = ignition.and_then(|node| node.get("version"));
     let Some(version) = version else {
-        report.error(
-            line,
-            format!("has no version; write \"ignition\": {{ \"version\": \"{write}\" }}"),
-        );
+        let old = config.get("ignitionVersion").is_some();
+        let what = if old { "is of version 1, long gone" } else { "has no version" };
+        report.error(line, format!("{what}; write \"ignition\": {{ \"version\": \"{write}\" }}"));
         return None;
     };
     let Some(text) = version.as_text() else {

@@ -175,9 +175,16 @@ fn a_config_for_another_system_is_an_error() {
 }
 
 #[test]
+fn a_marker_beside_docker_s_is_still_found() {
+    let both = ("data:,node", "{{.ID}} {{ metadata.name }}");
+    told(Kind::Ignition, IGNITION, both, 10, "\"{{ metadata.name }}\", which nobody filled in");
+}
+
+#[test]
 fn docker_s_own_format_markers_are_left_alone() {
     let script = "#!/bin/sh\ndocker ps --format '{{.ID}}' | xargs echo\n";
     assert_eq!(faults(Kind::Script, script.as_bytes(), &Target::Unknown), []);
-    let cloud = CLOUD.replace("text", "docker ps --format '{{json .ID}}'");
+    let format = "docker ps --format '{{json .ID}} {{range .Ports}}{{end}}'";
+    let cloud = CLOUD.replace("some text", format);
     assert_eq!(faults(Kind::CloudConfig, cloud.as_bytes(), &Target::Unknown), []);
 }

@@ -1,5 +1,6 @@
 //! The post's own texts, what a text is told to be by, and the mistakes that people make.
 
+mod cloud;
 mod ignition;
 mod mistakes;
 mod mutations;

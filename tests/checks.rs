@@ -1,10 +1,14 @@
-//! Our verdict on a config, beside that of Debian's `ignition-validate` (2.14.0: spec 3.0 to 3.3).
+//! Our verdict on an Ignition config, beside that of Debian's `ignition-validate` (2.14.0: spec 3.0 to
+//! 3.3), and on the iPXE scripts that we write ourselves.
 //!
-//! We may be stricter, where `STRICTER` says why; we are never laxer.
+//! We may be stricter than the tool, where `STRICTER` says why; we are never laxer.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use bootbox::check::{self, Kind, Severity, Target};
+use bootbox::{
+    check::{self, Kind, Severity, Target},
+    render,
+};
 
 const VALIDATE: &str = "/usr/bin/ignition-validate";
 
@@ -62,4 +66,11 @@ fn our_verdicts_are_those_of_the_real_validator() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(used.len(), STRICTER.len(), "a reason that nothing needs: only {used:?}");
     assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused: a poor table");
+}
+
+#[test]
+fn our_own_scripts_have_no_faults() {
+    for script in [render::boot_script(), &render::notice_script("no group matches")] {
+        assert_eq!(check::faults(Kind::Ipxe, script.as_bytes(), &Target::Unknown), [], "{script}");
+    }
 }
