@@ -13,7 +13,7 @@ use bootbox::{
 const VALIDATE: &str = "/usr/bin/ignition-validate";
 
 /// What the tool takes and we refuse: words of our fault, and why.
-const STRICTER: [(&str, &str); 11] = [
+const STRICTER: [(&str, &str); 12] = [
     ("has the unknown key", "the tool warns, and what the author wanted does not happen"),
     ("without \"name\"; add it", "the validator takes it, and the machine's Ignition stops at it"),
     ("has the partition number", "sgdisk refuses it: the table has entries 1 to 128"),
@@ -24,6 +24,7 @@ const STRICTER: [(&str, &str); 11] = [
     ("has a link without \"target\"", "the tool refuses it from 3.3.0 on, and none can be made"),
     ("lacks a \"source\"", "the tool refuses it from 3.1.0 on, and nothing can be fetched"),
     ("characters after sha512-", "the hash is compared as hex digits, and can never match"),
+    ("above the first [Section]", "systemd drops it, with a line in its log"),
     ("which names no host", "the fetch is retried until the machine stops"),
 ];
 

@@ -7,16 +7,24 @@ pub(super) fn scheme(url: &str) -> Result<String, String> {
     if let Some(c) = url.chars().find(|c| c.is_control()) {
         return Err(format!("has the character U+{:04X}", u32::from(c)));
     }
+    let (url, fragment) = url.split_once('#').unwrap_or((url, ""));
+    if let Some(at) = bad_escape(fragment) {
+        return Err(format!("has \"{at}\"; a percent sign itself is %25"));
+    }
     let Some((scheme, rest)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
         return Ok(String::new());
     };
-    if let Some(rest) = rest.strip_prefix("//") {
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        authority(&rest[..end])?;
-        let path = rest[end..].split(['?', '#']).next().unwrap_or("");
-        if let Some(at) = bad_escape(path) {
-            return Err(format!("has \"{at}\"; a percent sign itself is %25"));
+    let path = match rest.strip_prefix("//") {
+        Some(rest) => {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            authority(&rest[..end])?;
+            &rest[end..]
         }
+        None if rest.starts_with('/') => rest,
+        None => "",
+    };
+    if let Some(at) = bad_escape(path.split('?').next().unwrap_or("")) {
+        return Err(format!("has \"{at}\"; a percent sign itself is %25"));
     }
     Ok(scheme.to_ascii_lowercase())
 }
@@ -27,7 +35,11 @@ fn is_scheme(word: &str) -> bool {
 }
 
 fn authority(authority: &str) -> Result<(), String> {
-    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(c);
+    if !user.chars().all(fine) || bad_escape(user).is_some() {
+        return Err(format!("has \"{user}\" before its @"));
+    }
     let port = match host.strip_prefix('[') {
         Some(rest) => {
             let (_, rest) = rest.split_once(']').ok_or("has a [ without its ]")?;
@@ -42,10 +54,15 @@ fn authority(authority: &str) -> Result<(), String> {
     if host.contains([' ', '"', '<', '>', '\\', '^', '`', '{', '|', '}']) {
         return Err(format!("has the host \"{host}\", which is no name or address"));
     }
-    match bad_escape(host) {
-        Some(at) => Err(format!("has \"{at}\" in its host")),
-        None => Ok(()),
+    // Only what is no ASCII may be escaped there.
+    let ascii = host.find('%').is_some_and(|at| {
+        let digit = host.as_bytes().get(at + 1).is_some_and(|digit| matches!(digit, b'0'..=b'7'));
+        digit && !host.starts_with('[')
+    });
+    if ascii || bad_escape(host).is_some() {
+        return Err(format!("has a percent sign in its host \"{host}\""));
     }
+    Ok(())
 }
 
 /// Whether an http URL names nobody to ask.
@@ -73,7 +90,7 @@ pub(super) fn data_fault(url: &str) -> Option<String> {
     };
     let mut parts = media.split(';').peekable();
     let sort = parts.next().unwrap_or("");
-    if !sort.is_empty() && sort.split('/').filter(|part| is_token(part)).count() != 2
+    if !sort.is_empty() && sort.split('/').filter(|part| is_name(part)).count() != 2
         || sort.matches('/').count() > 1
     {
         return Some(format!("has the media type \"{sort}\"; write one like text/plain, or none"));
@@ -84,7 +101,7 @@ pub(super) fn data_fault(url: &str) -> Option<String> {
             base64 = true;
         } else if part
             .split_once('=')
-            .is_none_or(|(name, value)| !is_token(name) || value.is_empty())
+            .is_none_or(|(name, value)| !is_token(name) || !is_value(value))
         {
             return Some(format!(
                 "has \"{part}\" before its comma; write \";base64,\", or \";name=value,\""
@@ -113,6 +130,15 @@ fn is_token(word: &str) -> bool {
         && word
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+*'`{}|~".contains(&byte))
+}
+
+fn is_name(word: &str) -> bool {
+    is_token(word) && word.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// A token in which other characters are escaped.
+fn is_value(word: &str) -> bool {
+    is_token(&word.replace('%', "x")) && bad_escape(word).is_none()
 }
 
 fn unescaped(data: &str) -> String {

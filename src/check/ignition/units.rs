@@ -108,7 +108,9 @@ pub(in crate::check) fn fault(text: &str) -> Option<String> {
                 Some(_) => return Some(format!("has a unit's line \"{shown}\"; end it with ]")),
                 None => return Some(format!("has a unit's section \"{shown}\" without its ]")),
             }
-        } else if inside && !plain.contains('=') {
+        } else if !inside {
+            return Some(format!("has a unit's line \"{shown}\" above the first [Section]"));
+        } else if !plain.contains('=') {
             return Some(format!("has a unit's line \"{shown}\" without =; write Key=value"));
         } else {
             let mut last = line;
