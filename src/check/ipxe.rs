@@ -163,7 +163,7 @@ fn words(command: &Command<'_>, labels: &BTreeSet<&str>, report: &mut Report) {
         report.warn(line, why);
     }
     let fetches = matches!(name, "kernel" | "initrd" | "module" | "chain" | "imgfetch");
-    let operands: Vec<&&str> = command.words[1..].iter().filter(|w| !w.starts_with('-')).collect();
+    let operands = operands(&command.words[1..]);
     if fetches && operands.is_empty() {
         report.error(line, format!("has \"{name}\" without a URL; add it"));
     }
@@ -171,11 +171,25 @@ fn words(command: &Command<'_>, labels: &BTreeSet<&str>, report: &mut Report) {
         report.warn(line, "fetches by https, which Debian's iPXE cannot; write http");
     }
     if name == "goto" {
-        let label = operands.first().map_or("", |word| **word);
+        let label = operands.first().copied().unwrap_or("");
         if !label.contains("${") && !labels.contains(label) {
             report.error(line, format!("goes to \"{label}\", and there is no line :{label}"));
         }
     }
+}
+
+/// What is no option; `--name` and `--timeout` have a value of their own.
+fn operands<'t>(words: &[&'t str]) -> Vec<&'t str> {
+    let mut operands = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if matches!(*word, "-n" | "--name" | "-t" | "--timeout") {
+            words.next();
+        } else if !word.starts_with('-') {
+            operands.push(*word);
+        }
+    }
+    operands
 }
 
 /// A kernel that is fetched must be booted, and a script must do something.
@@ -242,6 +256,7 @@ mod tests {
             ("#!ipxe\nkernel a || goto x\n:x\n", 2, "nothing boots it"),
             ("#!ipxe\necho hello\n", 2, "starts nothing"),
             ("#!ipxe\nkernel\nboot\n", 2, "without a URL"),
+            ("#!ipxe\nkernel --name k\nboot\n", 2, "without a URL"),
             ("#!ipxe\ngoto nowhere\n", 2, ":nowhere"),
         ] {
             let found = of(script);

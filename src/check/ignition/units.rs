@@ -90,7 +90,7 @@ fn contents(unit: &Node, context: Context<'_>, report: &mut Report) {
 
 /// The first line of a unit that systemd would not understand.
 pub(in crate::check) fn fault(text: &str) -> Option<String> {
-    let mut lines = text.lines();
+    let mut lines = text.split('\n');
     let mut inside = false;
     while let Some(line) = lines.next() {
         let shown: String = line.trim().chars().take(60).collect();
@@ -114,7 +114,7 @@ pub(in crate::check) fn fault(text: &str) -> Option<String> {
             return Some(format!("has a unit's line \"{shown}\" without =; write Key=value"));
         } else {
             let mut last = line;
-            while last.trim_end().ends_with('\\') {
+            while last.ends_with('\\') {
                 let Some(next) = lines.next() else { break };
                 last = next;
             }

@@ -146,3 +146,11 @@ fn a_second_section_of_one_name_and_a_program_without_its_first_line_are_warning
         assert!(found[0].text.contains(words), "{found:?}");
     }
 }
+
+#[test]
+fn ubuntu_s_own_user_data_is_only_read_as_yaml() {
+    let text = "#cloud-config\nautoinstall:\n  version: 1\n  packages: [vim]\n";
+    assert_eq!(errors(Kind::CloudConfig, text, &Target::Unknown), []);
+    assert_eq!(errors(Kind::CloudConfig, text, &coreos()).len(), 1);
+    assert_eq!(errors(Kind::CloudConfig, &text.replace("  p", "\tp"), &Target::Unknown).len(), 1);
+}
