@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     ops::ControlFlow,
     os::unix::fs::symlink,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
     time::{Duration, Instant},
@@ -84,9 +84,13 @@ impl Shelf {
     }
 
     fn images(&self, words: &[&str]) -> (Option<i32>, String) {
-        let mut images = Command::new(env!("CARGO_BIN_EXE_bootbox"));
-        images.arg("images").arg("--config").arg(self.config("")).args(words);
-        let Output { status, stdout, stderr } = images.output().unwrap();
+        self.bootbox("images", &self.config(""), words)
+    }
+
+    fn bootbox(&self, name: &str, config: &Path, words: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bootbox"));
+        command.arg(name).arg("--config").arg(config).args(words);
+        let Output { status, stdout, stderr } = command.output().unwrap();
         (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
     }
 }
@@ -260,4 +264,30 @@ fn images_lists_what_there_is_and_ends_with_1_when_it_is_not_whole() {
     fs::write(&shelf.keyring, shelf.gnupg.export(&[&shelf.signer])).unwrap();
     let (code, text) = shelf.images(&[]);
     assert!(code == Some(0) && text.starts_with("no CoreOS or Flatcar release beneath"), "{text}");
+}
+
+#[test]
+fn check_says_what_would_not_be_served() {
+    let shelf = Shelf::new();
+    let check = || shelf.bootbox("check", &shelf.config("verify = true"), &[]);
+    // Whether interfaces are there is not what is asked here.
+    let wrong = |text: &str| text.contains("would not be served");
+    let (_, text) = check();
+    assert!(!wrong(&text), "{text}");
+    let other = shelf.gnupg.signer("other", "ed25519", "never");
+    let name = PIECES[0];
+    shelf.write(&format!("{name}.sig"), &shelf.gnupg.sign(&[&other], b"", &[]));
+    let (code, text) = check();
+    let said = format!(
+        "bootbox.toml:6: profile p would not be served: /{VERSION}/{name}: signed by {}, which is \
+         not in the keyring\n",
+        other.subkey
+    );
+    assert!(code == Some(78) && text.ends_with(&said), "{text}");
+    fs::remove_file(shelf.root.join(VERSION).join(format!("{name}.sig"))).unwrap();
+    let (code, text) = check();
+    assert!(code == Some(78) && wrong(&text) && text.contains("put its .sig beside it"), "{text}");
+    fs::write(&shelf.keyring, "").unwrap();
+    let (code, text) = check();
+    assert!(code == Some(78) && text.contains("bootbox.toml:3: [repository] keyring "), "{text}");
 }
