@@ -5,6 +5,7 @@ use std::{
     fmt, fs,
     io::{self, Read as _},
     ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -92,7 +93,7 @@ impl Verifier {
                 let done = (before + done).min(total);
                 progress(Progress { file: part.path.clone(), done, total })
             };
-            match self.file(store, part, read) {
+            match unbroken(|| self.file(store, part, read)) {
                 ControlFlow::Continue(verdict) => {
                     verdicts.insert(part.path.clone(), verdict);
                 }
@@ -118,7 +119,11 @@ impl Verifier {
         self.recall(store, part).or_else(|| {
             let begin =
                 |signature: Vec<u8>| self.keyring.begin(&signature, SystemTime::now()).map(|_| ());
-            signature(store, part).and_then(begin).err().map(Verdict::Bad)
+            let verdict = unbroken(|| match signature(store, part).and_then(begin) {
+                Ok(()) => ControlFlow::Break(()),
+                Err(fault) => ControlFlow::Continue(Verdict::Bad(fault)),
+            });
+            verdict.continue_value()
         })
     }
 
@@ -179,6 +184,13 @@ impl Verifier {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A signature comes from the network and is read by a large library: should that panic, the
+/// signature is bad, and whoever asked goes on.
+fn unbroken(verify: impl FnOnce() -> ControlFlow<(), Verdict>) -> ControlFlow<(), Verdict> {
+    let damaged = |_| ControlFlow::Continue(Verdict::Bad(Fault::Damaged));
+    catch_unwind(AssertUnwindSafe(verify)).unwrap_or_else(damaged)
 }
 
 fn size(part: &Part) -> u64 {
