@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The firmware that asks for a boot program, or runs one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Firmware {
@@ -50,7 +52,8 @@ impl Firmware {
 }
 
 /// The kind of firmware, whatever the processor.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Platform {
     /// Told by iPXE as `pcbios`.
     Bios,

@@ -8,6 +8,7 @@ mod lab;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -42,8 +43,13 @@ fn config(folder: &Path, secret: &str) -> PathBuf {
     fs::write(root.join("vmlinuz"), vec![b'k'; 100_000]).unwrap();
     fs::write(root.join("initrd.img"), vec![b'i'; 3_000_000]).unwrap();
     let file = folder.join("bootbox.toml");
+    // The server is nobody in some tests.
+    let ledger = folder.join("ledger");
+    fs::create_dir_all(&ledger).unwrap();
+    fs::set_permissions(&ledger, fs::Permissions::from_mode(0o777)).unwrap();
+    let ledger = ledger.join("ledger.redb");
     let text = format!(
-        "[network]\ninterfaces = [\"eth0\"]\n[repository]\nroot = {root:?}\n\
+        "network.interfaces = [\"eth0\"]\ninstall.ledger = {ledger:?}\n[repository]\nroot = {root:?}\n\
          [[profile]]\nname = \"p\"\nkernel = \"/vmlinuz\"\ninitrd = [\"/initrd.img\"]\n\
          args = [\"secret={secret}\", \"from={{{{ base_url }}}}\"]\n\
          [[group]]\nname = \"g\"\nprofile = \"p\"\n"

@@ -8,6 +8,8 @@ mod selector;
 
 use std::{cmp::Reverse, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     machine::Machine,
     path::RepositoryPath,
@@ -27,8 +29,38 @@ pub struct Profile {
     pub initrd: Vec<Source>,
     /// Kernel arguments, in order.
     pub args: Vec<Template>,
+    /// How often it may be put onto a disk.
+    pub install: Install,
+    /// Whether the config says so; else its arguments tell.
+    pub says_install: bool,
     /// Whether its release is served only when a key of the keyring has signed it.
     pub verify: bool,
+}
+
+/// How often a profile may be put onto a machine.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Install {
+    /// At every network boot: labs.
+    Always,
+    /// It runs from RAM; the disk is not its business.
+    #[default]
+    Never,
+    /// Until it is installed, and then not again unless an operator says so.
+    Once,
+}
+
+/// How an installed machine that comes to the network gets to its disk.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandOff {
+    /// By a script that ends iPXE: the firmware goes on to its next boot device.
+    Exit,
+    /// By a script that boots the first BIOS disk.
+    Sanboot,
+    /// By no answer at all; one that asks all the same gets what its firmware can do.
+    #[default]
+    Silence,
 }
 
 /// Where iPXE fetches a file.
@@ -51,12 +83,16 @@ pub struct Group {
     pub profile: Arc<Profile>,
     /// What the profile's templates say for them, the profile's own metadata included.
     pub metadata: Metadata,
+    /// How they get to their disk once they are installed.
+    pub hand_off: HandOff,
 }
 
 impl Group {
     /// Whether a machine boots the same, whichever of the two it is in.
     fn is_same_boot(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.profile, &other.profile) && self.metadata == other.metadata
+        Arc::ptr_eq(&self.profile, &other.profile)
+            && self.metadata == other.metadata
+            && self.hand_off == other.hand_off
     }
 }
 

@@ -3,7 +3,17 @@ use crate::firmware::Platform;
 
 fn profile(name: &str) -> Arc<Profile> {
     let kernel = Source::Url(format!("http://192.0.2.9/{name}"));
-    Arc::new(Profile { name: name.to_owned(), kernel, initrd: vec![], args: vec![], verify: false })
+    let install = Install::Never;
+    let (initrd, args) = (vec![], vec![]);
+    Arc::new(Profile {
+        name: name.to_owned(),
+        kernel,
+        initrd,
+        args,
+        install,
+        says_install: false,
+        verify: false,
+    })
 }
 
 /// Fields and their values, alternatives with `|` between.
@@ -29,7 +39,8 @@ fn selector(fields: &[(&str, &str)]) -> Selector {
 
 fn group(name: &str, fields: &[(&str, &str)], profile: &Arc<Profile>) -> Group {
     let (selector, profile) = (selector(fields), Arc::clone(profile));
-    Group { name: name.to_owned(), selector, profile, metadata: Metadata::default() }
+    let (metadata, hand_off) = (Metadata::default(), HandOff::default());
+    Group { name: name.to_owned(), selector, profile, metadata, hand_off }
 }
 
 /// As after `/ipxe`.

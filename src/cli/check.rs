@@ -4,6 +4,7 @@ use std::{fmt::Write as _, io, io::Write as _, path::Path, process::ExitCode};
 
 use super::{CONFIG, fail, print};
 use crate::{
+    catalog::{Install, Profile},
     config::ConfigError,
     serve::{interface::Interface, releases::Preflight, site::Site},
 };
@@ -13,8 +14,8 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         Ok(site) => site,
         Err(error) => return fail(CONFIG, &error),
     };
-    // No profile says yet that it installs.
-    let Preflight { problems, warnings } = Preflight::of(&site, |_| false);
+    let installs = |profile: &Profile| profile.install != Install::Never;
+    let Preflight { problems, warnings } = Preflight::of(&site, installs);
     if let Some(error) = ConfigError::of(problems) {
         return fail(CONFIG, &error);
     }
@@ -26,6 +27,19 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
     match Interface::choose(&site.config.interfaces) {
         Ok(interfaces) => print(report(&site, &interfaces).as_bytes()),
         Err(error) => fail(CONFIG, &error),
+    }
+}
+
+/// What a profile does to disks, and who says so.
+fn disks(profile: &Profile) -> String {
+    let does = match profile.install {
+        Install::Always => "installs at every network boot",
+        Install::Never => "leaves the disk alone",
+        Install::Once => "installs once",
+    };
+    match profile.says_install {
+        true => format!("which {does}"),
+        false => format!("which {does}, as far as its args tell"),
     }
 }
 
@@ -46,8 +60,10 @@ fn report(site: &Site, interfaces: &[Interface]) -> String {
         };
         let _ = writeln!(
             report,
-            "  {who}: boots profile {} (group {})",
-            group.profile.name, group.name
+            "  {who}: boots profile {} (group {}), {}",
+            group.profile.name,
+            group.name,
+            disks(&group.profile)
         );
     }
     report

@@ -79,6 +79,8 @@ fn exit_code(error: &ServeError) -> u8 {
         ServeError::Bind(error) if error.is_permission() => PERMISSION,
         ServeError::Bind(_) | ServeError::Io(_) => SYSTEM,
         ServeError::Interface(_) | ServeError::Site(_) => CONFIG,
+        ServeError::Ledger(error) if error.is_about_the_file() => SOFTWARE,
+        ServeError::Ledger(_) => CONFIG,
         ServeError::Service(_) => SOFTWARE,
     }
 }

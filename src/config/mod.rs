@@ -3,7 +3,9 @@
 //! Every problem is found here, with its line and what to write instead; only what needs the disk
 //! or the network (files, folders, interfaces) is left to `serve::site`. Never reads a file.
 
+mod control;
 mod error;
+mod install;
 mod patterns;
 mod resolve;
 mod select;
@@ -11,9 +13,13 @@ mod shape;
 
 use std::path::PathBuf;
 
-use crate::{catalog::Catalog, path::RepositoryPath};
+use crate::{
+    catalog::{Catalog, Install},
+    path::RepositoryPath,
+};
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
+pub use install::{installs, names_ignition};
 pub use shape::Solicitations;
 
 /// Everything an operator decides.
@@ -33,6 +39,12 @@ pub struct Config {
     pub keyring: Option<Keyring>,
     /// A folder with boot programs of the operator's own.
     pub boot_programs: Option<Folder>,
+    /// Where the commands reach the running server.
+    pub control_socket: PathBuf,
+    /// The file that remembers what each machine has done; outside of what is served.
+    pub ledger: Folder,
+    /// Attempts to install a machine before it is held.
+    pub most_attempts: u32,
     /// What each machine should boot.
     pub catalog: Catalog,
     /// The repository files that profiles name.
@@ -108,6 +120,22 @@ impl Config {
         self.interfaces != next.interfaces
             || self.http_port != next.http_port
             || self.answer_router_solicitations != next.answer_router_solicitations
+            || self.control_socket != next.control_socket
+            || self.ledger.path != next.ledger.path
+    }
+
+    /// Where the commands reach the server that runs with this config. Reads nothing else of it.
+    pub fn control_socket(main: &Text) -> Result<PathBuf, ConfigError> {
+        let page = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        match toml::from_str::<shape::ControlOnly>(&main.text) {
+            Ok(file) => control::socket(&page, file.control.socket),
+            Err(error) => Err(ConfigError { problems: vec![page.syntax(&error)] }),
+        }
+    }
+
+    /// Whether a group's profile writes to disks.
+    pub fn installs(&self) -> bool {
+        self.catalog.groups().iter().any(|group| group.profile.install != Install::Never)
     }
 
     /// What holds when there is no config file: no machine is answered.

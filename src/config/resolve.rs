@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::{
     Config, Folder, Keyring, NamedFile,
     error::{ConfigError, Page, Place, Problem},
+    install::hides_an_installer,
     shape,
 };
 use crate::{
@@ -29,8 +30,7 @@ pub(super) fn resolve(
     file: shape::File,
     beside: Vec<(Page<'_>, shape::Fragment)>,
 ) -> Result<Config, ConfigError> {
-    let mut desk =
-        Desk { page: main.clone(), problems: Vec::new(), files: Vec::new(), has_keyring: false };
+    let mut desk = Desk::new(main);
     let interfaces = desk.interfaces(&file.network.interfaces);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
@@ -39,7 +39,11 @@ pub(super) fn resolve(
         );
     }
     let repository = desk.folder(file.repository.root);
+    let control_socket = desk.socket(file.control.socket);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
+    desk.allows_always = file.install.allow_always;
+    let most_attempts = desk.attempts(&file.install.attempts);
+    let ledger = desk.ledger(file.install.ledger, &repository);
     let keyring = file.repository.keyring.map(|file| desk.folder(file));
     let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
     desk.has_keyring = keyring.is_some();
@@ -64,6 +68,9 @@ pub(super) fn resolve(
         repository,
         keyring,
         boot_programs,
+        control_socket,
+        ledger,
+        most_attempts,
         catalog,
         files: desk.files,
     })
@@ -73,13 +80,24 @@ pub(super) fn resolve(
 pub(super) struct Desk<'a> {
     /// The file that lies on it.
     page: Page<'a>,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
     files: Vec<NamedFile>,
+    pub(super) allows_always: bool,
     /// Whether signatures can be verified.
     has_keyring: bool,
 }
 
 impl<'a> Desk<'a> {
+    pub(super) fn new(page: &Page<'a>) -> Self {
+        Self {
+            page: page.clone(),
+            problems: Vec::new(),
+            files: Vec::new(),
+            allows_always: false,
+            has_keyring: false,
+        }
+    }
+
     pub(super) fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
         let place = self.page.place(value);
         self.wrong_at(place, text);
@@ -108,7 +126,7 @@ impl<'a> Desk<'a> {
         known
     }
 
-    fn folder(&mut self, written: Spanned<PathBuf>) -> Folder {
+    pub(super) fn folder(&mut self, written: Spanned<PathBuf>) -> Folder {
         let place = self.page.place(&written);
         if !written.get_ref().is_absolute() {
             let path = written.get_ref().display().to_string();
@@ -148,17 +166,20 @@ impl<'a> Desk<'a> {
         // A profile whose kernel is wrong still stands, so that groups do not miss it too.
         let kernel = self.source(&written.kernel).unwrap_or_else(|| Source::Url(String::new()));
         let initrd = written.initrd.iter().filter_map(|initrd| self.source(initrd)).collect();
-        let (places, args) = written
+        let (places, args): (_, Vec<_>) = written
             .args
             .iter()
             .filter_map(|arg| Some((self.page.place(arg), self.arg(arg)?)))
             .unzip();
+        let says_install = written.install.is_some();
+        let install = self.install(written.install.as_ref(), &args);
         if *written.verify.get_ref() && !self.has_keyring {
             let instead = "name the signers' OpenPGP certificates in [repository] keyring";
             self.wrong(&written.verify, format!("verify = true needs a keyring; {instead}"));
         }
         let verify = written.verify.into_inner();
-        let profile = Arc::new(Profile { name, kernel, initrd, args, verify });
+        let profile = Profile { name, kernel, initrd, args, install, says_install, verify };
+        let profile = Arc::new(profile);
         Draft { profile, place, metadata: written.metadata, args: places }
     }
 
@@ -217,7 +238,9 @@ impl<'a> Desk<'a> {
         let metadata = Metadata::of(&draft.metadata, &written.metadata);
         for (place, template) in draft.args.iter().zip(&draft.profile.args) {
             let problem = match template.render(&Words::specimen(), &metadata) {
-                Ok(text) => unfit(&text).map(|problem| format!("becomes {text:?}: {problem}")),
+                Ok(text) => unfit(&text)
+                    .or_else(|| hides_an_installer(&draft.profile, &text))
+                    .map(|problem| format!("becomes {text:?}: {problem}")),
                 Err(error) => Some(error.to_string()),
             };
             if let Some(problem) = problem {
@@ -225,7 +248,8 @@ impl<'a> Desk<'a> {
                 self.wrong_at(place.clone(), text);
             }
         }
-        Some(Group { name, selector: selector?, profile: Arc::clone(&draft.profile), metadata })
+        let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);
+        Some(Group { name, selector: selector?, profile, metadata, hand_off })
     }
 
     /// Names stand in logs, scripts and on consoles.

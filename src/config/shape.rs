@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::patterns::Patterns;
+use crate::catalog::{HandOff, Install as Policy};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -14,6 +15,8 @@ pub(super) struct File {
     pub(super) http: Http,
     pub(super) repository: Repository,
     pub(super) firmware: Firmware,
+    pub(super) control: Control,
+    pub(super) install: Install,
     pub(super) profile: Vec<Profile>,
     pub(super) group: Vec<Group>,
 }
@@ -81,6 +84,45 @@ pub(super) struct Firmware {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Control {
+    pub(super) socket: Spanned<PathBuf>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: Spanned::new(0..0, PathBuf::from("/run/bootbox/control.sock")) }
+    }
+}
+
+/// All that the commands read which talk to a running server: what else is wrong with a config must
+/// not keep an operator from holding a machine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ControlOnly {
+    pub(super) control: Control,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Install {
+    pub(super) ledger: Spanned<PathBuf>,
+    pub(super) attempts: Spanned<u32>,
+    pub(super) allow_always: bool,
+}
+
+impl Default for Install {
+    fn default() -> Self {
+        let ledger = PathBuf::from("/var/lib/bootbox-ledger/ledger.redb");
+        Self {
+            ledger: Spanned::new(0..0, ledger),
+            attempts: Spanned::new(0..0, 3),
+            allow_always: false,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Profile {
     pub(super) name: Spanned<String>,
@@ -89,6 +131,7 @@ pub(super) struct Profile {
     pub(super) initrd: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) args: Vec<Spanned<String>>,
+    pub(super) install: Option<Spanned<Policy>>,
     #[serde(default = "unverified")]
     pub(super) verify: Spanned<bool>,
     #[serde(default)]
@@ -106,6 +149,8 @@ pub(super) struct Group {
     pub(super) profile: Spanned<String>,
     #[serde(default)]
     pub(super) selector: Selector,
+    #[serde(default)]
+    pub(super) hand_off: HandOff,
     #[serde(default)]
     pub(super) metadata: toml::Table,
 }

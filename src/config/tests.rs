@@ -159,6 +159,58 @@ fn each_mistake_names_its_line_and_what_to_write() {
 }
 
 #[test]
+fn a_socket_is_found_in_a_config_that_is_wrong_elsewhere() {
+    let socket = |text: String| {
+        Config::control_socket(&Text { name: "b.toml".to_owned(), text })
+            .map_err(|error| error.to_string())
+    };
+    let broken = POST.replace("kernel", "kernl");
+    assert_eq!(socket(broken.clone()).unwrap(), Path::new("/run/bootbox/control.sock"));
+    let broken = format!("[control]\nsocket = \"/run/b\"\n{broken}");
+    assert_eq!(socket(broken).unwrap(), Path::new("/run/b"));
+    let wrong = socket("[control]\nsokcet = \"/run/b\"\n".to_owned()).unwrap_err();
+    assert_eq!(wrong, "b.toml:2: unknown field `sokcet`, expected `socket`");
+    for (path, said) in [
+        ("run/b", "\"run/b\" depends on the working directory; write it from / on"),
+        ("/run/", "\"/run/\" is no file; write \"/run/bootbox/control.sock\""),
+    ] {
+        let text = format!("[control]\nsocket = {path:?}\n");
+        let said = format!("b.toml:2: {said}");
+        assert_eq!(problems(&text), said);
+        assert_eq!(socket(text).unwrap_err(), said);
+    }
+    let longest = format!("/{}", "b".repeat(106));
+    assert_eq!(socket(format!("control.socket = {longest:?}")).unwrap(), Path::new(&longest));
+    let wrong = socket(format!("control.socket = \"{longest}b\"")).unwrap_err();
+    assert!(wrong.starts_with("b.toml:1: ") && wrong.contains("has 108 bytes"), "{wrong}");
+}
+
+#[test]
+fn each_mistake_about_disks_does_too() {
+    for (from, to, said) in [
+        (
+            "coreos.first_boot=1\"]",
+            "x\"]\ninstall = \"always\"",
+            "b.toml:15: \"always\" installs at every network boot, whatever is on the disk; where that \
+             is meant, say it twice: add allow-always = true to [install]",
+        ),
+        (
+            "[firmware]",
+            "[install]\nledger = \"/srv/boot/ledger.redb\"\n[firmware]",
+            "b.toml:9: \"/srv/boot/ledger.redb\" lies below [repository] root, which anyone may read; \
+             write a path outside of it",
+        ),
+        (
+            "[firmware]",
+            "[install]\nattempts = 0\n[firmware]",
+            "b.toml:9: 0 attempts; write a number from 1 to 100",
+        ),
+    ] {
+        assert_eq!(problems(&post(from, to)), said);
+    }
+}
+
+#[test]
 fn proof_is_asked_for_only_where_a_keyring_gives_it() {
     for (from, to, said) in [
         (
@@ -280,6 +332,36 @@ fn the_shipped_config_shows_every_key() {
     assert_eq!(toml::Table::try_from(&file).unwrap(), shown);
     let selector = toml::Table::try_from(&file.group[0].selector).unwrap();
     assert_eq!(selector.len(), 8);
-    assert!(file.repository.keyring.is_some() && *file.profile[0].verify.get_ref());
     assert!(file.firmware.dir.is_some() && !file.group[0].selector.label.is_empty());
+}
+
+#[test]
+fn a_profile_installs_when_it_says_so_or_its_arguments_do() {
+    let install = |text: &str| {
+        let config = Config::parse(text, "b.toml").unwrap();
+        let profile = &config.catalog.groups()[0].profile;
+        (profile.install, profile.says_install)
+    };
+    assert_eq!(install(POST), (Install::Never, false));
+    let args = "cloud-config-url={{ base_url }}/coreos/\"]";
+    let script = post("coreos.first_boot=1\"]", args);
+    assert_eq!(install(&script), (Install::Once, false));
+    let says = format!("{args}\ninstall = \"never\"");
+    assert_eq!(install(&post("coreos.first_boot=1\"]", &says)), (Install::Never, true));
+    let always = says.replace("never", "always");
+    let always = post("coreos.first_boot=1\"]", &always) + "[install]\nallow-always = true\n";
+    assert_eq!(install(&always), (Install::Always, true));
+}
+
+#[test]
+fn an_installer_in_metadata_must_be_said() {
+    let text = post("coreos.first_boot=1", "{{ metadata.more }}")
+        + "[group.metadata]\nmore = \"autoinstall\"\n";
+    assert_eq!(
+        problems(&text),
+        "b.toml:14: \"{{ metadata.more }}\", for group \"lab\", becomes \"autoinstall\": that installs, \
+         and profile coreos does not say so; write install = \"once\" there"
+    );
+    let said = text.replace("initrd =", "install = \"once\"\ninitrd =");
+    Config::parse(&said, "b.toml").unwrap();
 }

@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        catalog::{Profile, Selector},
+        catalog::{HandOff, Install, Profile, Selector},
         machine::Machine,
         path::RepositoryPath,
         template::{Metadata, Template},
@@ -182,11 +182,14 @@ mod tests {
             kernel: source(&"/coreos/1122.2.0/coreos_production_pxe.vmlinuz"),
             initrd: initrd.iter().map(source).collect(),
             args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
+            install: Install::Never,
+            says_install: false,
             verify: false,
         };
         let selector = Selector::default();
         let metadata = Metadata::default();
-        Group { name: "lab".to_owned(), selector, profile: Arc::new(profile), metadata }
+        let hand_off = HandOff::Silence;
+        Group { name: "lab".to_owned(), selector, profile: Arc::new(profile), metadata, hand_off }
     }
 
     fn words() -> Words {

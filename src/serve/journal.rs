@@ -89,6 +89,13 @@ impl Journal {
         tracing::debug!(protocol, reason, "ignored");
     }
 
+    /// Tells the operator that the ledger's disk takes nothing.
+    pub fn ledger_failed(&self, error: &dyn std::fmt::Display) {
+        if self.pages().throttle.admit(Instant::now()) {
+            tracing::error!(step = "ledger-failed", "{error}");
+        }
+    }
+
     /// Notes a reply that the network did not take.
     pub fn failed_to_send(&self, protocol: &'static str, to: &SocketAddr, error: &io::Error) {
         *self.pages().silences.entry((protocol, "send-failed")).or_default() += 1;

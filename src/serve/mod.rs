@@ -16,6 +16,7 @@ pub mod drain;
 pub mod http;
 pub mod interface;
 pub mod journal;
+pub mod ledger;
 pub mod log;
 mod process;
 pub mod releases;
@@ -36,12 +37,15 @@ use crate::{
 use drain::Drain;
 use interface::{BindError, Interface, InterfaceError};
 use journal::Journal;
+use ledger::{Ledger, LedgerError};
 use process::{Request, Signals};
 use scripts::Renderer;
 use site::{Site, SiteError};
 
 /// How long downloads may go on after we were asked to stop; systemd's own limit is 90 s.
 const LAST_CALL: Duration = Duration::from_secs(30);
+/// How long the ledger may take for what is noted by then.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until a signal ends it or a service fails. `config` is read again on SIGHUP.
 pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
@@ -52,9 +56,11 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     let mut signals = Signals::listen().map_err(ServeError::Io)?;
 
     let journal = Journal::new();
+    let ledger = open_ledger(&site, &journal)?;
     let (tap, drain) = drain::channel();
     let (current, watched) = watch::channel(Arc::new(site));
-    let mut services = Services { tasks: JoinSet::new(), site: watched, journal, drain };
+    let mut services =
+        Services { tasks: JoinSet::new(), site: watched, journal, ledger: ledger.clone(), drain };
     for interface in &interfaces {
         services.start(interface)?;
     }
@@ -66,7 +72,7 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     loop {
         tokio::select! {
             request = signals.next() => match request {
-                Request::Reload => reload(config.as_ref(), &current),
+                Request::Reload => reload(config.as_ref(), &current, &ledger),
                 Request::Stop => break,
             },
             // Services end only by failing: nobody has asked them to yet.
@@ -87,6 +93,9 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
             tracing::info!("stopped at once, as asked again");
         }
     }
+    if timeout(LAST_WORDS, ledger.flush()).await.is_err() {
+        tracing::warn!("the ledger's disk does not answer; its last entries may be missing");
+    }
     Ok(())
 }
 
@@ -95,6 +104,7 @@ struct Services {
     tasks: JoinSet<(String, io::Result<()>)>,
     site: watch::Receiver<Arc<Site>>,
     journal: Journal,
+    ledger: Ledger,
     drain: Drain,
 }
 
@@ -165,6 +175,7 @@ impl Services {
         http::Service {
             site: self.site.clone(),
             journal: self.journal.clone(),
+            ledger: self.ledger.clone(),
             scripts: Arc::new(Renderer { journal: self.journal.clone() }),
             limits: http::Limits::default(),
         }
@@ -210,11 +221,32 @@ impl Services {
     }
 }
 
+/// Without a ledger, a site that installs nothing is still served.
+fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
+    let config = &site.config;
+    match Ledger::open(&config.ledger.path, config.most_attempts, journal.clone()) {
+        Err(error) if !config.installs() => {
+            tracing::warn!("{error}");
+            tracing::warn!("no profile installs, so machines boot; what they do is not remembered");
+            Ok(Ledger::forgetful(journal.clone()))
+        }
+        opened => opened,
+    }
+}
+
 /// Loads the config again; what is wrong with it changes nothing.
-fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>) {
+fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>, ledger: &Ledger) {
     process::notify_reloading();
     match Site::load(config.map(PathBuf::as_path)) {
+        Ok(site) if site.config.installs() && !ledger.remembers() => {
+            tracing::error!(
+                "{} installs machines, and there is no ledger since the start: start again; the \
+                 last good config still holds",
+                site.config.name
+            );
+        }
         Ok(mut site) => {
+            ledger.allow_attempts(site.config.most_attempts);
             let bound = current.borrow().config.http_port;
             let needs_restart = current.borrow().config.needs_restart(&site.config);
             // Machines are sent to the port that is open, not to the one that will be.
@@ -223,7 +255,10 @@ fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>) {
             current.send_replace(Arc::clone(&site));
             site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             if needs_restart {
-                tracing::warn!("[network] and [http] port take effect at the next start");
+                tracing::warn!(
+                    "[network], [http] port, [control] and [install] ledger take effect at the next \
+                     start"
+                );
             }
             tracing::info!("{} is loaded", site.config.name);
         }
@@ -252,6 +287,8 @@ pub enum ServeError {
     Interface(InterfaceError),
     /// The system refuses something that always works.
     Io(io::Error),
+    /// There is no ledger to work by.
+    Ledger(LedgerError),
     /// A service failed; the others were stopped.
     Service(String),
     /// The config cannot be loaded.
@@ -270,6 +307,12 @@ impl From<InterfaceError> for ServeError {
     }
 }
 
+impl From<LedgerError> for ServeError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
 impl From<SiteError> for ServeError {
     fn from(error: SiteError) -> Self {
         Self::Site(error)
@@ -282,6 +325,7 @@ impl fmt::Display for ServeError {
             Self::Bind(error) => error.fmt(f),
             Self::Interface(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
+            Self::Ledger(error) => error.fmt(f),
             Self::Service(what) => f.write_str(what),
             Self::Site(error) => error.fmt(f),
         }
@@ -294,6 +338,7 @@ impl std::error::Error for ServeError {
             Self::Bind(error) => Some(error),
             Self::Interface(error) => Some(error),
             Self::Io(error) => Some(error),
+            Self::Ledger(error) => Some(error),
             Self::Service(_) => None,
             Self::Site(error) => Some(error),
         }

@@ -4,13 +4,15 @@
 //! site it began with while the next one is loaded beside it.
 
 use std::{
+    collections::BTreeSet,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use super::store::Store;
 use crate::{
-    config::{Config, ConfigError, Problem, Text},
+    catalog::Install,
+    config::{Config, ConfigError, Problem, Text, names_ignition},
     firmware::Firmware,
     path::RepositoryPath,
     proxydhcp::Offering,
@@ -48,6 +50,14 @@ impl Site {
         })
     }
 
+    /// Where the commands reach the server that runs with this config.
+    pub fn control_socket(path: Option<&Path>) -> Result<PathBuf, SiteError> {
+        Ok(match read_main(path)? {
+            Some(main) => Config::control_socket(&main)?,
+            None => Config::built_in().control_socket,
+        })
+    }
+
     /// Serves files and answers no machine, as tests of one protocol want it.
     pub fn of(store: Store) -> Self {
         Self { config: Config::built_in(), store, programs: Vec::new(), warnings: Vec::new() }
@@ -58,6 +68,17 @@ impl Site {
         let mut warnings = Vec::new();
         if config.catalog.groups().is_empty() {
             warnings.push(format!("{}: no [[group]], so no machine will be answered", config.name));
+        }
+        let mut looked_at = BTreeSet::new();
+        for profile in config.catalog.groups().iter().map(|group| &group.profile) {
+            let is_unsaid = !profile.says_install && profile.install == Install::Never;
+            if is_unsaid && names_ignition(profile) && looked_at.insert(profile.name.clone()) {
+                warnings.push(format!(
+                    "profile {}: its Ignition config may write to the disk, and its args do not \
+                     tell: say install = \"once\" or install = \"never\"",
+                    profile.name
+                ));
+            }
         }
         let repository = match Store::open_folder(&config.repository.path) {
             Ok(folder) => Some(folder),
@@ -129,13 +150,8 @@ fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> 
 
 /// The config and the files beside it; `None` where there is none and none was asked for.
 fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
-    let wanted = path.unwrap_or(Path::new(USUAL));
-    let main = match fs::read_to_string(wanted) {
-        Ok(text) => Text { name: wanted.display().to_string(), text },
-        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(SiteError::unreadable(wanted, error)),
-    };
-    let folder = wanted.with_file_name(BESIDE);
+    let Some(main) = read_main(path)? else { return Ok(None) };
+    let folder = path.unwrap_or(Path::new(USUAL)).with_file_name(BESIDE);
     let mut files = match fs::read_dir(&folder) {
         Ok(entries) => entries
             .map(|entry| entry.map(|entry| entry.path()))
@@ -155,6 +171,16 @@ fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
     };
     let beside = files.into_iter().map(read).collect::<Result<_, _>>()?;
     Ok(Some((main, beside)))
+}
+
+/// The config itself, as [`read`].
+fn read_main(path: Option<&Path>) -> Result<Option<Text>, SiteError> {
+    let wanted = path.unwrap_or(Path::new(USUAL));
+    match fs::read_to_string(wanted) {
+        Ok(text) => Ok(Some(Text { name: wanted.display().to_string(), text })),
+        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SiteError::unreadable(wanted, error)),
+    }
 }
 
 /// Why a site cannot be loaded.

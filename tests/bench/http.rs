@@ -19,6 +19,7 @@ use bootbox::serve::{
     drain,
     http::{self, Arrival, Limits, Service, Text},
     journal::Journal,
+    ledger::Ledger,
     site::Site,
     store::Store,
 };
@@ -233,9 +234,11 @@ fn serve(root: &Path) {
     )));
     let scripts =
         |_: &_, _: &Site, _: Arrival| Text { status: StatusCode::OK, body: String::new() };
+    let journal = Journal::new();
     let service = Service {
         site,
-        journal: Journal::new(),
+        ledger: Ledger::forgetful(journal.clone()),
+        journal,
         scripts: Arc::new(scripts),
         limits: Limits::default(),
     };

@@ -18,6 +18,7 @@ use bootbox::{
         drain::{self, Tap},
         http::{self, Arrival, Limits, Service, Text},
         journal::Journal,
+        ledger::Ledger,
         site::Site,
         store::Store,
     },
@@ -54,7 +55,9 @@ impl Server {
         super::log::listen();
         let store = Store::open(None, Some(&root)).unwrap();
         let (_site, site) = watch::channel(Arc::new(Site::of(store)));
-        let service = Service { site, journal: Journal::new(), scripts: Arc::new(script), limits };
+        let journal = Journal::new();
+        let ledger = Ledger::forgetful(journal.clone());
+        let service = Service { site, journal, ledger, scripts: Arc::new(script), limits };
         let (tap, drain) = drain::channel();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();

@@ -3,6 +3,7 @@
 //! Ours runs as nobody, with the capabilities of its service unit and no more.
 //! If both fail a case, the lab is broken; if ours alone fails, we are.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -150,6 +151,16 @@ fn unprivileged(lab: &Lab, binary: &Path) -> Result<Command, Failure> {
     Ok(command)
 }
 
+/// Where a lab's ledger is: in a folder that nobody may write to.
+pub fn ledger(lab: &Lab) -> Result<PathBuf, Failure> {
+    let folder = lab.scratch().join("ledger");
+    if !folder.exists() {
+        fs::create_dir(&folder)?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
+    }
+    Ok(folder.join("ledger.redb"))
+}
+
 /// Starts the binary and waits for sd_notify's READY=1, the one signal that does
 /// not depend on the wording of a log.
 fn serve(
@@ -165,7 +176,10 @@ fn serve(
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
     notify.set_read_timeout(Some(Duration::from_millis(100)))?;
 
-    let config = fs::read(config)?;
+    let mut config = fs::read_to_string(config)?;
+    if !config.contains("ledger =") {
+        let _ = write!(config, "\n[install]\nledger = {:?}\n", ledger(lab)?);
+    }
     let own_config = lab.scratch().join("bootbox.toml");
     fs::write(&own_config, config)?;
     let mut command = unprivileged(lab, binary)?;

@@ -294,3 +294,15 @@ fn check_says_what_would_not_be_served() {
     let (code, text) = check();
     assert!(code == Some(78) && text.contains("bootbox.toml:3: [repository] keyring "), "{text}");
 }
+
+#[test]
+fn check_says_that_what_installs_lacks_its_image() {
+    let shelf = Shelf::new();
+    let config = shelf.config("install = \"once\"");
+    let (_, text) = shelf.bootbox("check", &config, &[]);
+    assert!(!text.contains("would not be served"), "{text}");
+    fs::remove_file(shelf.root.join(VERSION).join(format!("{DISK}.sig"))).unwrap();
+    let (code, text) = shelf.bootbox("check", &config, &[]);
+    let said = format!("it installs 1122.2.0, and /{VERSION} lacks {DISK}.sig\n");
+    assert!(code == Some(78) && text.ends_with(&said), "{text}");
+}

@@ -31,7 +31,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{drain::Drain, journal::Journal, site::Site};
+use super::{drain::Drain, journal::Journal, ledger::Ledger, site::Site};
 use crate::http::route::Script;
 
 /// After the kernel refuses a connection for want of descriptors or memory.
@@ -44,6 +44,8 @@ pub struct Service {
     pub site: watch::Receiver<Arc<Site>>,
     /// Where transfers are noted.
     pub journal: Journal,
+    /// What each machine has done.
+    pub ledger: Ledger,
     /// Who renders `/boot.ipxe` and `/ipxe`.
     pub scripts: Arc<dyn Scripts>,
     /// How much a LAN may take.

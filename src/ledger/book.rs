@@ -1,0 +1,133 @@
+//! All records, and whose is whose.
+
+use std::{collections::HashMap, fmt, net::Ipv4Addr};
+
+use super::{Moment, Record, State};
+use crate::machine::{Mac, Machine, Uuid};
+
+/// Records that are kept: more machines than one VLAN has addresses in a /16. A LAN full of made-up
+/// machines ends here, and costs no known machine its record.
+const MOST: usize = 65_536;
+
+/// The records of all machines, by hardware address.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    records: HashMap<Mac, Record>,
+    by_address: HashMap<Ipv4Addr, Mac>,
+    by_token: HashMap<String, Mac>,
+    by_uuid: HashMap<Uuid, Vec<Mac>>,
+}
+
+/// What is known of a machine that asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Found<'a> {
+    /// Nothing.
+    Nothing,
+    /// Its record.
+    Own(&'a Record),
+    /// Nothing of its hardware address, but something has been done to a machine with its UUID: the
+    /// same machine by another card, or a board maker who numbers badly.
+    Twin(&'a Record),
+}
+
+impl Book {
+    /// Finds what is known of a machine.
+    pub fn find(&self, machine: &Machine) -> Found<'_> {
+        if let Some(record) = self.records.get(&machine.mac) {
+            return Found::Own(record);
+        }
+        let Some(uuid) = machine.uuid.filter(|uuid| !uuid.is_shared()) else {
+            return Found::Nothing;
+        };
+        let known = self.by_uuid.get(&uuid.in_one_order()).map_or(&[][..], Vec::as_slice);
+        let mut twins = known
+            .iter()
+            .filter_map(|mac| self.records.get(mac))
+            .filter(|it| it.state != State::New);
+        match (twins.next(), twins.next()) {
+            (Some(twin), None) => Found::Twin(twin),
+            // Where two machines have it already, it names none.
+            (None, _) | (Some(_), Some(_)) => Found::Nothing,
+        }
+    }
+
+    /// The machine that has this address.
+    pub fn at(&self, address: Ipv4Addr) -> Option<&Record> {
+        self.records.get(self.by_address.get(&address)?)
+    }
+
+    /// The machine that this token was made for, while it is good.
+    pub fn by_token(&self, token: &str, now: Moment) -> Option<&Record> {
+        self.records.get(self.by_token.get(token)?).filter(|record| record.admits(token, now))
+    }
+
+    /// The record of this hardware address.
+    pub fn get(&self, mac: Mac) -> Option<&Record> {
+        self.records.get(&mac)
+    }
+
+    /// How many more machines it can take.
+    pub fn room(&self) -> usize {
+        MOST.saturating_sub(self.records.len())
+    }
+
+    /// Every record, in no order.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    /// Puts a record in, in the place of the one its machine had.
+    pub fn put(&mut self, record: Record) -> Result<(), Full> {
+        let mac = record.machine.mac;
+        if self.records.len() >= MOST && !self.records.contains_key(&mac) {
+            return Err(Full);
+        }
+        self.remove(mac);
+        if let Some(token) = &record.token {
+            self.by_token.insert(token.text.clone(), mac);
+        }
+        if let Some(uuid) = record.machine.uuid {
+            self.by_uuid.entry(uuid.in_one_order()).or_default().push(mac);
+        }
+        for &address in &record.addresses {
+            // Of two machines that had one address, the one that is put in later has it now.
+            self.by_address.insert(address, mac);
+        }
+        self.records.insert(mac, record);
+        Ok(())
+    }
+
+    /// Forgets a machine.
+    pub fn remove(&mut self, mac: Mac) -> Option<Record> {
+        let record = self.records.remove(&mac)?;
+        for address in &record.addresses {
+            if self.by_address.get(address) == Some(&mac) {
+                self.by_address.remove(address);
+            }
+        }
+        if let Some(token) = &record.token {
+            self.by_token.remove(&token.text);
+        }
+        if let Some(uuid) = record.machine.uuid.map(|uuid| uuid.in_one_order())
+            && let Some(macs) = self.by_uuid.get_mut(&uuid)
+        {
+            macs.retain(|&other| other != mac);
+            if macs.is_empty() {
+                self.by_uuid.remove(&uuid);
+            }
+        }
+        Some(record)
+    }
+}
+
+/// There is room for no more machines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Full;
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the ledger holds {MOST} machines, and takes no new one; forget some")
+    }
+}
+
+impl std::error::Error for Full {}

@@ -1,0 +1,175 @@
+//! What each machine has done, and what that lets it do next.
+//!
+//! States and transitions only: events go in, a new record comes out; [`Book`] finds the record of
+//! whoever asks. Knows no clock and no file. Its one rule above all others: only a machine that is
+//! surely not installed may be given a script that installs; unknown halves count as installed.
+
+mod book;
+mod record;
+
+use std::{fmt, net::Ipv4Addr};
+
+pub use crate::catalog::Install;
+use crate::machine::Machine;
+pub use book::{Book, Found, Full};
+pub use record::{
+    Attempt, Entry, Held, Holder, Image, Installed, Moment, Proof, Record, State, Token,
+};
+
+/// What a machine that asks for a network boot may do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// Boot its profile, which installs nothing.
+    Boot,
+    /// Boot its own disk.
+    Disk(String),
+    /// Wait, with this reason on its console, and touch neither disk nor image.
+    Hold(String),
+    /// Boot its profile, which installs.
+    Install,
+}
+
+/// Decides for a machine whose group's profile says `install`.
+pub fn decide(record: Option<&Record>, install: Install, most_attempts: u32) -> Decision {
+    let installs = match install {
+        Install::Once => true,
+        Install::Always | Install::Never => false,
+    };
+    let free = || match install {
+        Install::Never => Decision::Boot,
+        Install::Always | Install::Once => Decision::Install,
+    };
+    let Some(record) = record else { return free() };
+    match &record.state {
+        State::Held(held) => match (&held.installed, held.by) {
+            // Asked not to be touched: its own disk is what it has.
+            (Some(installed), _) => Decision::Disk(format!("{}; {installed}", held.reason)),
+            (None, Holder::Operator) => Decision::Hold(held.reason.clone()),
+            (None, Holder::Attempts | Holder::Twin) if installs => {
+                Decision::Hold(held.reason.clone())
+            }
+            (None, Holder::Attempts | Holder::Twin) => free(),
+        },
+        State::Installed(installed) if installs => Decision::Disk(installed.to_string()),
+        State::Installing(attempt) if installs => match attempt.outcome() {
+            Some(proof) => {
+                Decision::Disk(format!("{} counts as installed: {proof}", attempt.profile))
+            }
+            None if record.attempts >= most_attempts => Decision::Hold(spent(record.attempts)),
+            None => Decision::Install,
+        },
+        State::Failed { reason, .. } if installs && record.attempts >= most_attempts => {
+            Decision::Hold(format!("{}, last: {reason}", spent(record.attempts)))
+        }
+        State::Failed { .. } | State::Installed(_) | State::Installing(_) | State::New => free(),
+    }
+}
+
+/// Something that a machine did, or that was done about it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// It has this address.
+    Address(Ipv4Addr),
+    /// A file was sent to it to the last byte.
+    Fetched(Piece),
+    /// The last byte of its image is about to be sent: from here on it may have all of it.
+    LastByte,
+    /// An operator's word.
+    Ordered(Order),
+    /// Its firmware asks for a network boot: what went on before is over.
+    PoweredOn,
+    /// Its own script tells how it is getting on.
+    Reported(Report),
+    /// The script that installs is about to be sent to it.
+    Scripted {
+        /// The group that matched.
+        group: String,
+        /// The profile it names.
+        profile: String,
+        /// What it may fetch its configs with.
+        token: Option<Token>,
+    },
+    /// iPXE has told who the machine is.
+    Told(Machine),
+}
+
+/// What a file means for an installation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Piece {
+    /// Anything else that belongs to the boot: kernel, initrd, a config.
+    Boot,
+    /// What goes onto the disk.
+    Image,
+    /// The image's signature.
+    Signature,
+}
+
+impl Piece {
+    /// What a repository file is, by the names that CoreOS, Flatcar and Fedora CoreOS give.
+    pub fn of(path: &[u8]) -> Self {
+        let is_image = |name: &[u8]| {
+            name.ends_with(b"_image.bin.bz2")
+                || (name.starts_with(b"fedora-coreos-") && name.ends_with(b".raw.xz"))
+        };
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+        match name.strip_suffix(b".sig") {
+            Some(signed) if is_image(signed) => Self::Signature,
+            None if is_image(name) => Self::Image,
+            Some(_) | None => Self::Boot,
+        }
+    }
+}
+
+/// What an install script reports.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Report {
+    /// It gave up, for this reason.
+    Failed(String),
+    /// The disk is complete.
+    Installed,
+    /// It goes on; what it does, in its words.
+    Progress(String),
+    /// It runs.
+    Started,
+}
+
+/// What an operator can say about a machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// Install nothing on it until it is released.
+    Hold(String),
+    /// Install it once more at its next network boot.
+    Reinstall,
+    /// Take a hold away.
+    Release,
+}
+
+/// Why an event changes nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// A report of a machine that installs nothing now.
+    NotInstalling,
+    /// A release of what is not held.
+    NotHeld,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotHeld => "it is not held",
+            Self::NotInstalling => "it is not installing anything now",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+fn spent(attempts: u32) -> String {
+    match attempts {
+        1 => "held after 1 attempt that did not end in an installed machine".to_owned(),
+        count => format!("held after {count} attempts that did not end in an installed machine"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+use super::*;
+
+const MOST: u32 = 3;
+
+/// A machine on its way, one second a step.
+struct Story {
+    record: Record,
+    now: u64,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { record: Record::new(machine("52:54:00:00:00:01", None), Moment(1000)), now: 1000 }
+    }
+
+    fn wait(mut self, seconds: u64) -> Self {
+        self.now += seconds;
+        self
+    }
+
+    fn then(mut self, event: &Event) -> Self {
+        self.now += 1;
+        self.record = self.record.after(event, MOST, Moment(self.now)).unwrap();
+        self
+    }
+
+    fn refuses(&self, event: &Event) -> Refusal {
+        self.record.after(event, MOST, Moment(self.now)).unwrap_err()
+    }
+
+    /// Power-on to kernel.
+    fn boots(self) -> Self {
+        let Decision::Install = decide(Some(&self.record), Install::Once, MOST) else {
+            panic!("{:?}", self.record.state)
+        };
+        self.then(&Event::PoweredOn).then(&scripted()).then(&Event::Fetched(Piece::Boot))
+    }
+
+    fn installs(self) -> Self {
+        self.boots()
+            .then(&Event::Fetched(Piece::Signature))
+            .then(&Event::LastByte)
+            .then(&Event::Fetched(Piece::Image))
+    }
+
+    fn decision(&self) -> Decision {
+        decide(Some(&self.record), Install::Once, MOST)
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let State::Installed(installed) = &self.record.state else { return None };
+        Some(installed.proof)
+    }
+}
+
+fn machine(mac: &str, uuid: Option<&str>) -> Machine {
+    Machine::heard(mac.parse().unwrap(), uuid.map(|uuid| uuid.parse().unwrap()), None)
+}
+
+fn scripted() -> Event {
+    let token = Some(Token { text: "t0".to_owned(), made: Moment(1000) });
+    Event::Scripted { group: "lab".to_owned(), profile: "coreos".to_owned(), token }
+}
+
+fn failed(reason: &str) -> Event {
+    Event::Reported(Report::Failed(reason.to_owned()))
+}
+
+fn installed() -> Event {
+    Event::Reported(Report::Installed)
+}
+
+#[test]
+fn the_posts_script_installs_once_though_nobody_reports() {
+    let story = Story::new().installs();
+    assert!(matches!(story.decision(), Decision::Disk(_)), "before the power-on is heard");
+    let story = story.then(&Event::PoweredOn);
+    assert_eq!(story.proof(), Some(Proof::Fetched));
+    assert!(matches!(story.decision(), Decision::Disk(_)));
+    assert!(story.record.token.is_none(), "its token has expired");
+}
+
+#[test]
+fn a_report_installs_at_once_and_may_be_said_twice() {
+    let story = Story::new().boots().then(&installed()).then(&installed());
+    assert_eq!(story.proof(), Some(Proof::Reported));
+    assert_eq!(story.refuses(&failed("late")), Refusal::NotInstalling);
+}
+
+#[test]
+fn half_known_never_means_wipe() {
+    let boots = || Story::new().boots();
+    for story in [
+        boots().then(&Event::LastByte),
+        boots().then(&Event::Fetched(Piece::Image)),
+        boots().then(&Event::Fetched(Piece::Signature)).then(&Event::LastByte),
+    ] {
+        assert!(matches!(story.decision(), Decision::Disk(_)), "{:?}", story.record.state);
+        assert_eq!(story.then(&Event::PoweredOn).proof(), Some(Proof::Presumed));
+    }
+}
+
+#[test]
+fn a_power_cut_in_the_image_means_another_attempt_and_the_third_is_the_last() {
+    let mut story = Story::new();
+    for attempt in 1..=MOST {
+        story = story.boots().then(&Event::Fetched(Piece::Signature));
+        assert_eq!(story.record.attempts, attempt);
+    }
+    let story = story.then(&Event::PoweredOn);
+    let Decision::Hold(reason) = story.decision() else { panic!("{:?}", story.record.state) };
+    assert_eq!(
+        reason,
+        "held after 3 attempts that did not end in an installed machine, \
+         last: it came back before its image was complete"
+    );
+    let released = story.then(&Event::Ordered(Order::Release));
+    assert_eq!(released.decision(), Decision::Install);
+}
+
+#[test]
+fn a_failed_script_is_held_after_the_last_attempt_though_the_image_was_whole() {
+    let mut story = Story::new();
+    for _ in 0..MOST {
+        assert_eq!(story.decision(), Decision::Install);
+        story = story.installs().then(&failed("BAD signature"));
+    }
+    let Decision::Hold(reason) = story.decision() else { panic!("{:?}", story.record.state) };
+    assert!(reason.ends_with("last: BAD signature"), "{reason}");
+    let story = story.then(&Event::PoweredOn);
+    assert!(matches!(story.decision(), Decision::Hold(_)));
+    assert_eq!(story.refuses(&installed()), Refusal::NotInstalling);
+}
+
+#[test]
+fn an_installed_report_after_a_failed_one_counts() {
+    let story = Story::new().boots().then(&failed("no network")).then(&installed());
+    assert_eq!(story.proof(), Some(Proof::Reported));
+}
+
+#[test]
+fn a_script_that_was_only_read_is_no_attempt() {
+    let mut story = Story::new();
+    for _ in 0..10 {
+        story = story.then(&Event::PoweredOn).then(&scripted());
+    }
+    assert_eq!((story.record.attempts, story.decision()), (1, Decision::Install));
+}
+
+#[test]
+fn what_ends_late_still_counts() {
+    let story = Story::new().boots().then(&Event::PoweredOn).then(&Event::Fetched(Piece::Image));
+    assert!(matches!(story.decision(), Decision::Disk(_)));
+}
+
+#[test]
+fn an_operator_reinstalls_holds_and_releases() {
+    let story = Story::new().installs().then(&Event::PoweredOn);
+    assert_eq!(story.refuses(&Event::Ordered(Order::Release)), Refusal::NotHeld);
+    let held = story.then(&Event::Ordered(Order::Hold("broken fan".to_owned())));
+    let Decision::Disk(reason) = held.decision() else { panic!("{:?}", held.record.state) };
+    assert!(reason.starts_with("broken fan; coreos is installed"), "{reason}");
+    let released = held.then(&Event::Ordered(Order::Release));
+    assert_eq!(released.proof(), Some(Proof::Fetched), "a hold forgets nothing");
+    let again = released.then(&Event::Ordered(Order::Reinstall));
+    assert_eq!(again.decision(), Decision::Install);
+    assert_eq!(again.installs().then(&Event::PoweredOn).proof(), Some(Proof::Fetched));
+
+    let fresh = Story::new().then(&Event::Ordered(Order::Hold("wait".to_owned())));
+    for install in [Install::Always, Install::Never, Install::Once] {
+        let decision = decide(Some(&fresh.record), install, MOST);
+        assert_eq!(decision, Decision::Hold("wait".to_owned()), "{install:?}");
+    }
+}
+
+#[test]
+fn what_a_profile_says_decides_too() {
+    let story = Story::new().installs().then(&Event::PoweredOn);
+    let decision = |install| decide(Some(&story.record), install, MOST);
+    assert_eq!(decision(Install::Never), Decision::Boot);
+    assert_eq!(decision(Install::Always), Decision::Install);
+    assert_eq!(decide(None, Install::Once, MOST), Decision::Install);
+    assert_eq!(decide(None, Install::Never, MOST), Decision::Boot);
+}
+
+#[test]
+fn a_disk_that_does_not_boot_is_told_and_not_installed_again() {
+    let mut story = Story::new().installs().then(&Event::PoweredOn);
+    for _ in 0..2 {
+        story = story.wait(60).then(&Event::PoweredOn).wait(4).then(&Event::PoweredOn);
+        assert!(!story.record.returns_from_its_disk());
+    }
+    let story = story.wait(60).then(&Event::PoweredOn);
+    assert!(story.record.returns_from_its_disk());
+    assert!(matches!(story.decision(), Decision::Disk(_)));
+    let well = story.wait(4000).then(&Event::PoweredOn);
+    assert!(!well.record.returns_from_its_disk(), "it ran for an hour");
+}
+
+#[test]
+fn what_a_machine_does_cannot_make_its_record_grow() {
+    let mut story = Story::new().boots();
+    for last in 0..=255 {
+        let report = Report::Progress("x".to_owned());
+        story = story.then(&Event::Address([10, 0, 0, last].into())).then(&Event::Reported(report));
+    }
+    assert_eq!(story.record.history.len(), 100);
+    assert_eq!(story.record.addresses.last(), Some(&[10, 0, 0, 255].into()));
+    assert_eq!(story.record.addresses.len(), 4);
+}
+
+#[test]
+fn a_record_outlives_the_process() {
+    let story = Story::new().installs();
+    let text = serde_json::to_string(&story.record).unwrap();
+    assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), story.record);
+}
+
+#[test]
+fn files_are_known_by_their_names() {
+    for (path, piece) in [
+        ("coreos/1122.2.0/coreos_production_image.bin.bz2", Piece::Image),
+        ("coreos/1122.2.0/coreos_production_image.bin.bz2.sig", Piece::Signature),
+        ("flatcar_production_vmware_raw_image.bin.bz2", Piece::Image),
+        ("coreos/1122.2.0/coreos_production_pxe_image.cpio.gz", Piece::Boot),
+        ("coreos/1122.2.0/coreos_production_pxe_image.cpio.gz.sig", Piece::Boot),
+        ("x/fedora-coreos-42.1-metal.x86_64.raw.xz", Piece::Image),
+        ("x/fedora-coreos-42.1-metal.x86_64.raw.xz.sig", Piece::Signature),
+        ("coreos/ignition.json", Piece::Boot),
+    ] {
+        assert_eq!(Piece::of(path.as_bytes()), piece, "{path}");
+    }
+}
+
+const UUID: &str = "564da6d2-1706-6343-dc2d-0123456789ab";
+const SWAPPED: &str = "d2a64d56-0617-4363-dc2d-0123456789ab";
+
+#[test]
+fn the_same_machine_by_another_card_is_seen() {
+    let mut book = Book::default();
+    let first = machine("52:54:00:00:00:01", Some(UUID));
+    let other = machine("52:54:00:00:00:02", Some(SWAPPED));
+    assert_eq!(book.find(&first), Found::Nothing);
+    let fresh = Record::new(first.clone(), Moment(1));
+    book.put(fresh.clone()).unwrap();
+    assert_eq!(book.find(&first), Found::Own(&fresh));
+    assert_eq!(book.find(&other), Found::Nothing, "nothing was done to it yet");
+    let busy = fresh.after(&scripted(), MOST, Moment(2)).unwrap();
+    book.put(busy.clone()).unwrap();
+    assert_eq!(book.find(&other), Found::Twin(&busy));
+    let shared = "03000200-0400-0500-0006-000700080009";
+    let board = Record::new(machine("52:54:00:00:00:03", Some(shared)), Moment(1));
+    book.put(board.after(&scripted(), MOST, Moment(2)).unwrap()).unwrap();
+    assert_eq!(book.find(&machine("52:54:00:00:00:04", Some(shared))), Found::Nothing);
+    book.remove(first.mac).unwrap();
+    assert_eq!(book.find(&other), Found::Nothing);
+}
+
+#[test]
+fn an_address_is_the_machines_that_had_it_last() {
+    let mut book = Book::default();
+    let address = [10, 0, 0, 7].into();
+    for (mac, at) in [("52:54:00:00:00:01", 10), ("52:54:00:00:00:02", 20)] {
+        let record = Record::new(machine(mac, None), Moment(at));
+        book.put(record.after(&Event::Address(address), MOST, Moment(at)).unwrap()).unwrap();
+    }
+    let mac = |book: &Book| book.at(address).map(|record| record.machine.mac.to_string());
+    assert_eq!(mac(&book).as_deref(), Some("52:54:00:00:00:02"));
+    book.remove("52:54:00:00:00:02".parse().unwrap()).unwrap();
+    assert_eq!(mac(&book), None);
+}
+
+#[test]
+fn a_token_opens_until_the_next_or_a_day_later() {
+    let mut book = Book::default();
+    let record = Record::new(machine("52:54:00:00:00:01", None), Moment(1000));
+    let record = record.after(&scripted(), MOST, Moment(1000)).unwrap();
+    book.put(record.clone()).unwrap();
+    assert!(book.by_token("t0", Moment(1000 + 24 * 3600 - 1)).is_some());
+    assert!(book.by_token("t0", Moment(1000 + 24 * 3600)).is_none());
+    assert!(book.by_token("t1", Moment(1000)).is_none());
+    let token = Some(Token { text: "t1".to_owned(), made: Moment(1001) });
+    let next = Event::Scripted { group: "g".to_owned(), profile: "p".to_owned(), token };
+    book.put(record.after(&next, MOST, Moment(1001)).unwrap()).unwrap();
+    assert!(book.by_token("t0", Moment(1001)).is_none());
+    assert!(book.by_token("t1", Moment(1001)).is_some());
+}

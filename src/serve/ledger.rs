@@ -1,0 +1,214 @@
+//! The ledger as the services see it: a book in memory, and one writer that keeps it on disk.
+//!
+//! ```text
+//!   dhcp, http, control ── with ──> book (memory, never waits for the disk)
+//!                       └─ note ──> queue ── writer: one transaction for many ── redb
+//!                                                └─ then the book, then the answer
+//! ```
+//!
+//! The book changes only after the commit, so that nobody acts on what a crash could take back.
+
+mod disk;
+mod writer;
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::SystemTime,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::journal::Journal;
+use crate::{
+    ledger::{Book, Event, Full, Moment, Record, Refusal},
+    machine::{Mac, Machine},
+};
+pub use disk::LedgerError;
+use writer::{Change, What, Writer};
+
+/// Changes that may wait for the disk: a few for each machine of a VLAN that is powered on at once.
+const WAITING: usize = 4096;
+
+/// What each machine has done. Clones are the same ledger.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    /// Absent where nothing is remembered.
+    queue: Option<mpsc::Sender<Change>>,
+}
+
+struct Shared {
+    book: RwLock<Book>,
+    most_attempts: AtomicU32,
+    journal: Journal,
+}
+
+impl Ledger {
+    /// Opens the file, or makes a new one where there is none.
+    pub fn open(path: &Path, most_attempts: u32, journal: Journal) -> Result<Self, LedgerError> {
+        let (disk, records) = disk::open(path)?;
+        match records.is_empty() && disk.is_new() {
+            true => tracing::info!("new ledger {}: every machine counts as new", path.display()),
+            false => {
+                tracing::info!("ledger {}: {} machines", path.display(), records.len());
+            }
+        }
+        let shared = Shared::new(writer::book_of(records), most_attempts, journal);
+        let (queue, changes) = mpsc::channel(WAITING);
+        let writer = Writer::new(disk, Arc::clone(&shared), changes);
+        std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| LedgerError::io(path, &error))?;
+        Ok(Self { shared, queue: Some(queue) })
+    }
+
+    /// Remembers nothing: where no profile installs, machines boot without a ledger.
+    pub fn forgetful(journal: Journal) -> Self {
+        Self { shared: Shared::new(Book::default(), 1, journal), queue: None }
+    }
+
+    /// Whether anything is remembered.
+    pub fn remembers(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Looks something up. Memory only.
+    pub fn with<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
+        look(&self.shared.book.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Attempts to install a machine before it is held.
+    pub fn most_attempts(&self) -> u32 {
+        self.shared.most_attempts.load(Ordering::Relaxed)
+    }
+
+    /// Follows a reload of the config.
+    pub fn allow_attempts(&self, most: u32) {
+        self.shared.most_attempts.store(most, Ordering::Relaxed);
+    }
+
+    /// Notes what a known machine did; the answer comes when it is on disk.
+    pub async fn note(&self, mac: Mac, event: Event) -> Result<Record, NoteError> {
+        self.change(mac, What::Note(vec![event])).await
+    }
+
+    /// Notes several things at once, all of them or none.
+    pub async fn note_all(&self, mac: Mac, events: Vec<Event>) -> Result<Record, NoteError> {
+        self.change(mac, What::Note(events)).await
+    }
+
+    /// Notes in the background what is no loss where the queue is full; that is counted.
+    pub fn note_soon(&self, mac: Mac, event: Event) {
+        let Some(queue) = &self.queue else { return };
+        let change = Change { mac, what: What::Note(vec![event]), answer: None };
+        if queue.try_send(change).is_err() {
+            self.shared.journal.silence("ledger", "queue-full");
+        }
+    }
+
+    /// Notes in the background what must not be lost: where the queue is full, it waits.
+    pub fn note_surely(&self, mac: Mac, event: Event) {
+        let Some(queue) = &self.queue else { return };
+        let change = Change { mac, what: What::Note(vec![event]), answer: None };
+        if let Err(mpsc::error::TrySendError::Full(change)) = queue.try_send(change) {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                // It fails only when the writer is gone, and the process with it.
+                let _ = queue.send(change).await;
+            });
+        }
+    }
+
+    /// Writes down a machine as it told, and what it did; makes its record where there is none.
+    pub async fn meet(&self, machine: Machine, events: Vec<Event>) -> Result<Record, NoteError> {
+        self.change(machine.mac, What::Meet(machine, events)).await
+    }
+
+    /// Makes a record for a machine where there is none.
+    pub async fn add(&self, machine: Machine) -> Result<Record, NoteError> {
+        self.meet(machine, Vec::new()).await
+    }
+
+    /// Forgets a machine; the answer is what was known of it.
+    pub async fn forget(&self, mac: Mac) -> Result<Record, NoteError> {
+        self.change(mac, What::Forget).await
+    }
+
+    /// Waits until everything that was noted before is on disk.
+    pub async fn flush(&self) {
+        let Some(mac) = Mac::new([2, 0, 0, 0, 0, 0]) else { return };
+        // The answer is of no interest, only that there is one.
+        let _ = self.change(mac, What::Note(Vec::new())).await;
+    }
+
+    async fn change(&self, mac: Mac, what: What) -> Result<Record, NoteError> {
+        let queue = self.queue.as_ref().ok_or(NoteError::NoLedger)?;
+        let (answer, answered) = oneshot::channel();
+        let change = Change { mac, what, answer: Some(answer) };
+        queue.send(change).await.map_err(|_| NoteError::stopped())?;
+        answered.await.map_err(|_| NoteError::stopped())?
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("remembers", &self.remembers()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn new(book: Book, most_attempts: u32, journal: Journal) -> Arc<Self> {
+        let most_attempts = AtomicU32::new(most_attempts);
+        Arc::new(Self { book: RwLock::new(book), most_attempts, journal })
+    }
+}
+
+/// The time by the system's clock.
+pub fn now() -> Moment {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Moment(since.map_or(0, |since| since.as_secs()))
+}
+
+/// Why something was not written down.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NoteError {
+    /// The disk does not take it.
+    Disk(String),
+    /// There are too many machines.
+    Full(Full),
+    /// There is no ledger.
+    NoLedger,
+    /// It cannot have happened.
+    Refused(Refusal),
+    /// Nothing is known of this machine.
+    Unknown(Mac),
+}
+
+impl NoteError {
+    fn stopped() -> Self {
+        Self::Disk("its writer has stopped".to_owned())
+    }
+}
+
+impl fmt::Display for NoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(error) => write!(f, "the ledger cannot be written: {error}"),
+            Self::Full(full) => full.fmt(f),
+            Self::NoLedger => f.write_str("there is no ledger, so nothing is remembered"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Unknown(mac) => write!(f, "nothing is known of {mac}"),
+        }
+    }
+}
+
+impl std::error::Error for NoteError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! The one thread that changes the ledger: many changes, one transaction, then the book.
+
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{NoteError, Shared, disk::Disk, now};
+use crate::{
+    ledger::{Book, Event, Full, Moment, Record},
+    machine::{Mac, Machine},
+};
+
+/// Changes that share a transaction.
+const AT_ONCE: usize = 512;
+
+/// One thing to write down.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) mac: Mac,
+    pub(super) what: What,
+    pub(super) answer: Option<oneshot::Sender<Result<Record, NoteError>>>,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    Forget,
+    Meet(Machine, Vec<Event>),
+    Note(Vec<Event>),
+}
+
+/// What the thread owns.
+pub(super) struct Writer {
+    disk: Disk,
+    shared: Arc<Shared>,
+    changes: mpsc::Receiver<Change>,
+}
+
+impl Writer {
+    pub(super) fn new(disk: Disk, shared: Arc<Shared>, changes: mpsc::Receiver<Change>) -> Self {
+        Self { disk, shared, changes }
+    }
+
+    /// Writes until nobody is left who could ask.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.changes.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < AT_ONCE
+                && let Ok(next) = self.changes.try_recv()
+            {
+                batch.push(next);
+            }
+            self.settle(batch);
+        }
+    }
+
+    fn settle(&mut self, batch: Vec<Change>) {
+        let recovered = self.recover();
+        let mut draft = Draft::new(&self.shared);
+        let mut answers = Vec::new();
+        for Change { mac, what, answer } in batch {
+            let outcome = match &recovered {
+                Ok(()) => draft.apply(mac, what),
+                Err(error) => Err(error.clone()),
+            };
+            answers.push((answer, outcome));
+        }
+        let changed = draft.changed;
+        let records = changed.iter().map(|(&mac, record)| (mac, record.as_ref()));
+        let written = match changed.is_empty() {
+            true => Ok(()),
+            false => self.disk.write(records).map_err(NoteError::Disk),
+        };
+        match &written {
+            Ok(()) => self.publish(changed),
+            Err(error) => self.shared.journal.ledger_failed(error),
+        }
+        for (answer, outcome) in answers {
+            let Some(answer) = answer else { continue };
+            // Who asked may have gone meanwhile.
+            let _ = answer.send(written.clone().and(outcome));
+        }
+    }
+
+    /// After an error of the disk: what the file holds is what happened.
+    fn recover(&mut self) -> Result<(), NoteError> {
+        match self.disk.recover() {
+            None => Ok(()),
+            Some(Ok(records)) => {
+                let mut book = self.shared.book.write().unwrap_or_else(PoisonError::into_inner);
+                *book = book_of(records);
+                Ok(())
+            }
+            Some(Err(error)) => Err(NoteError::Disk(error.to_string())),
+        }
+    }
+
+    fn publish(&self, changed: HashMap<Mac, Option<Record>>) {
+        let mut book = self.shared.book.write().unwrap_or_else(PoisonError::into_inner);
+        for (mac, record) in changed {
+            match record {
+                // There is room: the draft has counted.
+                Some(record) => drop(book.put(record)),
+                None => drop(book.remove(mac)),
+            }
+        }
+    }
+}
+
+/// A book of these records; of two with one address, the one that was heard of later has it.
+pub(super) fn book_of(mut records: Vec<Record>) -> Book {
+    records.sort_by_key(|record| record.last_seen);
+    let mut book = Book::default();
+    for record in records {
+        // As many as were put into it before.
+        let _ = book.put(record);
+    }
+    book
+}
+
+/// What a batch makes of the book, before it is written.
+struct Draft<'a> {
+    shared: &'a Shared,
+    changed: HashMap<Mac, Option<Record>>,
+    /// Addresses that changed hands in this batch.
+    moved: HashMap<Ipv4Addr, Mac>,
+    room: usize,
+    most_attempts: u32,
+    now: Moment,
+}
+
+impl<'a> Draft<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let room = shared.book.read().unwrap_or_else(PoisonError::into_inner).room();
+        let most_attempts = shared.most_attempts.load(Ordering::Relaxed);
+        let (changed, moved) = (HashMap::new(), HashMap::new());
+        Self { shared, changed, moved, room, most_attempts, now: now() }
+    }
+
+    fn apply(&mut self, mac: Mac, what: What) -> Result<Record, NoteError> {
+        let known = self.known(mac);
+        let (record, events) = match what {
+            What::Forget => {
+                let record = known.ok_or(NoteError::Unknown(mac))?;
+                self.changed.insert(mac, None);
+                return Ok(record);
+            }
+            What::Meet(machine, events) => match known.clone() {
+                Some(record) => (record, [vec![Event::Told(machine)], events].concat()),
+                None => (Record::new(machine, self.now), events),
+            },
+            What::Note(events) => (known.clone().ok_or(NoteError::Unknown(mac))?, events),
+        };
+        if known.is_none() {
+            self.room = self.room.checked_sub(1).ok_or(NoteError::Full(Full))?;
+        }
+        let mut next = record;
+        let mut took = Vec::new();
+        for event in &events {
+            next = next.after(event, self.most_attempts, self.now).map_err(NoteError::Refused)?;
+            if let Event::Address(address) = event {
+                took.push(*address);
+            }
+        }
+        for address in took {
+            self.moves(address, mac);
+        }
+        // A LAN that repeats itself writes nothing.
+        if known.is_none_or(|known| !next.says_no_more_than(&known)) {
+            self.changed.insert(mac, Some(next.clone()));
+        }
+        Ok(next)
+    }
+
+    fn known(&self, mac: Mac) -> Option<Record> {
+        match self.changed.get(&mac) {
+            Some(changed) => changed.clone(),
+            None => self.book(|book| book.get(mac).cloned()),
+        }
+    }
+
+    /// An address is one machine's: who had it before loses it.
+    fn moves(&mut self, address: Ipv4Addr, mac: Mac) {
+        let holder = match self.moved.insert(address, mac) {
+            Some(holder) => Some(holder),
+            None => self.book(|book| book.at(address).map(|record| record.machine.mac)),
+        };
+        if let Some(holder) = holder.filter(|&holder| holder != mac)
+            && let Some(record) = self.known(holder)
+        {
+            self.changed.insert(holder, Some(record.without_address(address)));
+        }
+    }
+
+    fn book<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
+        look(&self.shared.book.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
