@@ -8,10 +8,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::process::{Process, Sighting};
-use super::{Failure, Lab, guest};
+use super::{Failure, Lab, guest, nvram};
 
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// Bytes of a disk to install to; a file with holes.
 const BLANK_DISK: u64 = 2 << 30;
@@ -123,9 +122,11 @@ impl Machine {
             }
             Firmware::Ovmf => {
                 let vars = lab.scratch().join(format!("{name}.vars"));
-                if !vars.exists() {
-                    fs::copy(OVMF_VARS, &vars)
-                        .map_err(|error| Failure::new(format!("{OVMF_VARS}: {error}")))?;
+                if hardware.disk == Disk::Blank {
+                    nvram::network_then_disk(&hardware.mac, &vars)?;
+                } else {
+                    fs::copy(nvram::BLANK, &vars)
+                        .map_err(|error| Failure::new(format!("{}: {error}", nvram::BLANK)))?;
                 }
                 let flash = "if=pflash,format=raw";
                 command
@@ -148,7 +149,7 @@ impl Machine {
                 "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform,serial={serial}"
             ));
         }
-        attach(&mut command, hardware.disk, &lab.scratch().join(format!("{name}.img")))?;
+        attach(&mut command, hardware, &lab.scratch().join(format!("{name}.img")))?;
         let console = lab.evidence().join(format!("{name}.console"));
         let name = format!("machine {name}");
         Ok(Self { qemu: Process::spawn_interactive(&name, command, &console)? })
@@ -200,9 +201,9 @@ impl Machine {
 }
 
 /// The disk at `file`, and the memory that goes with it.
-fn attach(command: &mut Command, disk: Disk, file: &Path) -> Result<(), Failure> {
+fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(), Failure> {
     let drive = format!("if=none,id=disk,format=raw,file={}", file.display());
-    match disk {
+    match hardware.disk {
         Disk::Absent => {
             command.args(["-m", "512", "-no-reboot"]);
         }
@@ -210,10 +211,15 @@ fn attach(command: &mut Command, disk: Disk, file: &Path) -> Result<(), Failure>
             if !file.exists() {
                 File::create(file)?.set_len(BLANK_DISK)?;
             }
+            // VMware's controller, which Debian's OVMF has no driver for.
+            let (controller, order) = match hardware.firmware {
+                Firmware::Bios => ("pvscsi".to_owned(), ",bootindex=2"),
+                Firmware::Ovmf => (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), ""),
+            };
             command
-                .args(["-m", "1024", "-device", "pvscsi"])
+                .args(["-m", "1024", "-device", &controller])
                 .args(["-drive", &format!("{drive},cache=unsafe")])
-                .args(["-device", "scsi-hd,drive=disk,bootindex=2"]);
+                .args(["-device", &format!("scsi-hd,drive=disk{order}")]);
         }
         Disk::Marker => {
             guest::disk(file)?;
@@ -236,6 +242,11 @@ fn card(hardware: &Hardware) -> String {
         Firmware::Bios => "",
         Firmware::Ovmf => ",romfile=",
     };
+    // A boot order from QEMU would overrule the one in the firmware's own memory.
+    let order = match (hardware.firmware, hardware.disk) {
+        (Firmware::Ovmf, Disk::Blank) => format!("addr={}", nvram::NIC_SLOT),
+        _ => "bootindex=1".to_owned(),
+    };
     let mac = &hardware.mac;
-    format!("{device},netdev=lan,mac={mac},bootindex=1{rom}")
+    format!("{device},netdev=lan,mac={mac},{order}{rom}")
 }

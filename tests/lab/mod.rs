@@ -23,6 +23,7 @@ pub mod disk;
 pub mod guest;
 pub mod machine;
 pub mod namespace;
+pub mod nvram;
 pub mod office;
 pub mod peer;
 pub mod process;

@@ -22,7 +22,7 @@ use super::{BOX, BOX_INTERFACE, Failure, Lab};
 
 /// No step of a story may take longer; generous, because a busy two-core machine
 /// emulates slowly.
-pub const STEP: Duration = Duration::from_secs(180);
+pub const STEP: Duration = Duration::from_secs(240);
 
 /// From power-on to the reboot that ends an installation.
 pub const INSTALLS: [&str; 5] = [

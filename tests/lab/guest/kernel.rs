@@ -7,7 +7,7 @@ use super::super::{Failure, target};
 use super::archive::Archive;
 
 /// In the order they must be loaded; below `kernel/` of the module folder.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "drivers/net/vmxnet3/vmxnet3",
     "drivers/virtio/virtio_ring",
     "drivers/virtio/virtio",
@@ -21,6 +21,7 @@ const MODULES: [&str; 13] = [
     "drivers/virtio/virtio_pci_modern_dev",
     "drivers/virtio/virtio_pci_legacy_dev",
     "drivers/virtio/virtio_pci",
+    "drivers/scsi/virtio_scsi",
 ];
 
 /// The newest of Debian's cloud kernels: installed, or unpacked by `tests/packages`.
