@@ -10,6 +10,7 @@ mod lab;
 
 use std::path::Path;
 
+use lab::guest::systems::Family;
 use lab::machine::{Firmware, Hardware, Nic};
 use lab::office::Office;
 use lab::server::{Server, Subject};
@@ -59,6 +60,20 @@ fn the_posts_files_install_a_vmware_machine_by_hand() {
 #[test]
 fn the_posts_files_install_a_uefi_machine_by_hand() {
     installs_by_hand("the_posts_files_install_a_uefi_machine_by_hand", &uefi_machine());
+}
+
+#[test]
+fn the_real_ignition_prepares_a_disk() {
+    lab::run("the_real_ignition_prepares_a_disk", &Office::Plain, 1, |lab| {
+        let hardware = vmware_machine();
+        let plan = Plan::of(Family::Flatcar, Script::Look)?;
+        plan.lay_out(&lab.scratch().join("repository"))?;
+        let subject = Subject::from_environment(env!("CARGO_BIN_EXE_bootbox"));
+        let _server = Server::start(lab, &subject, &plan.site(&hardware.mac))?;
+        let mut machine = Actor::power_on(lab, &hardware)?;
+        machine.passes(&["LAB-RAM up: flatcar", "LAB-RAM ignition: done"])?;
+        machine.passes(&["LAB-RAM ROOT is /dev/sda1", "LAB-RAM script: exit 0"])
+    });
 }
 
 /// Power-on, RAM, installation, and then two boots from disk in which we said nothing.

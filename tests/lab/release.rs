@@ -35,6 +35,11 @@ impl Release {
         Ok(Self { family, folder })
     }
 
+    /// Whose it is.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
     /// Its version.
     pub fn version(&self) -> &'static str {
         self.family.version()

@@ -38,12 +38,15 @@ pub const UP_FROM_DISK: &str = "LAB-DISK up";
 
 /// The post's Ignition config, with the braces its transcription lost.
 const IGNITION: &str = include_str!("story/ignition.json");
+/// The same in the words of today.
+const IGNITION_3: &str = include_str!("story/ignition-3.json");
 /// The post's cloud-config, with its lost lines; what only its author knows is left out.
 const CLOUD_CONFIG: &str = include_str!("story/cloud-config.yaml");
 /// The post's script, with its first line back.
 const POSTS_SCRIPT: &str = include_str!("story/posts-script.sh");
 /// A script that stops at the first failure, and reports.
 const CAREFUL_SCRIPT: &str = include_str!("story/careful-script.sh");
+const LOOK_SCRIPT: &str = "#!/bin/bash\necho \"LAB-RAM ROOT is $(findfs LABEL=ROOT)\"\n";
 
 /// Which script the machines run in RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub enum Script {
     Careful,
     /// The post's own, which knows nothing of bootbox.
     Posts,
+    /// One that installs nothing and shows what Ignition made of the disk.
+    Look,
 }
 
 /// The task, for whichever server is to do it.
@@ -64,7 +69,12 @@ pub struct Plan {
 impl Plan {
     /// To install CoreOS with this script.
     pub fn new(script: Script) -> Result<Self, Failure> {
-        Ok(Self { release: Release::of(Family::CoreOs)?, script })
+        Self::of(Family::CoreOs, script)
+    }
+
+    /// The same with the names, and the Ignition, of another family.
+    pub fn of(family: Family, script: Script) -> Result<Self, Failure> {
+        Ok(Self { release: Release::of(family)?, script })
     }
 
     /// Fills the repository with what the post has on its web server.
@@ -74,10 +84,15 @@ impl Plan {
             Script::Careful => CAREFUL_SCRIPT.to_owned(),
             // The one thing the post asks its reader to fill in.
             Script::Posts => POSTS_SCRIPT.replace("SOMEHOST", BOX),
+            Script::Look => LOOK_SCRIPT.to_owned(),
+        };
+        let ignition = match self.release.family() {
+            Family::CoreOs => IGNITION,
+            Family::Flatcar => IGNITION_3,
         };
         let folder = repository.join("coreos");
         fs::write(folder.join("install.sh"), script)?;
-        fs::write(folder.join("ignition.json"), IGNITION)?;
+        fs::write(folder.join("ignition.json"), ignition)?;
         fs::write(folder.join("cloud-config.yaml"), CLOUD_CONFIG)?;
         Ok(())
     }
