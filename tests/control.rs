@@ -316,9 +316,12 @@ fn a_killed_servers_socket_is_replaced_and_a_living_ones_is_not() {
     let text = fs::read_to_string(server.folder.join("bootbox.toml")).unwrap();
     let file = server.folder.join("second.toml");
     fs::write(&file, text.replace("ledger.redb", "second.redb")).unwrap();
-    let second = served().command(BINARY).args(["serve", "--config"]).arg(&file).output().unwrap();
-    let (code, said) = ended(&second);
-    assert_eq!(code, 71, "{said}");
+    let elsewhere = served();
+    let mut second = elsewhere.command(BINARY);
+    second.args(["serve", "--config"]).arg(&file);
+    let mut second = Process::spawn("second", second, &server.folder.join("second.log")).unwrap();
+    assert_eq!(second.wait_for_end(LIMIT).unwrap(), Some(71));
+    let said = second.transcript().text();
     let expected = format!("another bootbox serves already with {}", server.socket().display());
     assert!(said.contains(&expected), "{said}");
     assert_eq!(fs::metadata(server.socket()).unwrap().ino(), first);
