@@ -20,10 +20,10 @@ use crate::serve::log::Format;
         BOOTBOX_LOG=debug in the environment logs what is ignored, too.\n\n\
         machines, machine, reinstall, hold, release and forget ask the running server, over the \
         [control] socket of its config; only root and the server's own user may.\n\n\
-        Exit codes: 0 done; 1 the answer is no: no group matches, or the machine has not been seen \
-        or is not held; 64 wrong usage; 69 no server runs; 70 a service failed; 71 a port or the \
-        control socket is taken or the system refuses; 77 a capability or the right to the control \
-        socket is missing; 78 the config is wrong."
+        Exit codes: 0 done; 1 the answer is no: no group matches, the machine has not been seen or \
+        is not held, a release is not whole; 64 wrong usage; 69 no server runs; 70 a service \
+        failed; 71 a port or the control socket is taken or the system refuses; 77 a capability or \
+        the right to the control socket is missing; 78 the config is wrong."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -51,6 +51,8 @@ pub(super) enum Command {
     /// Install nothing on a machine until it is released, whatever its group says. What is on its
     /// disk stays and boots. The machine need not have been seen yet.
     Hold(super::orders::HoldOptions),
+    /// List the CoreOS and Flatcar releases in the repository; 1 if one is incomplete or badly signed.
+    Images(super::images::Options),
     /// Tell all that is known of a machine: its state, what its next network boot comes to, and its
     /// history; 1 if it has not been seen.
     Machine(super::machines::OneOptions),

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod explain;
+mod images;
 mod link;
 mod machines;
 mod man;
@@ -59,6 +60,7 @@ pub fn run() -> ExitCode {
         Command::Explain(options) => explain::run(&options),
         Command::Forget(options) => orders::forget(&options),
         Command::Hold(options) => orders::hold(&options),
+        Command::Images(options) => images::run(&options),
         Command::Machine(options) => machines::one(&options),
         Command::Machines(options) => machines::list(&options),
         Command::Man => match man::page() {
