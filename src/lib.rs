@@ -26,6 +26,7 @@
 //! | 0 | [`token`] | the word in a URL that a machine is known by |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
 //! | 1 | [`check`] | what the real tools would refuse of a text |
+//! | 1 | [`release`] | CoreOS and Flatcar releases: complete, signed by whom, to be served or not |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
 //! | 2 | [`ledger`] | what each machine has done, and what that lets it do next |
 //! | 2 | [`render`] | a choice and a machine's words → its script |
@@ -49,6 +50,7 @@ pub mod ledger;
 pub mod machine;
 pub mod path;
 pub mod proxydhcp;
+pub mod release;
 pub mod render;
 pub mod serve;
 pub mod solicitation;

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 19] = [
+const FLOORS: [(&str, u8); 20] = [
     ("firmware", 0),
     ("machine", 0),
     ("path", 0),
@@ -12,6 +12,7 @@ const FLOORS: [(&str, u8); 19] = [
     ("token", 0),
     ("catalog", 1),
     ("check", 1),
+    ("release", 1),
     ("trace", 1),
     ("ledger", 2),
     ("render", 2),

@@ -50,11 +50,15 @@ pub struct Site {
 impl Site {
     /// Loads the config at this path, else the usual one, else the built-in defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
-        let config = match read(path)? {
+        Self::open(Self::config(path)?)
+    }
+
+    /// Reads the config alone, and looks at nothing that it names.
+    pub fn config(path: Option<&Path>) -> Result<Config, SiteError> {
+        Ok(match read(path)? {
             Some((main, beside)) => Config::assemble(&main, &beside)?,
             None => Config::built_in(),
-        };
-        Self::open(config)
+        })
     }
 
     /// Where the commands reach the server that runs with this config.
