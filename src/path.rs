@@ -23,15 +23,15 @@ impl RepositoryPath {
         Ok(Self(clean))
     }
 
+    /// The path of the folder it lies in, `None` in the root itself.
+    pub fn folder(&self) -> Option<Self> {
+        let end = self.0.iter().rposition(|&byte| byte == b'/')?;
+        Some(Self(self.0[..end].to_vec()))
+    }
+
     /// The path relative to the root, without a leading slash.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
-    }
-
-    /// The folder it is in; `None` for what lies in the root.
-    pub fn parent(&self) -> Option<Self> {
-        let end = self.0.iter().rposition(|&byte| byte == b'/')?;
-        Some(Self(self.0[..end].to_owned()))
     }
 
     /// A name below it.

@@ -125,6 +125,11 @@ impl Selector {
         self.0.is_empty()
     }
 
+    /// What its fields accept, all together.
+    pub fn all_patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.values().flatten()
+    }
+
     /// Whether the machine belongs here, as far as it has told.
     pub fn matches(&self, machine: &Machine) -> Verdict {
         let mut verdict = Verdict::Match;

@@ -7,6 +7,7 @@ mod control;
 mod error;
 mod install;
 mod patterns;
+mod placeholder;
 mod resolve;
 mod select;
 mod shape;
@@ -106,12 +107,14 @@ impl Config {
         let mut problems = Vec::new();
         let mut fragments = Vec::new();
         let main = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        problems.extend(placeholder::placeholders(&main));
         let file: shape::File = toml::from_str(main.text)
             .map_err(|error| problems.push(main.syntax(&error)))
             .unwrap_or_default();
         for (index, text) in beside.iter().enumerate() {
             let name = text.name.as_str().into();
             let page = Page { order: index + 1, name, text: &text.text };
+            problems.extend(placeholder::placeholders(&page));
             match toml::from_str::<shape::Fragment>(page.text) {
                 Ok(fragment) => fragments.push((page, fragment)),
                 Err(error) => problems.push(page.syntax(&error)),

@@ -163,6 +163,23 @@ fn each_mistake_names_its_line_and_what_to_write() {
 }
 
 #[test]
+fn what_an_example_leaves_to_the_operator_is_asked_for_first() {
+    let text = |name: &str, text: &str| Text { name: name.to_owned(), text: text.to_owned() };
+    let main = post("52:54:00:12:34:56", "CHANGE-ME").replace("\"/coreos/1122", "\"coreos/1122")
+        + "[group.metadata]\n# CHANGE-ME in a comment asks for nothing\n\
+           rancher.roles = [\"etcd\", \"CHANGE-ME\"]\nurl = \"http://CHANGE-ME/\"\n";
+    let beside = "[[profile]]\nname = \"unused\"\nkernel = \"/k\"\nmetadata.x = \"CHANGE-ME\"\n";
+    let said = Config::assemble(&text("b.toml", &main), &[text("g/a.toml", beside)]).unwrap_err();
+    assert_eq!(
+        said.to_string(),
+        "b.toml:19: group.selector.mac is still \"CHANGE-ME\"; write your own value\n\
+         b.toml:22: group.metadata.rancher.roles is still \"CHANGE-ME\"; write your own value\n\
+         b.toml:23: group.metadata.url is still \"http://CHANGE-ME/\"; write your own value\n\
+         g/a.toml:4: profile.metadata.x is still \"CHANGE-ME\"; write your own value"
+    );
+}
+
+#[test]
 fn a_socket_is_found_in_a_config_that_is_wrong_elsewhere() {
     let socket = |text: String| {
         Config::control_socket(&Text { name: "b.toml".to_owned(), text })
