@@ -24,6 +24,7 @@
 //! | 0 | [`firmware`] | option 93 → boot program |
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
+//! | 1 | [`release`] | CoreOS and Flatcar releases: complete, signed by whom, to be served or not |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
 //! | 2 | [`ledger`] | what each machine has done, and what that lets it do next |
 //! | 2 | [`render`] | a choice and a machine's words → its script |
@@ -46,6 +47,7 @@ pub mod ledger;
 pub mod machine;
 pub mod path;
 pub mod proxydhcp;
+pub mod release;
 pub mod render;
 pub mod serve;
 pub mod solicitation;

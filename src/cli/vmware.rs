@@ -114,7 +114,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
             &"--rom is for BIOS: VMware's EFI takes no ROM from a file; leave it out",
         );
     }
-    let config = match Site::load_config(options.config.as_deref()) {
+    let config = match Site::config(options.config.as_deref()) {
         Ok(config) => config,
         Err(error) => return fail(CONFIG, &error),
     };

@@ -36,6 +36,8 @@ pub struct Config {
     pub http_port: u16,
     /// The folder that is served at `/`.
     pub repository: Folder,
+    /// Whose signatures on releases count: OpenPGP certificates.
+    pub keyring: Option<Keyring>,
     /// A folder with boot programs of the operator's own.
     pub boot_programs: Option<Folder>,
     /// Where the commands reach the running server.
@@ -56,6 +58,15 @@ pub struct Folder {
     /// Absolute.
     pub path: PathBuf,
     /// The default stands in no line.
+    pub place: Place,
+}
+
+/// A file outside the repository, and where it is named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Keyring {
+    /// Absolute.
+    pub path: PathBuf,
+    /// The line that names it.
     pub place: Place,
 }
 

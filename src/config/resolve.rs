@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, NamedFile,
+    Config, Folder, Keyring, NamedFile,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
@@ -44,6 +44,9 @@ pub(super) fn resolve(
     desk.allows_always = file.install.allow_always;
     let most_attempts = desk.attempts(&file.install.attempts);
     let ledger = desk.ledger(file.install.ledger, &repository);
+    let keyring = file.repository.keyring.map(|file| desk.folder(file));
+    let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
+    desk.has_keyring = keyring.is_some();
     let mut fragments =
         vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
     fragments.extend(beside);
@@ -63,6 +66,7 @@ pub(super) fn resolve(
         answer_router_solicitations: file.network.answer_router_solicitations,
         http_port: file.http.port.into_inner(),
         repository,
+        keyring,
         boot_programs,
         control_socket,
         ledger,
@@ -79,11 +83,19 @@ pub(super) struct Desk<'a> {
     pub(super) problems: Vec<Problem>,
     files: Vec<NamedFile>,
     pub(super) allows_always: bool,
+    /// Whether signatures can be verified.
+    has_keyring: bool,
 }
 
 impl<'a> Desk<'a> {
     pub(super) fn new(page: &Page<'a>) -> Self {
-        Self { page: page.clone(), problems: Vec::new(), files: Vec::new(), allows_always: false }
+        Self {
+            page: page.clone(),
+            problems: Vec::new(),
+            files: Vec::new(),
+            allows_always: false,
+            has_keyring: false,
+        }
     }
 
     pub(super) fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
@@ -161,7 +173,12 @@ impl<'a> Desk<'a> {
             .unzip();
         let says_install = written.install.is_some();
         let install = self.install(written.install.as_ref(), &args);
-        let profile = Profile { name, kernel, initrd, args, install, says_install };
+        if *written.verify.get_ref() && !self.has_keyring {
+            let instead = "name the signers' OpenPGP certificates in [repository] keyring";
+            self.wrong(&written.verify, format!("verify = true needs a keyring; {instead}"));
+        }
+        let verify = written.verify.into_inner();
+        let profile = Profile { name, kernel, initrd, args, install, says_install, verify };
         let profile = Arc::new(profile);
         Draft { profile, place, metadata: written.metadata, args: places }
     }

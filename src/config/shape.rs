@@ -68,11 +68,12 @@ impl Default for Http {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Repository {
     pub(super) root: Spanned<PathBuf>,
+    pub(super) keyring: Option<Spanned<PathBuf>>,
 }
 
 impl Default for Repository {
     fn default() -> Self {
-        Self { root: Spanned::new(0..0, PathBuf::from("/var/lib/bootbox")) }
+        Self { root: Spanned::new(0..0, PathBuf::from("/var/lib/bootbox")), keyring: None }
     }
 }
 
@@ -131,8 +132,14 @@ pub(super) struct Profile {
     #[serde(default)]
     pub(super) args: Vec<Spanned<String>>,
     pub(super) install: Option<Spanned<Policy>>,
+    #[serde(default = "unverified")]
+    pub(super) verify: Spanned<bool>,
     #[serde(default)]
     pub(super) metadata: toml::Table,
+}
+
+fn unverified() -> Spanned<bool> {
+    Spanned::new(0..0, false)
 }
 
 #[derive(Debug, Deserialize, Serialize)]

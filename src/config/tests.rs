@@ -228,6 +228,33 @@ fn each_mistake_about_disks_does_too() {
 }
 
 #[test]
+fn proof_is_asked_for_only_where_a_keyring_gives_it() {
+    for (from, to, said) in [
+        (
+            "name = \"coreos\"",
+            "name = \"coreos\"\nverify = true",
+            "b.toml:12: verify = true needs a keyring; name the signers' OpenPGP certificates in \
+             [repository] keyring",
+        ),
+        (
+            "root = \"/srv/boot\"",
+            "root = \"/srv/boot\"\nkeyring = \"keys.asc\"",
+            "b.toml:8: \"keys.asc\" depends on the working directory; write it from / on",
+        ),
+    ] {
+        assert_eq!(problems(&post(from, to)), said);
+    }
+    let text = post("\"/srv/boot\"", "\"/srv/boot\"\nkeyring = \"/etc/keys.asc\"");
+    let config = Config::parse(
+        &text.replace("\"coreos\"\nkernel", "\"coreos\"\nverify = true\nkernel"),
+        "b.toml",
+    );
+    let config = config.unwrap();
+    assert_eq!(config.keyring.unwrap().place.line, Some(8));
+    assert!(config.catalog.groups()[0].profile.verify);
+}
+
+#[test]
 fn every_problem_is_reported_in_the_order_of_the_file() {
     let text = post("port = 8080", "port = 0").replace("\"coreos\"\n[group", "\"x\"\n[group");
     let said = problems(&text);

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod ledger;
 pub mod log;
 mod process;
+pub mod releases;
 mod scripts;
 pub mod site;
 mod solicitation;

@@ -39,15 +39,15 @@ pub struct Site {
 impl Site {
     /// Loads the config at this path, else the usual one, else the built-in defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
-        Self::open(Self::load_config(path)?)
+        Self::open(Self::config(path)?)
     }
 
-    /// Loads only the config: what it names on disk may not be there yet.
-    pub fn load_config(path: Option<&Path>) -> Result<Config, SiteError> {
-        match read(path)? {
-            Some((main, beside)) => Ok(Config::assemble(&main, &beside)?),
-            None => Ok(Config::built_in()),
-        }
+    /// Reads the config alone, and looks at nothing that it names.
+    pub fn config(path: Option<&Path>) -> Result<Config, SiteError> {
+        Ok(match read(path)? {
+            Some((main, beside)) => Config::assemble(&main, &beside)?,
+            None => Config::built_in(),
+        })
     }
 
     /// Where the commands reach the server that runs with this config.

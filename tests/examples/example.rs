@@ -98,6 +98,10 @@ impl Example {
         let repository =
             toml::Table::from_iter([("root".to_owned(), root.to_str().unwrap().into())]);
         text.insert("repository".to_owned(), repository.into());
+        for profile in text["profile"].as_array_mut().unwrap() {
+            // Nobody has signed what is made up; tests/releases.rs is about that.
+            profile.as_table_mut().unwrap().remove("verify");
+        }
         let file = folder.join("bootbox.toml");
         fs::write(&file, text.to_string()).unwrap();
         file
@@ -128,14 +132,8 @@ impl Example {
 fn without_what_is_to_come(text: &str) -> String {
     let mut config: toml::Table = text.parse().unwrap();
     config.remove("template");
-    for (table, key) in [("http", "config-access"), ("repository", "keyring")] {
-        if let Some(table) = config.get_mut(table).and_then(toml::Value::as_table_mut) {
-            table.remove(key);
-        }
-    }
-    for profile in config["profile"].as_array_mut().unwrap() {
-        let profile = profile.as_table_mut().unwrap();
-        profile.remove("verify");
+    if let Some(http) = config.get_mut("http").and_then(toml::Value::as_table_mut) {
+        http.remove("config-access");
     }
     config.to_string()
 }
