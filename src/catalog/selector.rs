@@ -158,6 +158,16 @@ impl Selector {
         })
     }
 
+    /// The fields it asks for.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.0.keys()
+    }
+
+    /// What a field may be; empty where that does not matter.
+    pub(super) fn patterns(&self, field: &Field) -> &[Pattern] {
+        self.0.get(field).map_or(&[], Vec::as_slice)
+    }
+
     /// How narrow it is: greater goes first.
     pub(super) fn specificity(&self) -> Specificity {
         let exact = |patterns: &Vec<Pattern>| patterns.iter().all(Pattern::is_exact);

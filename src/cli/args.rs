@@ -40,7 +40,7 @@ pub(super) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Say which group a machine is in and why, and print the script it would get; 1 if in none.
+    /// Say which group a machine is in and why, and print its script and configs; 1 if in none.
     Explain(super::explain::Options),
     /// List the CoreOS and Flatcar releases in the repository; 1 if one is incomplete or badly signed.
     Images(super::images::Options),

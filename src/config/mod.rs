@@ -11,6 +11,7 @@ mod placeholder;
 mod resolve;
 mod select;
 mod shape;
+mod texts;
 
 use std::path::PathBuf;
 
@@ -21,7 +22,8 @@ use crate::{
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
-pub use shape::Solicitations;
+pub use shape::{Access, Solicitations};
+pub use texts::{Declared, Mention, Reader};
 
 /// Everything an operator decides.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub answer_router_solicitations: Solicitations,
     /// TCP port of HTTP.
     pub http_port: u16,
+    /// How it is known which machine asks for a config.
+    pub config_access: Access,
     /// The folder that is served at `/`.
     pub repository: Folder,
     /// Whose signatures on releases count: OpenPGP certificates.
@@ -50,6 +54,10 @@ pub struct Config {
     pub catalog: Catalog,
     /// The repository files that profiles name.
     pub files: Vec<NamedFile>,
+    /// The repository files that are templates.
+    pub templates: Vec<Declared>,
+    /// What arguments name at our own address.
+    pub mentions: Vec<Mention>,
 }
 
 /// A folder, and where it is named.

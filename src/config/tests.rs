@@ -65,7 +65,11 @@ fn without_a_config_no_machine_is_answered() {
 #[test]
 fn each_mistake_names_its_line_and_what_to_write() {
     for (from, to, said) in [
-        ("port = 8080", "prt = 8080", "b.toml:5: unknown field `prt`, expected `port`"),
+        (
+            "port = 8080",
+            "prt = 8080",
+            "b.toml:5: unknown field `prt`, expected `port` or `config-access`",
+        ),
         ("port = 8080", "port = \"80\"", "b.toml:5: invalid type: string \"80\", expected u16"),
         (
             "port = 8080",
@@ -327,7 +331,9 @@ fn the_shipped_config_shows_the_defaults() {
     let defaults = toml::Table::try_from(shape::File::default()).unwrap();
     for (name, table) in &defaults {
         match name.as_str() {
-            "profile" | "group" => assert!(!shipped.contains_key(name), "no machine by default"),
+            "profile" | "group" | "template" => {
+                assert!(!shipped.contains_key(name), "no machine by default")
+            }
             _ => assert_eq!(shipped.get(name), Some(table), "[{name}]"),
         }
     }

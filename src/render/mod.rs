@@ -1,5 +1,9 @@
-//! A choice and the machine's words in, the text that boots it out.
+//! A choice and the machine's words in, the texts that boot and set it up out.
 
+mod config;
+mod rehearsal;
 mod script;
 
+pub use config::{ConfigText, Configs, Unfit};
+pub use rehearsal::{Finding, Role, rehearse};
 pub use script::{boot_script, machine_script, notice_script, script_for};

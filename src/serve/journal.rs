@@ -167,6 +167,7 @@ struct Fields<'a> {
     profile: Option<&'a str>,
     protocol: Option<String>,
     file: Option<&'a str>,
+    kind: Option<&'a str>,
     end: Option<&'static str>,
     bytes: Option<u64>,
     size: Option<u64>,
@@ -200,6 +201,7 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
                 profile = fields.profile,
                 protocol = fields.protocol,
                 file = fields.file,
+                kind = fields.kind,
                 end = fields.end,
                 bytes = fields.bytes,
                 size = fields.size,
@@ -223,6 +225,12 @@ impl<'a> Fields<'a> {
                 ..Self::default()
             },
             Step::Advertise => Self::default(),
+            Step::Config { file, kind, group } => Self {
+                file: Some(file),
+                kind: Some(kind),
+                group: group.as_deref(),
+                ..Self::default()
+            },
             Step::Lease { address, server } => Self {
                 address: Some(address.to_string()),
                 server: server.map(|server| server.to_string()),

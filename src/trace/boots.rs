@@ -144,7 +144,7 @@ fn reached(step: &Step) -> Option<Reached> {
             Some(Reached::Ipxe)
         }
         Step::Ack { stage: Stage::Rom, .. } => Some(Reached::BootProgram),
-        Step::Script { .. } => Some(Reached::Script),
+        Step::Config { .. } | Step::Script { .. } => Some(Reached::Script),
         Step::Transfer(_) => Some(Reached::BootProgram),
         Step::Advertise
         | Step::Lease { .. }
@@ -162,6 +162,7 @@ fn begins_anew(step: &Step, reached: Reached) -> bool {
         Step::LeaveAlone { .. } => reached > Reached::Discover,
         Step::Ack { .. }
         | Step::Advertise
+        | Step::Config { .. }
         | Step::Lease { .. }
         | Step::Notice { .. }
         | Step::Script { .. }

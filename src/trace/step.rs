@@ -18,6 +18,15 @@ pub enum Step {
     },
     /// A router solicitation was answered so that iPXE does not wait 15 s for a router.
     Advertise,
+    /// A text was made for the machine and sent.
+    Config {
+        /// Its path.
+        file: String,
+        /// What it is for.
+        kind: String,
+        /// The group whose words it has; absent where every machine gets the same.
+        group: Option<String>,
+    },
     /// A lease was seen to be taken from the LAN's own DHCP server.
     Lease {
         /// The machine's address from now on.
@@ -122,6 +131,7 @@ impl Step {
         match self {
             Self::Ack { .. } => "ack",
             Self::Advertise => "advertise",
+            Self::Config { .. } => "config",
             Self::Lease { .. } => "lease",
             Self::LeaveAlone { .. } => "leave-alone",
             Self::Notice { .. } => "notice",
@@ -137,6 +147,7 @@ impl Step {
             Self::Transfer(transfer) => transfer.end == End::Probe,
             Self::Ack { .. }
             | Self::Advertise
+            | Self::Config { .. }
             | Self::Lease { .. }
             | Self::LeaveAlone { .. }
             | Self::Notice { .. }
@@ -155,6 +166,10 @@ impl fmt::Display for Step {
             Self::Advertise => {
                 f.write_str("answered its router solicitation, no 15 s wait for IPv6")
             }
+            Self::Config { file, kind, group: Some(group) } => {
+                write!(f, "{kind} {file} for a machine of group {group}")
+            }
+            Self::Config { file, kind, group: None } => write!(f, "{kind} {file}, as for everyone"),
             Self::Lease { address, server: Some(server) } => {
                 write!(f, "takes {address} from DHCP server {server}")
             }

@@ -147,7 +147,7 @@ fn releases_of(store: &Store, folder: &RepositoryPath, names: &[Vec<u8>]) -> Vec
 }
 
 fn sibling(folder: &RepositoryPath, name: &[u8]) -> Option<RepositoryPath> {
-    match folder.parent() {
+    match folder.folder() {
         Some(base) => base.join(name).ok(),
         None => RepositoryPath::parse(name).ok(),
     }
@@ -198,7 +198,7 @@ pub fn of_subject(store: &Store, subject: &Subject<'_>) -> Vec<Release> {
     let mut folders: Vec<RepositoryPath> = Vec::new();
     for file in subject.kernel.iter().chain(&subject.initrd) {
         let of_release = is_of_a_release(file.file_name());
-        if let Some(folder) = file.parent().filter(|_| of_release)
+        if let Some(folder) = file.folder().filter(|_| of_release)
             && !folders.contains(&folder)
         {
             folders.push(folder);
