@@ -1,23 +1,37 @@
-//! What the texts that machines are given would make the real tools refuse. Only the first line is
-//! looked at yet.
+//! What the texts that machines are given would make the real tools refuse or drop in silence:
+//! Ignition, coreos-cloudinit, iPXE and the kernel's `#!`.
+//!
+//! Pure: a text, what it is for and who will read it in, faults with their lines out. A fault that
+//! is an error means that the text must not reach a machine; where the real tool would take a text
+//! that cannot do what its author meant (a misspelt key), we are stricter, never laxer.
+
+mod cloud;
+mod ignition;
+mod ipxe;
+mod json;
+mod near;
+mod script;
+mod text;
+mod url;
+
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, str::FromStr};
 
-/// All that is wrong with a text.
+/// All that is wrong with a text, in the order of its lines.
 pub fn faults(kind: Kind, text: &[u8], target: &Target) -> Vec<Fault> {
-    let first = text.split(|&byte| byte == b'\n').next().unwrap_or(text).trim_ascii_end();
-    let (fine, said) = match kind {
-        Kind::CloudConfig => {
-            (first == b"#cloud-config", "the first line is not #cloud-config; make it so")
+    let mut report = Report::default();
+    if let Some(text) = text::read(kind, text, &mut report) {
+        match kind {
+            Kind::CloudConfig => cloud::check(text, target, &mut report),
+            Kind::Ignition => ignition::check(text, target, &mut report),
+            Kind::Ipxe => ipxe::check(text, &mut report),
+            Kind::Script => script::check(text, &mut report),
+            Kind::Text => {}
         }
-        Kind::Ignition => (text.trim_ascii().starts_with(b"{"), "is no JSON object"),
-        Kind::Ipxe => (first == b"#!ipxe", "the first line is not #!ipxe; make it so"),
-        Kind::Script => (first.starts_with(b"#!/"), "the first line is not #!/…; make it so"),
-        Kind::Text => (true, ""),
-    };
-    let text = format!("{said}, or {target} refuses it");
-    let fault = Fault { line: 1, severity: Severity::Error, text };
-    if fine { Vec::new() } else { vec![fault] }
+    }
+    report.into_faults()
 }
 
 /// What a text is for.
@@ -128,6 +142,16 @@ impl Target {
             Self::Unknown
         }
     }
+
+    /// The first number of its version, which counts days.
+    fn major(&self) -> Option<u32> {
+        let version = match self {
+            Self::CoreOs(version) => Some(version),
+            Self::Flatcar(version) => version.as_ref(),
+            Self::FedoraCoreOs | Self::Unknown => None,
+        };
+        version?.split('.').next()?.parse().ok()
+    }
 }
 
 impl fmt::Display for Target {
@@ -173,3 +197,38 @@ impl fmt::Display for Fault {
         write!(f, "line {}: {}", self.line, self.text)
     }
 }
+
+/// The faults found so far.
+#[derive(Debug, Default)]
+struct Report(Vec<Fault>);
+
+impl Report {
+    fn error(&mut self, line: usize, text: impl Into<String>) {
+        self.add(line, Severity::Error, text.into());
+    }
+
+    fn warn(&mut self, line: usize, text: impl Into<String>) {
+        self.add(line, Severity::Warning, text.into());
+    }
+
+    fn add(&mut self, line: usize, severity: Severity, text: String) {
+        let fault = Fault { line, severity, text };
+        if !self.is_full() && !self.0.contains(&fault) {
+            self.0.push(fault);
+        }
+    }
+
+    /// Whether to look no further.
+    fn is_full(&self) -> bool {
+        self.0.len() >= MOST
+    }
+
+    fn into_faults(self) -> Vec<Fault> {
+        let mut faults = self.0;
+        faults.sort_by_key(|fault| fault.line);
+        faults
+    }
+}
+
+/// Faults told of one text: who has more mends these first.
+const MOST: usize = 100;

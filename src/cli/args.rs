@@ -42,7 +42,8 @@ pub(super) enum Command {
     },
     /// Say which group a machine is in and why, and print its script and configs; 1 if in none.
     Explain(super::explain::Options),
-    /// List the CoreOS and Flatcar releases in the repository; 1 if one is incomplete or badly signed.
+    /// List the CoreOS and Flatcar releases in the repository, up to 8 folders deep; 1 if one is
+    /// incomplete or badly signed.
     Images(super::images::Options),
     /// Print the man page.
     Man,

@@ -133,7 +133,7 @@ impl Release {
         let name = String::from_utf8_lossy(folder.file_name()).into_owned();
         let stated = version_txt.and_then(|text| stated_in(text, family));
         let doubt = match &stated {
-            None if name == CURRENT => {
+            None if !name.starts_with(|c: char| c.is_ascii_digit()) => {
                 Some(format!("no version.txt in {folder} says which version it is"))
             }
             Some(stated) if name != CURRENT && *stated != name => {
