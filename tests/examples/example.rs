@@ -90,7 +90,14 @@ impl Example {
         for file in &config.files {
             let file = root.join(file.path.to_string().trim_start_matches('/'));
             fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, "made up").unwrap();
+            fs::write(&file, "made up").unwrap();
+            // The disk image of a release lies beside its kernel.
+            let name = file.to_str().unwrap();
+            if let Some(release) = name.strip_suffix("_pxe.vmlinuz") {
+                for image in ["_image.bin.bz2", "_image.bin.bz2.sig"] {
+                    fs::write(format!("{release}{image}"), "made up").unwrap();
+                }
+            }
         }
         let mut text: toml::Table = self.filled_in().parse().unwrap();
         text.insert("network".to_owned(), toml::toml! { interfaces = ["lo"] }.into());
