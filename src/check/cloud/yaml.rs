@@ -226,12 +226,13 @@ impl Builder {
                     return self.add(Node { line, raw, value: Value::Binary(value) }, anchor);
                 }
                 let plain = style == ScalarStyle::Plain && !is("str");
-                if plain && self.open.last().is_some_and(|open| open.flow) {
-                    if let Some(word) = raw.split_whitespace().find(|word| inner_colon(word)) {
-                        return Err(format!(
-                            "has {word} within brackets; write it in quotes: \"{word}\""
-                        ));
-                    }
+                if plain
+                    && self.open.last().is_some_and(|open| open.flow)
+                    && let Some(word) = raw.split_whitespace().find(|word| inner_colon(word))
+                {
+                    return Err(format!(
+                        "has {word} within brackets; write it in quotes: \"{word}\""
+                    ));
                 }
                 if plain && quoted_in_print(&raw) {
                     report.error(line, "has typographic quotes; write plain ones: \" or '");

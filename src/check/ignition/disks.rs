@@ -37,11 +37,11 @@ fn partitions(partitions: &[Node], context: Context<'_>, report: &mut Report) {
             let line = partition.line_of("number");
             report.error(line, format!("has the partition number {number} twice on one disk"));
         }
-        if let Some(label) = partition.text("label").filter(|_| context.spec >= Spec::V2_3) {
-            if !labels.insert(label) {
-                let line = partition.line_of("label");
-                report.error(line, format!("has the label \"{label}\" twice on one disk"));
-            }
+        if let Some(label) = partition.text("label").filter(|_| context.spec >= Spec::V2_3)
+            && !labels.insert(label)
+        {
+            let line = partition.line_of("label");
+            report.error(line, format!("has the label \"{label}\" twice on one disk"));
         }
     }
     overlaps(partitions, context, report);
