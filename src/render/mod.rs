@@ -7,3 +7,6 @@ mod script;
 pub use config::{ConfigText, Configs, Unfit};
 pub use rehearsal::{Finding, Role, rehearse};
 pub use script::{boot_script, machine_script, notice_script, script_for};
+
+#[cfg(test)]
+mod tests;
