@@ -13,7 +13,7 @@ use hyper::{
     },
 };
 
-use super::request::Verb;
+use super::{event::EventError, request::Verb};
 use crate::path::PathError;
 
 /// The `Server` header of every reply of ours; `serve::http` knows hyper's own replies by its
@@ -79,6 +79,9 @@ impl Reply {
         match refusal {
             Refusal::Busy => reply.with(RETRY_AFTER, HeaderValue::from_static("5")),
             Refusal::Method => reply.with(ALLOW, HeaderValue::from_static("GET, HEAD")),
+            Refusal::Event(EventError::Method) => {
+                reply.with(ALLOW, HeaderValue::from_static("POST"))
+            }
             Refusal::Range(len) => match HeaderValue::try_from(format!("bytes */{len}")) {
                 Ok(range) => reply.with(CONTENT_RANGE, range),
                 Err(_) => reply,
@@ -86,6 +89,7 @@ impl Reply {
             Refusal::Body
             | Refusal::Broken
             | Refusal::Changed
+            | Refusal::Event(_)
             | Refusal::Headers
             | Refusal::LongTarget
             | Refusal::NoSuchFile
@@ -155,6 +159,8 @@ pub enum Refusal {
     Busy,
     /// If-Match or If-Unmodified-Since names another version.
     Changed,
+    /// A report that is not taken.
+    Event(EventError),
     /// Its headers are too large or too many.
     Headers,
     /// The target is over 8 KiB.
@@ -185,6 +191,7 @@ impl Refusal {
             Self::Broken | Self::Target => StatusCode::BAD_REQUEST,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
+            Self::Event(error) => error.status(),
             Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LongTarget => StatusCode::URI_TOO_LONG,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -207,6 +214,7 @@ impl fmt::Display for Refusal {
             Self::Broken => f.write_str("is not an HTTP request that can be read"),
             Self::Busy => f.write_str("has to wait: the server is out of file descriptors"),
             Self::Changed => f.write_str("is another version than the one asked for"),
+            Self::Event(error) => error.fmt(f),
             Self::Headers => f.write_str("has more than 16 KiB or 100 lines of headers"),
             Self::LongTarget => f.write_str("is longer than 8192 bytes"),
             Self::Method => f.write_str("can only be read: GET and HEAD"),

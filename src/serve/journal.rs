@@ -65,6 +65,14 @@ impl Journal {
         }
     }
 
+    /// Notes a message on a machine's console, once where it asks again and again.
+    pub fn notice(&self, mac: Mac, reason: &str) {
+        if !self.pages().boots.repeats(mac, reason) {
+            self.step(Who::Machine(mac), &Step::Notice { reason: reason.to_owned() });
+            self.pages().boots.repeats(mac, reason);
+        }
+    }
+
     /// Notes the address that a booting machine takes.
     pub fn lease(&self, mac: Mac, address: Ipv4Addr, step: &Step) {
         let is_news = self.pages().boots.learn(mac, address);
@@ -165,6 +173,7 @@ struct Fields<'a> {
     boot_file: Option<&'a str>,
     group: Option<&'a str>,
     profile: Option<&'a str>,
+    attempt: Option<u32>,
     protocol: Option<String>,
     file: Option<&'a str>,
     end: Option<&'static str>,
@@ -198,6 +207,7 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
                 boot_file = fields.boot_file,
                 group = fields.group,
                 profile = fields.profile,
+                attempt = fields.attempt,
                 protocol = fields.protocol,
                 file = fields.file,
                 end = fields.end,
@@ -209,7 +219,11 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
             )
         };
     }
-    if step.is_routine() { line!(debug) } else { line!(info) }
+    match (step.is_grave(), step.is_routine()) {
+        (true, _) => line!(warn),
+        (false, true) => line!(debug),
+        (false, false) => line!(info),
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -222,15 +236,25 @@ impl<'a> Fields<'a> {
                 boot_file: Some(boot_file),
                 ..Self::default()
             },
-            Step::Advertise => Self::default(),
+            Step::Advertise | Step::DiskFails => Self::default(),
+            Step::Failed { profile, reason } | Step::Installed { profile, reason } => {
+                Self { profile: Some(profile), reason: Some(reason), ..Self::default() }
+            }
+            Step::Installing { group, profile, attempt } => Self {
+                group: Some(group),
+                profile: Some(profile),
+                attempt: Some(*attempt),
+                ..Self::default()
+            },
             Step::Lease { address, server } => Self {
                 address: Some(address.to_string()),
                 server: server.map(|server| server.to_string()),
                 ..Self::default()
             },
-            Step::LeaveAlone { reason } | Step::Notice { reason } => {
-                Self { reason: Some(reason), ..Self::default() }
-            }
+            Step::Disk { reason }
+            | Step::Held { reason }
+            | Step::LeaveAlone { reason }
+            | Step::Notice { reason } => Self { reason: Some(reason), ..Self::default() },
             Step::Script { group, profile } => {
                 Self { group: Some(group), profile: Some(profile), ..Self::default() }
             }

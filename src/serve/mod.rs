@@ -131,6 +131,7 @@ impl Services {
                 arrival,
                 self.site.clone(),
                 self.journal.clone(),
+                self.ledger.clone(),
                 self.drain.clone(),
             );
             self.spawn(format!("ProxyDHCP on {interface}, port {number}"), service);
@@ -175,7 +176,10 @@ impl Services {
             site: self.site.clone(),
             journal: self.journal.clone(),
             ledger: self.ledger.clone(),
-            scripts: Arc::new(Renderer { journal: self.journal.clone() }),
+            scripts: Arc::new(Renderer {
+                journal: self.journal.clone(),
+                ledger: self.ledger.clone(),
+            }),
             limits: http::Limits::default(),
         }
     }
