@@ -24,10 +24,12 @@
 //! | 0 | [`firmware`] | option 93 → boot program |
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
+//! | 1 | [`release`] | CoreOS and Flatcar releases: complete, signed by whom, to be served or not |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
 //! | 2 | [`ledger`] | what each machine has done, and what that lets it do next |
 //! | 2 | [`render`] | a choice and a machine's words → its script |
 //! | 3 | [`config`] | TOML → a config that is valid by construction |
+//! | 3 | [`control`] | what a command asks the running server, and what it is answered |
 //! | 3 | [`proxydhcp`] | DHCP message in → answer out |
 //! | 3 | [`solicitation`] | ICMPv6 message in → who asks for a router |
 //! | 3 | [`tftp`] | datagram or time-out in → datagrams and outcome out |
@@ -38,12 +40,14 @@
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod firmware;
 pub mod http;
 pub mod ledger;
 pub mod machine;
 pub mod path;
 pub mod proxydhcp;
+pub mod release;
 pub mod render;
 pub mod serve;
 pub mod solicitation;

@@ -66,23 +66,24 @@ impl fmt::Display for Mac {
 impl FromStr for Mac {
     type Err = NotAMac;
 
-    /// Reads `52:54:00:12:34:56`, `52-54-00-12-34-56` (iPXE's `hexhyp`) or twelve bare digits.
+    /// Reads `52:54:00:12:34:56`, `52-54-00-12-34-56` (iPXE's `hexhyp`), `5254.0012.3456` (as
+    /// switches print it) or twelve bare digits.
     fn from_str(text: &str) -> Result<Self, NotAMac> {
-        let digits: String = match text.len() {
-            12 => text.to_owned(),
-            17 => {
-                let separator = text.as_bytes()[2];
-                if separator != b':' && separator != b'-' {
-                    return Err(NotAMac);
-                }
-                let parts: Vec<&str> = text.split(char::from(separator)).collect();
-                if parts.len() != 6 || parts.iter().any(|part| part.len() != 2) {
-                    return Err(NotAMac);
-                }
-                parts.concat()
-            }
+        let (separator, digits) = match (text.len(), text.as_bytes()) {
+            (12, _) => (None, 12),
+            (14, _) => (Some('.'), 4),
+            (17, [_, _, b':', ..]) => (Some(':'), 2),
+            (17, [_, _, b'-', ..]) => (Some('-'), 2),
             _ => return Err(NotAMac),
         };
+        let parts: Vec<&str> = match separator {
+            None => vec![text],
+            Some(separator) => text.split(separator).collect(),
+        };
+        if parts.iter().any(|part| part.len() != digits) {
+            return Err(NotAMac);
+        }
+        let digits = parts.concat();
         let octets: [u8; 6] = unhex(&digits).ok_or(NotAMac)?;
         Self::new(octets).ok_or(NotAMac)
     }
@@ -208,6 +209,63 @@ impl fmt::Display for NotAUuid {
 
 impl std::error::Error for NotAUuid {}
 
+/// What an operator calls a machine by.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Subject {
+    /// Its hardware address.
+    Mac(Mac),
+    /// Its UUID.
+    Uuid(Uuid),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mac(mac) => mac.fmt(f),
+            Self::Uuid(uuid) => uuid.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = NotASubject;
+
+    fn from_str(text: &str) -> Result<Self, NotASubject> {
+        let uuid = || text.parse().map(Self::Uuid);
+        text.parse().map(Self::Mac).or_else(|_| uuid()).map_err(|_| NotASubject)
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.to_string()
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = NotASubject;
+
+    fn try_from(text: String) -> Result<Self, NotASubject> {
+        text.parse()
+    }
+}
+
+/// The text names no machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NotASubject;
+
+impl fmt::Display for NotASubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "is neither a hardware address like 52:54:00:12:34:56 nor a UUID like \
+             564da6d2-1706-6343-dc2d-0123456789ab",
+        )
+    }
+}
+
+impl std::error::Error for NotASubject {}
+
 /// 03000200-0400-0500-0006-000700080009, seen on boards of many makers.
 const SHARED: Uuid = Uuid([3, 0, 2, 0, 4, 0, 5, 0, 0, 6, 0, 7, 0, 8, 0, 9]);
 
@@ -240,7 +298,13 @@ mod tests {
     #[test]
     fn every_spelling_of_a_mac_is_the_same_machine() {
         let plain: Mac = "525400a1b2c3".parse().unwrap();
-        for spelling in ["52:54:00:a1:b2:c3", "52-54-00-A1-B2-C3", "52:54:00:A1:b2:C3"] {
+        for spelling in [
+            "52:54:00:a1:b2:c3",
+            "52-54-00-A1-B2-C3",
+            "52:54:00:A1:b2:C3",
+            "525400A1B2C3",
+            "5254.00a1.B2c3",
+        ] {
             assert_eq!(spelling.parse(), Ok(plain));
         }
         assert_eq!(plain.to_string(), "52:54:00:a1:b2:c3");
@@ -260,6 +324,9 @@ mod tests {
             "éé:54:00:a1:b2:c",
             "525400a1b2c",
             "5254:00a1b2c3:::",
+            "52.54.00.a1.b2",
+            "5254.00a1.b2c",
+            "525400.a1b2c3.",
         ] {
             assert_eq!(wrong.parse::<Mac>(), Err(NotAMac), "{wrong}");
         }

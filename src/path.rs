@@ -9,7 +9,7 @@ use std::fmt;
 const LONGEST: usize = 1024;
 
 /// A relative path without empty, `.` or `..` components and without control characters.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RepositoryPath(Vec<u8>);
 
 impl RepositoryPath {
@@ -43,6 +43,17 @@ impl RepositoryPath {
     /// The path relative to the root, without a leading slash.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The folder it is in; `None` for what lies in the root.
+    pub fn parent(&self) -> Option<Self> {
+        let end = self.0.iter().rposition(|&byte| byte == b'/')?;
+        Some(Self(self.0[..end].to_owned()))
+    }
+
+    /// A name below it.
+    pub fn join(&self, name: &[u8]) -> Result<Self, PathError> {
+        Self::parse(&[&self.0, &b"/"[..], name].concat())
     }
 
     /// The last component.

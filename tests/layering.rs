@@ -4,16 +4,18 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 18] = [
     ("firmware", 0),
     ("machine", 0),
     ("path", 0),
     ("template", 0),
     ("catalog", 1),
+    ("release", 1),
     ("trace", 1),
     ("ledger", 2),
     ("render", 2),
     ("config", 3),
+    ("control", 3),
     ("http", 3),
     ("proxydhcp", 3),
     ("solicitation", 3),

@@ -33,6 +33,8 @@ pub struct Profile {
     pub install: Install,
     /// Whether the config says so; else its arguments tell.
     pub says_install: bool,
+    /// Whether its release is served only when a key of the keyring has signed it.
+    pub verify: bool,
 }
 
 /// How often a profile may be put onto a machine.

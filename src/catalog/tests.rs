@@ -5,7 +5,15 @@ fn profile(name: &str) -> Arc<Profile> {
     let kernel = Source::Url(format!("http://192.0.2.9/{name}"));
     let install = Install::Never;
     let (initrd, args) = (vec![], vec![]);
-    Arc::new(Profile { name: name.to_owned(), kernel, initrd, args, install, says_install: false })
+    Arc::new(Profile {
+        name: name.to_owned(),
+        kernel,
+        initrd,
+        args,
+        install,
+        says_install: false,
+        verify: false,
+    })
 }
 
 /// Fields and their values, alternatives with `|` between.

@@ -18,7 +18,8 @@ use crate::serve::log::Format;
         3. bootbox check\n  \
         4. bootbox serve, and power a machine on.\n\n\
         BOOTBOX_LOG=debug in the environment logs what is ignored, too.\n\n\
-        Exit codes: 0 done; 1 explain: no group matches; 64 wrong usage; 70 a service failed; \
+        Exit codes: 0 done; 1 explain: no group matches, images: a release is not \
+        whole; 64 wrong usage; 70 a service failed; \
         71 a port is taken or the system refuses; 77 a capability is missing; 78 the config is wrong."
 )]
 pub(super) struct Args {
@@ -41,6 +42,8 @@ pub(super) enum Command {
     },
     /// Say which group a machine is in and why, and print the script it would get; 1 if in none.
     Explain(super::explain::Options),
+    /// List the CoreOS and Flatcar releases in the repository; 1 if one is incomplete or badly signed.
+    Images(super::images::Options),
     /// Print the man page.
     Man,
     /// Serve until SIGTERM or Ctrl-C; SIGHUP reads the config again. Logs to standard error.

@@ -1,6 +1,6 @@
 //! `bootbox explain`: which group a machine is in and why, and the script it would get.
 
-use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode, str::FromStr};
+use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
@@ -8,7 +8,7 @@ use super::{CONFIG, USAGE, fail, print};
 use crate::{
     catalog::{Catalog, Finding, Group, Outcome, Verdict},
     http::request::Query,
-    machine::{Mac, Machine, Uuid},
+    machine::{Machine, Subject},
     render::{notice_script, script_for},
     serve::{interface::Interface, site::Site},
     template::{Words, base_url},
@@ -35,25 +35,6 @@ pub(super) struct Options {
     /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Subject {
-    Mac(Mac),
-    Uuid(Uuid),
-}
-
-impl FromStr for Subject {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let uuid = || text.parse().map(Self::Uuid);
-        text.parse().map(Self::Mac).or_else(|_| uuid()).map_err(|_| {
-            "is neither a hardware address like 52:54:00:12:34:56 nor a UUID like \
-             564da6d2-1706-6343-dc2d-0123456789ab"
-                .to_owned()
-        })
-    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

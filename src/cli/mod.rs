@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod explain;
+mod images;
 mod man;
 mod serve;
 
@@ -49,6 +50,7 @@ pub fn run() -> ExitCode {
             print(&script)
         }
         Command::Explain(options) => explain::run(&options),
+        Command::Images(options) => images::run(&options),
         Command::Man => match man::page() {
             Ok(page) => print(&page),
             Err(error) => fail(SOFTWARE, &error),

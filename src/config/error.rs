@@ -8,7 +8,7 @@ use toml::Spanned;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
     /// At least one, in the order in which files are read.
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 /// One thing to mend.

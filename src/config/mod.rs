@@ -3,6 +3,7 @@
 //! Every problem is found here, with its line and what to write instead; only what needs the disk
 //! or the network (files, folders, interfaces) is left to `serve::site`. Never reads a file.
 
+mod control;
 mod error;
 mod install;
 mod patterns;
@@ -34,8 +35,12 @@ pub struct Config {
     pub http_port: u16,
     /// The folder that is served at `/`.
     pub repository: Folder,
+    /// Whose signatures on releases count: OpenPGP certificates.
+    pub keyring: Option<Keyring>,
     /// A folder with boot programs of the operator's own.
     pub boot_programs: Option<Folder>,
+    /// Where the commands reach the running server.
+    pub control_socket: PathBuf,
     /// The file that remembers what each machine has done; outside of what is served.
     pub ledger: Folder,
     /// Attempts to install a machine before it is held.
@@ -52,6 +57,15 @@ pub struct Folder {
     /// Absolute.
     pub path: PathBuf,
     /// The default stands in no line.
+    pub place: Place,
+}
+
+/// A file outside the repository, and where it is named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Keyring {
+    /// Absolute.
+    pub path: PathBuf,
+    /// The line that names it.
     pub place: Place,
 }
 
@@ -106,7 +120,17 @@ impl Config {
         self.interfaces != next.interfaces
             || self.http_port != next.http_port
             || self.answer_router_solicitations != next.answer_router_solicitations
+            || self.control_socket != next.control_socket
             || self.ledger.path != next.ledger.path
+    }
+
+    /// Where the commands reach the server that runs with this config. Reads nothing else of it.
+    pub fn control_socket(main: &Text) -> Result<PathBuf, ConfigError> {
+        let page = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        match toml::from_str::<shape::ControlOnly>(&main.text) {
+            Ok(file) => control::socket(&page, file.control.socket),
+            Err(error) => Err(ConfigError { problems: vec![page.syntax(&error)] }),
+        }
     }
 
     /// Whether a group's profile writes to disks.

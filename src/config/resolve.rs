@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, NamedFile,
+    Config, Folder, Keyring, NamedFile,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
@@ -30,8 +30,7 @@ pub(super) fn resolve(
     file: shape::File,
     beside: Vec<(Page<'_>, shape::Fragment)>,
 ) -> Result<Config, ConfigError> {
-    let mut desk =
-        Desk { page: main.clone(), problems: Vec::new(), files: Vec::new(), allows_always: false };
+    let mut desk = Desk::new(main);
     let interfaces = desk.interfaces(&file.network.interfaces);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
@@ -40,10 +39,14 @@ pub(super) fn resolve(
         );
     }
     let repository = desk.folder(file.repository.root);
+    let control_socket = desk.socket(file.control.socket);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
     desk.allows_always = file.install.allow_always;
     let most_attempts = desk.attempts(&file.install.attempts);
     let ledger = desk.ledger(file.install.ledger, &repository);
+    let keyring = file.repository.keyring.map(|file| desk.folder(file));
+    let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
+    desk.has_keyring = keyring.is_some();
     let mut fragments =
         vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
     fragments.extend(beside);
@@ -63,7 +66,9 @@ pub(super) fn resolve(
         answer_router_solicitations: file.network.answer_router_solicitations,
         http_port: file.http.port.into_inner(),
         repository,
+        keyring,
         boot_programs,
+        control_socket,
         ledger,
         most_attempts,
         catalog,
@@ -75,12 +80,24 @@ pub(super) fn resolve(
 pub(super) struct Desk<'a> {
     /// The file that lies on it.
     page: Page<'a>,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
     files: Vec<NamedFile>,
     pub(super) allows_always: bool,
+    /// Whether signatures can be verified.
+    has_keyring: bool,
 }
 
 impl<'a> Desk<'a> {
+    pub(super) fn new(page: &Page<'a>) -> Self {
+        Self {
+            page: page.clone(),
+            problems: Vec::new(),
+            files: Vec::new(),
+            allows_always: false,
+            has_keyring: false,
+        }
+    }
+
     pub(super) fn wrong<T>(&mut self, value: &Spanned<T>, text: impl Into<String>) {
         let place = self.page.place(value);
         self.wrong_at(place, text);
@@ -156,7 +173,12 @@ impl<'a> Desk<'a> {
             .unzip();
         let says_install = written.install.is_some();
         let install = self.install(written.install.as_ref(), &args);
-        let profile = Profile { name, kernel, initrd, args, install, says_install };
+        if *written.verify.get_ref() && !self.has_keyring {
+            let instead = "name the signers' OpenPGP certificates in [repository] keyring";
+            self.wrong(&written.verify, format!("verify = true needs a keyring; {instead}"));
+        }
+        let verify = written.verify.into_inner();
+        let profile = Profile { name, kernel, initrd, args, install, says_install, verify };
         let profile = Arc::new(profile);
         Draft { profile, place, metadata: written.metadata, args: places }
     }

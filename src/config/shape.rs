@@ -15,6 +15,7 @@ pub(super) struct File {
     pub(super) http: Http,
     pub(super) repository: Repository,
     pub(super) firmware: Firmware,
+    pub(super) control: Control,
     pub(super) install: Install,
     pub(super) profile: Vec<Profile>,
     pub(super) group: Vec<Group>,
@@ -67,11 +68,12 @@ impl Default for Http {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Repository {
     pub(super) root: Spanned<PathBuf>,
+    pub(super) keyring: Option<Spanned<PathBuf>>,
 }
 
 impl Default for Repository {
     fn default() -> Self {
-        Self { root: Spanned::new(0..0, PathBuf::from("/var/lib/bootbox")) }
+        Self { root: Spanned::new(0..0, PathBuf::from("/var/lib/bootbox")), keyring: None }
     }
 }
 
@@ -79,6 +81,26 @@ impl Default for Repository {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Firmware {
     pub(super) dir: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Control {
+    pub(super) socket: Spanned<PathBuf>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: Spanned::new(0..0, PathBuf::from("/run/bootbox/control.sock")) }
+    }
+}
+
+/// All that the commands read which talk to a running server: what else is wrong with a config must
+/// not keep an operator from holding a machine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ControlOnly {
+    pub(super) control: Control,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -110,8 +132,14 @@ pub(super) struct Profile {
     #[serde(default)]
     pub(super) args: Vec<Spanned<String>>,
     pub(super) install: Option<Spanned<Policy>>,
+    #[serde(default = "unverified")]
+    pub(super) verify: Spanned<bool>,
     #[serde(default)]
     pub(super) metadata: toml::Table,
+}
+
+fn unverified() -> Spanned<bool> {
+    Spanned::new(0..0, false)
 }
 
 #[derive(Debug, Deserialize, Serialize)]

@@ -159,6 +159,33 @@ fn each_mistake_names_its_line_and_what_to_write() {
 }
 
 #[test]
+fn a_socket_is_found_in_a_config_that_is_wrong_elsewhere() {
+    let socket = |text: String| {
+        Config::control_socket(&Text { name: "b.toml".to_owned(), text })
+            .map_err(|error| error.to_string())
+    };
+    let broken = POST.replace("kernel", "kernl");
+    assert_eq!(socket(broken.clone()).unwrap(), Path::new("/run/bootbox/control.sock"));
+    let broken = format!("[control]\nsocket = \"/run/b\"\n{broken}");
+    assert_eq!(socket(broken).unwrap(), Path::new("/run/b"));
+    let wrong = socket("[control]\nsokcet = \"/run/b\"\n".to_owned()).unwrap_err();
+    assert_eq!(wrong, "b.toml:2: unknown field `sokcet`, expected `socket`");
+    for (path, said) in [
+        ("run/b", "\"run/b\" depends on the working directory; write it from / on"),
+        ("/run/", "\"/run/\" is no file; write \"/run/bootbox/control.sock\""),
+    ] {
+        let text = format!("[control]\nsocket = {path:?}\n");
+        let said = format!("b.toml:2: {said}");
+        assert_eq!(problems(&text), said);
+        assert_eq!(socket(text).unwrap_err(), said);
+    }
+    let longest = format!("/{}", "b".repeat(106));
+    assert_eq!(socket(format!("control.socket = {longest:?}")).unwrap(), Path::new(&longest));
+    let wrong = socket(format!("control.socket = \"{longest}b\"")).unwrap_err();
+    assert!(wrong.starts_with("b.toml:1: ") && wrong.contains("has 108 bytes"), "{wrong}");
+}
+
+#[test]
 fn each_mistake_about_disks_does_too() {
     for (from, to, said) in [
         (
@@ -181,6 +208,33 @@ fn each_mistake_about_disks_does_too() {
     ] {
         assert_eq!(problems(&post(from, to)), said);
     }
+}
+
+#[test]
+fn proof_is_asked_for_only_where_a_keyring_gives_it() {
+    for (from, to, said) in [
+        (
+            "name = \"coreos\"",
+            "name = \"coreos\"\nverify = true",
+            "b.toml:12: verify = true needs a keyring; name the signers' OpenPGP certificates in \
+             [repository] keyring",
+        ),
+        (
+            "root = \"/srv/boot\"",
+            "root = \"/srv/boot\"\nkeyring = \"keys.asc\"",
+            "b.toml:8: \"keys.asc\" depends on the working directory; write it from / on",
+        ),
+    ] {
+        assert_eq!(problems(&post(from, to)), said);
+    }
+    let text = post("\"/srv/boot\"", "\"/srv/boot\"\nkeyring = \"/etc/keys.asc\"");
+    let config = Config::parse(
+        &text.replace("\"coreos\"\nkernel", "\"coreos\"\nverify = true\nkernel"),
+        "b.toml",
+    );
+    let config = config.unwrap();
+    assert_eq!(config.keyring.unwrap().place.line, Some(8));
+    assert!(config.catalog.groups()[0].profile.verify);
 }
 
 #[test]

@@ -180,6 +180,7 @@ mod tests {
             args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
             install: Install::Never,
             says_install: false,
+            verify: false,
         };
         let selector = Selector::default();
         let metadata = Metadata::default();

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod ledger;
 pub mod log;
 mod process;
+pub mod releases;
 mod scripts;
 pub mod site;
 mod solicitation;
@@ -259,7 +260,8 @@ fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>, ledger: 
             site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             if needs_restart {
                 tracing::warn!(
-                    "[network], [http] port and [install] ledger take effect at the next start"
+                    "[network], [http] port, [control] and [install] ledger take effect at the next \
+                     start"
                 );
             }
             tracing::info!("{} is loaded", site.config.name);

@@ -40,11 +40,23 @@ pub struct Site {
 impl Site {
     /// Loads the config at this path, else the usual one, else the built-in defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
-        let config = match read(path)? {
+        Self::open(Self::config(path)?)
+    }
+
+    /// Reads the config alone, and looks at nothing that it names.
+    pub fn config(path: Option<&Path>) -> Result<Config, SiteError> {
+        Ok(match read(path)? {
             Some((main, beside)) => Config::assemble(&main, &beside)?,
             None => Config::built_in(),
-        };
-        Self::open(config)
+        })
+    }
+
+    /// Where the commands reach the server that runs with this config.
+    pub fn control_socket(path: Option<&Path>) -> Result<PathBuf, SiteError> {
+        Ok(match read_main(path)? {
+            Some(main) => Config::control_socket(&main)?,
+            None => Config::built_in().control_socket,
+        })
     }
 
     /// Serves files and answers no machine, as tests of one protocol want it.
@@ -141,13 +153,8 @@ fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> 
 
 /// The config and the files beside it; `None` where there is none and none was asked for.
 fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
-    let wanted = path.unwrap_or(Path::new(USUAL));
-    let main = match fs::read_to_string(wanted) {
-        Ok(text) => Text { name: wanted.display().to_string(), text },
-        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(SiteError::unreadable(wanted, error)),
-    };
-    let folder = wanted.with_file_name(BESIDE);
+    let Some(main) = read_main(path)? else { return Ok(None) };
+    let folder = path.unwrap_or(Path::new(USUAL)).with_file_name(BESIDE);
     let mut files = match fs::read_dir(&folder) {
         Ok(entries) => entries
             .map(|entry| entry.map(|entry| entry.path()))
@@ -167,6 +174,16 @@ fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
     };
     let beside = files.into_iter().map(read).collect::<Result<_, _>>()?;
     Ok(Some((main, beside)))
+}
+
+/// The config itself, as [`read`].
+fn read_main(path: Option<&Path>) -> Result<Option<Text>, SiteError> {
+    let wanted = path.unwrap_or(Path::new(USUAL));
+    match fs::read_to_string(wanted) {
+        Ok(text) => Ok(Some(Text { name: wanted.display().to_string(), text })),
+        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SiteError::unreadable(wanted, error)),
+    }
 }
 
 /// Why a site cannot be loaded.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use nix::{
+    dir::Dir,
     errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
     sys::stat::Mode,
@@ -97,6 +98,14 @@ impl Store {
             None => Err(OpenError::NotFound),
         }
     }
+
+    /// Opens a folder of the repository, or its root, to list what is in it.
+    pub fn list(&self, folder: Option<&RepositoryPath>) -> Result<Dir, OpenError> {
+        let repository = self.repository.as_ref().ok_or(OpenError::NotFound)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let name = folder.map_or(&b"."[..], RepositoryPath::as_bytes);
+        Ok(Dir::from_fd(lookup(repository, name, flags)?)?)
+    }
 }
 
 impl Opened {
@@ -126,10 +135,20 @@ impl Stamp {
 }
 
 fn open_beneath(folder: &OwnedFd, path: &RepositoryPath) -> Result<Opened, OpenError> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = fs::File::from(lookup(folder, path.as_bytes(), flags)?);
+    let metadata = file.metadata().map_err(OpenError::Io)?;
+    if !metadata.is_file() {
+        return Err(OpenError::NotAFile);
+    }
+    Ok(Opened { stamp: Stamp::of(&metadata), content: Content::File(file) })
+}
+
+fn lookup(folder: &OwnedFd, name: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
     let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .flags(flags)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let name = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    let name = Path::new(std::ffi::OsStr::from_bytes(name));
     // With ".." in a symlink, any rename on the system in that moment is EAGAIN (openat2(2)).
     let mut opened = openat2(folder, name, how);
     for _ in 0..OPEN_TRIES {
@@ -138,12 +157,7 @@ fn open_beneath(folder: &OwnedFd, path: &RepositoryPath) -> Result<Opened, OpenE
         }
         opened = openat2(folder, name, how);
     }
-    let file = fs::File::from(opened?);
-    let metadata = file.metadata().map_err(OpenError::Io)?;
-    if !metadata.is_file() {
-        return Err(OpenError::NotAFile);
-    }
-    Ok(Opened { stamp: Stamp::of(&metadata), content: Content::File(file) })
+    opened
 }
 
 /// Why a file is not served.

@@ -1,0 +1,160 @@
+//! A machine as the commands show it: its record, and what that means now.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    catalog::Catalog,
+    firmware::Platform,
+    ledger::{Decision, Entry, Install, Moment, Record, State, decide},
+    machine::{Mac, Machine, Uuid},
+};
+
+/// All that `bootbox machine` tells; `docs/ledger.md` has every field.
+///
+/// Its config token is not among it: what a command prints ends up in tickets.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sheet {
+    /// Hardware address of the card that boots.
+    pub mac: Mac,
+    /// SMBIOS system UUID, where it is known.
+    pub uuid: Option<Uuid>,
+    /// What kind of firmware it has, where it is known.
+    pub firmware: Option<Platform>,
+    /// What iPXE told by name; empty until it has.
+    pub labels: BTreeMap<String, String>,
+    /// The group that matches it now.
+    pub group: Option<String>,
+    /// That group's profile.
+    pub profile: Option<String>,
+    /// How far it has come.
+    pub state: State,
+    /// Attempts to install it since it was new, or since an operator's last word.
+    pub attempts: u32,
+    /// After so many it is held.
+    pub most_attempts: u32,
+    /// Whether it is installed and still keeps coming back to the network.
+    pub disk_does_not_boot: bool,
+    /// What its next network boot comes to.
+    pub next_boot: NextBoot,
+    /// Newest last.
+    pub addresses: Vec<Ipv4Addr>,
+    /// When it first asked for a network boot, or was held before it ever did.
+    pub first_seen: Moment,
+    /// When it was last heard of.
+    pub last_seen: Moment,
+    /// Whether an operator said that it is not the machine whose UUID it shares.
+    pub is_distinct: bool,
+    /// Newest last; only where one machine is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<Entry>>,
+}
+
+/// What a machine's next network boot comes to, as things are.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum NextBoot {
+    /// Its profile, which installs nothing.
+    Boot,
+    /// Its own disk, for this reason.
+    Disk(String),
+    /// It waits, for this reason.
+    Hold(String),
+    /// Its profile, which installs: the disk is wiped.
+    Install,
+    /// No group matches it: it is not answered.
+    Nothing,
+    /// Which group matches it shows when it has told more.
+    Undecided,
+}
+
+/// What the config has for a machine now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Choice {
+    /// A group, its profile, and how often that is put onto a machine.
+    Group(String, String, Install),
+    /// Perhaps a group, when the machine has told more.
+    Later,
+    /// No group.
+    Nothing,
+}
+
+impl Choice {
+    /// Looks the machine up.
+    pub fn of(catalog: &Catalog, machine: &Machine) -> Self {
+        match catalog.select(machine) {
+            Some(group) => {
+                // No profile installs yet: none can say so.
+                let install = Install::Never;
+                Self::Group(group.name.clone(), group.profile.name.clone(), install)
+            }
+            None if catalog.may_select(machine) => Self::Later,
+            None => Self::Nothing,
+        }
+    }
+}
+
+impl Sheet {
+    /// What there is to tell of a machine.
+    pub fn of(record: &Record, choice: Choice, most_attempts: u32) -> Self {
+        let machine = &record.machine;
+        let next_boot = NextBoot::of(record, &choice, most_attempts);
+        let (group, profile) = match choice {
+            Choice::Group(group, profile, _) => (Some(group), Some(profile)),
+            Choice::Later | Choice::Nothing => (None, None),
+        };
+        Self {
+            mac: machine.mac,
+            uuid: machine.uuid,
+            firmware: machine.platform,
+            labels: machine.labels.clone().unwrap_or_default(),
+            group,
+            profile,
+            state: record.state.clone(),
+            attempts: record.attempts,
+            most_attempts,
+            disk_does_not_boot: record.returns_from_its_disk(),
+            next_boot,
+            addresses: record.addresses.clone(),
+            first_seen: record.first_seen,
+            last_seen: record.last_seen,
+            is_distinct: record.is_distinct,
+            history: None,
+        }
+    }
+
+    /// With all that has happened to it.
+    pub fn with_history(self, record: &Record) -> Self {
+        Self { history: Some(record.history.clone()), ..self }
+    }
+}
+
+impl NextBoot {
+    fn of(record: &Record, choice: &Choice, most_attempts: u32) -> Self {
+        let decided = |install| Self::from(decide(Some(record), install, most_attempts));
+        match choice {
+            Choice::Group(_, _, install) => decided(*install),
+            Choice::Later => {
+                let [once, never] = [Install::Once, Install::Never].map(decided);
+                match once == never {
+                    true => once,
+                    false => Self::Undecided,
+                }
+            }
+            Choice::Nothing => Self::Nothing,
+        }
+    }
+}
+
+impl From<Decision> for NextBoot {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Boot => Self::Boot,
+            Decision::Disk(reason) => Self::Disk(reason),
+            Decision::Hold(reason) => Self::Hold(reason),
+            Decision::Install => Self::Install,
+        }
+    }
+}

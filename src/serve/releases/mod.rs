@@ -1,0 +1,18 @@
+//! Releases on disk: finds them, verifies their signatures off the async threads, and says whether
+//! a profile may be served.
+//!
+//! ```text
+//!   scan ── Release ──┐
+//!   verifier ─────────┼── release::gate ── open | closed, why | pending, how far
+//!     memory: what was good once stays so until the file changes
+//!   proofs: one thread that verifies what profiles with verify = true name
+//! ```
+
+mod memory;
+mod proofs;
+mod scan;
+mod verifier;
+
+pub use proofs::Proofs;
+pub use scan::{Found, of_subject, scan, subject};
+pub use verifier::{KeyringError, Progress, Verifier};
