@@ -122,6 +122,11 @@ impl Catalog {
         self.0.iter().find(|group| group.selector.matches(machine) == Verdict::Match)
     }
 
+    /// Whether a group matches the machine, or may when it has told more.
+    pub fn may_select(&self, machine: &Machine) -> bool {
+        self.0.iter().any(|group| group.selector.matches(machine) != Verdict::Mismatch)
+    }
+
     /// The groups, most specific first.
     pub fn groups(&self) -> &[Group] {
         &self.0

@@ -311,6 +311,7 @@ mod choice {
             args: Vec::new(),
             install,
             says_install: true,
+            verify: false,
         };
         let pattern = |mac: &str| (Field::Mac, vec![Pattern::parse(&Field::Mac, mac).unwrap()]);
         Group {

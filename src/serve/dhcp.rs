@@ -71,12 +71,13 @@ pub(super) async fn run(
             }
             Answer::LeaveAlone(machine, reason) => {
                 journal.silence("dhcp", reason.label());
-                let is_repeated = !powers_on(&ledger, &arrival, machine.mac);
-                if is_repeated && matches!(reason, Reason::Installed(_)) {
-                    continue;
-                }
+                let is_news = powers_on(&ledger, &arrival, machine.mac);
                 let step = Step::LeaveAlone { reason: reason.to_string() };
-                journal.step(Who::Machine(machine.mac), &step);
+                // It asks several times before it goes on to its disk.
+                match matches!(reason, Reason::Installed(_)) {
+                    true => journal.once(machine.mac, &step, is_news),
+                    false => journal.step(Who::Machine(machine.mac), &step),
+                }
             }
             Answer::Reply(reply) => {
                 powers_on(&ledger, &arrival, reply.machine.mac);

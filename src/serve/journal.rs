@@ -65,11 +65,12 @@ impl Journal {
         }
     }
 
-    /// Notes a message on a machine's console, once where it asks again and again.
-    pub fn notice(&self, mac: Mac, reason: &str) {
-        if !self.pages().boots.repeats(mac, reason) {
-            self.step(Who::Machine(mac), &Step::Notice { reason: reason.to_owned() });
-            self.pages().boots.repeats(mac, reason);
+    /// Notes what a machine is told again and again only once in a boot, or when it is news.
+    pub fn once(&self, mac: Mac, step: &Step, is_news: bool) {
+        let (text, now) = (step.to_string(), Instant::now());
+        if is_news || !self.pages().boots.repeats(mac, &text, now) {
+            self.step(Who::Machine(mac), step);
+            self.pages().boots.repeats(mac, &text, now);
         }
     }
 

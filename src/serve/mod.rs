@@ -26,7 +26,12 @@ mod solicitation;
 pub mod store;
 pub mod tftp;
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
@@ -228,6 +233,14 @@ impl Services {
 /// Without a ledger, a site that installs nothing is still served.
 fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
     let config = &site.config;
+    let is_beneath = |folder: &Path| {
+        let ledger = config.ledger.path.parent()?.canonicalize().ok()?;
+        Some(ledger.starts_with(folder.canonicalize().ok()?))
+    };
+    let served = [Some(&config.repository), config.boot_programs.as_ref()];
+    if served.into_iter().flatten().any(|folder| is_beneath(&folder.path) == Some(true)) {
+        return Err(LedgerError::Served(config.ledger.path.clone()));
+    }
     match Ledger::open(&config.ledger.path, config.most_attempts, journal.clone()) {
         Err(error) if !config.installs() => {
             tracing::warn!("{error}");

@@ -142,8 +142,9 @@ impl Renderer {
             }
             Decision::Hold(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                self.journal.notice(machine.mac, &reason);
-                Ok(hold_script(machine, &reason))
+                let script = hold_script(machine, &reason);
+                self.journal.once(machine.mac, &Step::Notice { reason }, false);
+                Ok(script)
             }
         }
     }

@@ -118,9 +118,10 @@ impl Boots {
     }
 
     /// Whether a machine was told this already in this boot; from now on it was.
-    pub fn repeats(&mut self, mac: Mac, notice: &str) -> bool {
+    pub fn repeats(&mut self, mac: Mac, notice: &str, now: Instant) -> bool {
         let Some(boot) = self.by_mac.get_mut(&mac) else { return false };
-        let repeats = boot.notice.as_deref() == Some(notice);
+        let repeats = boot.notice.as_deref() == Some(notice)
+            && now.saturating_duration_since(boot.last) <= FORGOTTEN;
         if !repeats {
             boot.notice = Some(notice.to_owned());
         }
@@ -284,6 +285,20 @@ mod tests {
         assert_eq!(story.step(Who::Address(address), &transfer()), theirs);
         assert!(story.boots.learn(story.mac, Ipv4Addr::new(192, 0, 2, 8)));
         assert_eq!(story.step(Who::Address(address), &transfer()), theirs, "still theirs");
+    }
+
+    #[test]
+    fn a_notice_is_repeated_within_one_boot() {
+        let mut story = Story::new();
+        story.machine(&offer(Stage::Rom));
+        let (mac, now) = (story.mac, story.now);
+        let told: Vec<bool> =
+            ["a", "a", "b"].map(|notice| story.boots.repeats(mac, notice, now)).into();
+        assert_eq!(told, [false, true, false]);
+        assert!(!story.boots.repeats(mac, "b", now + FORGOTTEN + Duration::from_secs(1)));
+        story.machine(&offer(Stage::Ipxe));
+        story.machine(&offer(Stage::Rom));
+        assert!(!story.boots.repeats(mac, "b", now), "another boot");
     }
 
     #[test]
