@@ -5,7 +5,7 @@
 # Each installs the Debian packages it lacks, and says which and why (tests/packages).
 
 CARGO ?= cargo
-# The three protocols share the inputs.
+# The three protocols and the checks share the inputs.
 MUTATIONS ?= 3400000
 
 .PHONY: build demo test check bench robust

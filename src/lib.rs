@@ -23,7 +23,9 @@
 //! | 0 | [`path`] | a name beneath the repository's root |
 //! | 0 | [`firmware`] | option 93 → boot program |
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
+//! | 0 | [`token`] | the word in a URL that a machine is known by |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
+//! | 1 | [`check`] | what the real tools would refuse of a text |
 //! | 1 | [`release`] | CoreOS and Flatcar releases: complete, signed by whom, to be served or not |
 //! | 1 | [`trace`] | the steps of one boot, and the words for them |
 //! | 2 | [`ledger`] | what each machine has done, and what that lets it do next |
@@ -38,6 +40,7 @@
 //! | 5 | [`cli`] | one file a command |
 
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -53,4 +56,5 @@ pub mod serve;
 pub mod solicitation;
 pub mod template;
 pub mod tftp;
+pub mod token;
 pub mod trace;

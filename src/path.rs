@@ -16,39 +16,22 @@ impl RepositoryPath {
     /// Reads a name as clients write it: leading and doubled slashes are dropped (shim asks for
     /// `//grubx64.efi`, coreos-install of 2016 for `/coreos//1122.2.0/…`).
     pub fn parse(name: &[u8]) -> Result<Self, PathError> {
-        if name.len() > LONGEST {
-            return Err(PathError::TooLong);
-        }
-        if let Some(&control) = name.iter().find(|byte| byte.is_ascii_control()) {
-            return Err(PathError::Control(control));
-        }
-        let mut clean = Vec::with_capacity(name.len());
-        for component in name.split(|&byte| byte == b'/') {
-            match component {
-                b"" | b"." => continue,
-                b".." => return Err(PathError::Parent),
-                _ => {}
-            }
-            if !clean.is_empty() {
-                clean.push(b'/');
-            }
-            clean.extend_from_slice(component);
-        }
+        let clean = clean(name)?;
         if clean.is_empty() || name.ends_with(b"/") {
             return Err(PathError::Directory);
         }
         Ok(Self(clean))
     }
 
+    /// The path of the folder it lies in, `None` in the root itself.
+    pub fn folder(&self) -> Option<Self> {
+        let end = self.0.iter().rposition(|&byte| byte == b'/')?;
+        Some(Self(self.0[..end].to_vec()))
+    }
+
     /// The path relative to the root, without a leading slash.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
-    }
-
-    /// The folder it is in; `None` for what lies in the root.
-    pub fn parent(&self) -> Option<Self> {
-        let end = self.0.iter().rposition(|&byte| byte == b'/')?;
-        Some(Self(self.0[..end].to_owned()))
     }
 
     /// A name below it.
@@ -66,6 +49,72 @@ impl fmt::Display for RepositoryPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{}", String::from_utf8_lossy(&self.0))
     }
+}
+
+/// The path of a URL: a name beneath the root, or a folder where it ends in a slash.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct UrlPath(Vec<u8>);
+
+impl UrlPath {
+    /// Reads a path as clients write it, decoded; cleaned like [`RepositoryPath::parse`].
+    pub fn parse(path: &[u8]) -> Result<Self, PathError> {
+        let mut clean = clean(path)?;
+        clean.insert(0, b'/');
+        if path.ends_with(b"/") && clean.len() > 1 {
+            clean.push(b'/');
+        }
+        Ok(Self(clean))
+    }
+
+    /// With its leading slash, and the one at its end where it is a folder.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The file of that name; `None` of a folder.
+    pub fn file(&self) -> Option<RepositoryPath> {
+        RepositoryPath::parse(&self.0).ok()
+    }
+
+    /// Whether it lies in the folder of `other`, or is it. The root is no such folder: all is in it.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let end = other.0.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        self == other || (end > 0 && self.0.starts_with(&other.0[..=end]))
+    }
+}
+
+impl From<&RepositoryPath> for UrlPath {
+    fn from(path: &RepositoryPath) -> Self {
+        Self([b"/", path.as_bytes()].concat())
+    }
+}
+
+impl fmt::Display for UrlPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+fn clean(name: &[u8]) -> Result<Vec<u8>, PathError> {
+    if name.len() > LONGEST {
+        return Err(PathError::TooLong);
+    }
+    if let Some(&control) = name.iter().find(|byte| byte.is_ascii_control()) {
+        return Err(PathError::Control(control));
+    }
+    let mut clean = Vec::with_capacity(name.len() + 2);
+    for component in name.split(|&byte| byte == b'/') {
+        match component {
+            b"" | b"." => continue,
+            b".." => return Err(PathError::Parent),
+            _ => {}
+        }
+        if !clean.is_empty() {
+            clean.push(b'/');
+        }
+        clean.extend_from_slice(component);
+    }
+    Ok(clean)
 }
 
 /// Why a name is not looked up.
@@ -114,6 +163,30 @@ mod tests {
         let high = RepositoryPath::parse(b"/a/\xff\xfe").unwrap();
         assert_eq!(high.as_bytes(), b"a/\xff\xfe");
         assert_eq!(high.file_name(), b"\xff\xfe");
+    }
+
+    #[test]
+    fn a_folder_is_told_from_a_file_of_its_name() {
+        let path = |path: &str| UrlPath::parse(path.as_bytes()).unwrap();
+        for (written, clean) in
+            [("/coreos//", "/coreos/"), ("//coreos/./x", "/coreos/x"), ("/", "/"), ("", "/")]
+        {
+            assert_eq!(path(written).to_string(), clean);
+        }
+        assert_ne!(path("/coreos/"), path("/coreos"));
+        assert_eq!(path("/coreos/").file(), None);
+        assert_eq!(UrlPath::from(&path("/coreos/x").file().unwrap()), path("/coreos/x"));
+        for (one, other, beside) in [
+            ("/coreos/a", "/coreos/", true),
+            ("/coreos/a/b", "/coreos/x", true),
+            ("/coreos/", "/coreos/x", true),
+            ("/coreos", "/coreos/x", false),
+            ("/a", "/x", false),
+            ("/a", "/a", true),
+            ("/a", "/", false),
+        ] {
+            assert_eq!(path(one).is_beside(&path(other)), beside, "{one} {other}");
+        }
     }
 
     #[test]

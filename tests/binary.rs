@@ -81,7 +81,9 @@ fn script_at(desk: &Namespace) -> Result<String, Failure> {
 #[test]
 fn help_version_man_page_and_completions_come_from_one_definition() {
     let help = said(&bootbox(&["--help"]));
-    for word in ["serve", "check", "completions", "explain", "man", "Start here", "Exit codes"] {
+    for word in
+        ["serve", "check", "completions", "explain", "man", "vmware", "Start here", "Exit codes"]
+    {
         assert!(help.contains(word), "{word}: {help}");
     }
     assert_eq!(

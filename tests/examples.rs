@@ -1,30 +1,34 @@
-//! Every config we show loads: those below etc/, and every toml block of the README.
+//! Everything we show works: the configs below etc/ load and what they serve is valid, and every toml
+//! block of the README and the documents loads.
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails, its helpers too")]
 
-use std::{fs, path::Path};
+#[path = "examples/example.rs"]
+mod example;
+#[path = "examples/fakes.rs"]
+mod fakes;
+#[path = "examples/install.rs"]
+mod install;
+#[path = "examples/node.rs"]
+mod node;
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
 
 use bootbox::config::Config;
+use example::Example;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
-fn every_config_below_etc_is_valid() {
-    let mut folders = vec![root().join("etc")];
-    let mut found = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("etc can be read") {
-            let path = entry.expect("etc can be listed").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "toml") {
-                let text = fs::read_to_string(&path).expect("the config can be read");
-                Config::parse(&text, &path.display().to_string()).expect("it is valid");
-                found += 1;
-            }
-        }
-    }
-    assert!(found > 0);
+fn the_shipped_config_is_valid() {
+    let text = fs::read_to_string(root().join("etc/bootbox.toml")).unwrap();
+    Config::parse(&text, "etc/bootbox.toml").expect("it is valid");
 }
 
 #[test]
@@ -46,4 +50,146 @@ fn every_toml_block_of_the_readme_is_valid() {
 fn the_readme_is_no_longer_than_a_person_reads() {
     let text = fs::read_to_string(root().join("README.md")).expect("the README can be read");
     assert!(text.lines().count() <= 150);
+}
+
+#[test]
+fn an_example_is_refused_until_every_placeholder_is_filled_in() {
+    for example in Example::all() {
+        let said = Config::parse(&example.written, "bootbox.toml").unwrap_err().to_string();
+        let is_known = |line: &&str| !line.contains("unknown field");
+        let asked: Vec<&str> =
+            said.lines().filter(is_known).map(|line| line.split(": ").next().unwrap()).collect();
+        let left: Vec<String> = example.placeholder_lines();
+        assert!(left.len() > 1 && asked == left, "{}: {said}", example.name);
+        let config = Config::parse(&example.filled_in(), "bootbox.toml").expect(&example.name);
+        assert_eq!(config.catalog.groups().len(), 1, "{}", example.name);
+        // What is said of the machines' disks, a reader of the folder must find.
+        let readme = fs::read_to_string(example.folder.join("README.md")).unwrap();
+        for word in ["## What it does", "disk", "## Files", "## What to change"] {
+            assert!(readme.contains(word), "{}/README.md lacks {word:?}", example.name);
+        }
+    }
+}
+
+#[test]
+fn check_names_what_is_left_to_fill_in() {
+    for example in Example::all() {
+        let file = example.folder.join("bootbox.toml").display().to_string();
+        let output = bootbox(&["check", "--config", &file]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        for place in example.placeholder_lines() {
+            let place = place.replace("bootbox.toml", &file);
+            let line = said.lines().find(|line| line.contains(&format!("{place}: ")));
+            assert!(line.unwrap().contains(" is still \"CHANGE-ME\"; "), "{place}: {said}");
+        }
+    }
+}
+
+#[test]
+fn check_accepts_each_example_once_it_is_filled_in() {
+    for example in Example::all() {
+        let folder = scratch(&format!("check-{}", example.name));
+        let file = example.installed_in(&folder);
+        let output = bootbox(&["check", "--config", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{}: {output:?}", example.name);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            said.contains("nothing is wrong\n") && said.contains("52:54:00:12:34:56"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn the_vmware_document_shows_what_the_command_prints() {
+    let document = fs::read_to_string(root().join("docs/vmware.md")).unwrap();
+    let mut shown = 0;
+    for (prompt, rest) in document.match_indices(" bootbox vmware --") {
+        let block = document[prompt + rest.len() - 2..].split("```").next().unwrap();
+        let Some((words, lines)) = block.split_once('\n') else { continue };
+        // What stands in a sentence prints nothing here.
+        if !lines.starts_with('…') {
+            continue;
+        }
+        let mut words: Vec<&str> = words.split_whitespace().collect();
+        if !words.contains(&"--config") {
+            words.extend(["--config", "/dev/null", "--address", "10.77.0.2"]);
+        }
+        let output = bootbox(&[&["vmware"], words.as_slice()].concat());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        for line in lines.lines().filter(|line| !line.starts_with('…') && !line.is_empty()) {
+            assert!(
+                printed.lines().any(|own| own == line),
+                "{line} is not of {words:?}: {printed}"
+            );
+            shown += 1;
+        }
+    }
+    assert!(shown >= 7, "{shown}");
+}
+
+#[test]
+fn ignition_configs_of_the_examples_are_valid() {
+    let mut validated = 0;
+    for example in Example::all() {
+        for (name, text) in example.rendered("ignition") {
+            let config: serde_json::Value = serde_json::from_str(&text).expect(&name);
+            match config["ignition"]["version"].as_str().unwrap() {
+                // For CoreOS 1122's Ignition 0.8. Debian's Ignition 2.14 knows none of 2.x.
+                "2.0.0" => assert_eq!(name, "coreos-rancher/coreos/ignition.json"),
+                _ => {
+                    accepted_by(Command::new("ignition-validate").arg("/dev/stdin"), &text, &name);
+                    validated += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(validated, 3);
+}
+
+#[test]
+fn scripts_of_the_examples_are_what_bash_reads() {
+    for example in Example::all() {
+        for (name, text) in example.rendered("script") {
+            assert!(text.starts_with("#!/bin/bash\n"), "{name}");
+            accepted_by(Command::new("bash").arg("-n"), &text, &name);
+        }
+    }
+}
+
+#[test]
+fn the_preseed_file_is_what_debconf_reads() {
+    let [(name, text)] = Example::of("debian-preseed").rendered("text").try_into().unwrap();
+    let checked = accepted_by(Command::new("debconf-set-selections").arg("-c"), &text, &name);
+    assert_eq!(checked, "", "{name}");
+    assert!(text.contains("/v1/event?state=installed"), "{text}");
+}
+
+fn bootbox(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bootbox")).args(words).output().unwrap()
+}
+
+/// Gives the text to a program that must accept it; what it said.
+fn accepted_by(program: &mut Command, text: &str, name: &str) -> String {
+    let mut child = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tests/packages test installs it");
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{name}: {said}\n{text}");
+    said
+}
+
+/// A folder of this test's own.
+fn scratch(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("examples-{name}"));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
 }

@@ -4,12 +4,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 20] = [
     ("firmware", 0),
     ("machine", 0),
     ("path", 0),
     ("template", 0),
+    ("token", 0),
     ("catalog", 1),
+    ("check", 1),
     ("release", 1),
     ("trace", 1),
     ("ledger", 2),

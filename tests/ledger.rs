@@ -117,7 +117,7 @@ fn lay_out(folder: &Path, groups: &str) -> Result<PathBuf, Failure> {
     let text = format!(
         "[network]\ninterfaces = [\"eth0\"]\n[install]\nledger = {:?}\n[repository]\nroot = {root:?}\n\
          [[profile]]\nname = \"p\"\nkernel = \"/k\"\ninitrd = [\"/i\"]\n\
-         args = [\"cloud-config-url={{{{ base_url }}}}/coreos/\"]\n\
+         args = [\"cloud-config-url=http://192.0.2.9/coreos/\"]\n\
          [[profile]]\nname = \"ram\"\nkernel = \"/k\"\n{groups}",
         ledger_file(folder)
     );

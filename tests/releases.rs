@@ -12,10 +12,11 @@ use std::time::SystemTime;
 use bootbox::release::{Fault, Keyring, KeyringFault, Verdict};
 use gnupg::{Gnupg, MADE, SIGNED, Signer};
 use pgp::{
-    composed::{Deserializable as _, SignedPublicKey},
+    composed::{Deserializable as _, SignedPublicKey, SignedPublicSubKey, SignedSecretKey},
     crypto::hash::HashAlgorithm,
-    packet::SubpacketData,
+    packet::{KeyFlags, SignatureConfig, SignatureType, Subpacket, SubpacketData},
     ser::Serialize as _,
+    types::{KeyDetails as _, Password},
 };
 
 const DATA: &[u8] = b"a disk image";
@@ -70,17 +71,56 @@ fn a_file_is_good_when_it_is_just_what_was_signed() {
     }
 }
 
+/// A certificate whose subkey was bound anew, with this digest in both directions; GnuPG of today
+/// does not make such any more.
+fn bound_with(secret: &[u8], digest: HashAlgorithm) -> Vec<u8> {
+    let secret = SignedSecretKey::from_bytes(secret).unwrap();
+    let (primary, subkey) = (&secret.primary_key, &secret.secret_subkeys[0].key);
+    let made = SubpacketData::SignatureCreationTime(subkey.created_at());
+    let made = Subpacket::regular(made).unwrap();
+    let issuer = |id| Subpacket::regular(SubpacketData::IssuerKeyId(id)).unwrap();
+    let nothing = Password::empty();
+
+    let mut back = SignatureConfig::v4(SignatureType::KeyBinding, subkey.algorithm(), digest);
+    back.hashed_subpackets = vec![made.clone()];
+    back.unhashed_subpackets = vec![issuer(subkey.legacy_key_id())];
+    let of_subkey = subkey.public_key();
+    let back =
+        back.sign_primary_key_binding(subkey, of_subkey, &nothing, primary.public_key()).unwrap();
+
+    let mut signs = KeyFlags::default();
+    signs.set_sign(true);
+    let signs = Subpacket::regular(SubpacketData::KeyFlags(signs)).unwrap();
+    let back = Subpacket::regular(SubpacketData::EmbeddedSignature(Box::new(back))).unwrap();
+    let mut binding =
+        SignatureConfig::v4(SignatureType::SubkeyBinding, primary.algorithm(), digest);
+    binding.hashed_subpackets = vec![made, signs];
+    binding.unhashed_subpackets = vec![issuer(primary.legacy_key_id()), back];
+    let of_primary = primary.public_key();
+    let binding = binding.sign_subkey_binding(primary, of_primary, &nothing, of_subkey).unwrap();
+
+    let subkey = SignedPublicSubKey::new(of_subkey.clone(), vec![binding]);
+    SignedPublicKey::new(of_primary.clone(), secret.details.clone(), vec![subkey])
+        .to_bytes()
+        .unwrap()
+}
+
 #[test]
 fn a_key_of_coreos_age_vouches_for_itself_with_sha_1() {
     let gnupg = Gnupg::new();
     let sha_1 = ["--cert-digest-algo", "SHA1"];
-    let signer = gnupg.signer_by(&sha_1, "coreos", "rsa2048", "2017-05-16");
-    let keyring = gnupg.export(&[&signer]);
+    let signer = gnupg.signer_by(&sha_1, "coreos", "rsa2048", "never");
+    let secret = gnupg.gpg(MADE, &["--export-secret-keys", &signer.primary]);
+    let signature = gnupg.sign(&[&signer], DATA, &[]);
+    let keyring = bound_with(&secret, HashAlgorithm::Sha1);
     let by_itself = &certificate(&keyring).details.users[0].signatures[0];
     assert_eq!(by_itself.hash_alg(), Some(HashAlgorithm::Sha1));
-    let signature = gnupg.sign(&[&signer], DATA, &[]);
     let words = said("signed by KEY on 2016-09-01", &signer);
     assert_eq!(agreed(&gnupg, &keyring, &signature, DATA), words);
+
+    let words = "signed by KEY, which may not sign: its certificate does not vouch for it";
+    let keyring = bound_with(&secret, HashAlgorithm::Md5);
+    assert_eq!(ours(&keyring, &signature, DATA).to_string(), said(words, &signer));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod pattern;
 mod selector;
+mod specimen;
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -17,6 +18,7 @@ use crate::{
 };
 pub use pattern::{Glob, Pattern, PatternError};
 pub use selector::{Field, Finding, Outcome, Selector, Value, Verdict};
+pub use specimen::Specimen;
 
 /// What a machine boots.
 #[derive(Clone, Debug)]
@@ -127,11 +129,26 @@ impl Catalog {
         self.0.iter().any(|group| group.selector.matches(machine) != Verdict::Mismatch)
     }
 
+    /// The group that the machine is surely in, or surely in none, however much it has told; the
+    /// error is that it has not told enough.
+    pub fn settle(&self, machine: &Machine) -> Result<Option<&Group>, NotTold> {
+        let verdict = |group: &Group| group.selector.matches(machine);
+        match self.0.iter().find(|group| verdict(group) != Verdict::Mismatch) {
+            Some(group) if verdict(group) == Verdict::Match => Ok(Some(group)),
+            Some(_) => Err(NotTold),
+            None => Ok(None),
+        }
+    }
+
     /// The groups, most specific first.
     pub fn groups(&self) -> &[Group] {
         &self.0
     }
 }
+
+/// A machine may be in a group, and has not told enough to say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NotTold;
 
 /// One machine may be in two groups that boot it differently, and neither is more specific.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -65,6 +65,21 @@ impl Pattern {
         !matches!(self, Self::Glob(_) | Self::MacGlob(_))
     }
 
+    /// A value that it accepts, as a machine would tell it.
+    pub(super) fn example(&self) -> String {
+        match self {
+            Self::Glob(glob) => glob.example(usize::from(glob.pattern.starts_with('*'))),
+            Self::Mac(mac) => mac.to_string(),
+            Self::MacGlob(glob) => {
+                let fixed = glob.pattern.chars().filter(|&c| c != '*').count();
+                glob.example(12_usize.saturating_sub(fixed))
+            }
+            Self::Platform(platform) => platform.to_string(),
+            Self::Text(text) => text.clone(),
+            Self::Uuid(uuid) => uuid.to_string(),
+        }
+    }
+
     pub(super) fn accepts(&self, value: &Value<'_>) -> bool {
         match (self, value) {
             (Self::Glob(glob), Value::Text(text)) => glob.accepts(text),
@@ -118,6 +133,11 @@ impl Glob {
     fn accepts(&self, text: &str) -> bool {
         // Of a text without wildcards, that is what overlapping means.
         meet(&self.pattern, text, false)
+    }
+
+    /// A text that it accepts; its first star stands for so many characters.
+    fn example(&self, star: usize) -> String {
+        self.pattern.replacen('*', &"0".repeat(star), 1).replace('*', "").replace('?', "0")
     }
 
     fn overlaps(&self, other: &Self) -> bool {

@@ -125,6 +125,11 @@ impl Selector {
         self.0.is_empty()
     }
 
+    /// What its fields accept, all together.
+    pub fn all_patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.values().flatten()
+    }
+
     /// Whether the machine belongs here, as far as it has told.
     pub fn matches(&self, machine: &Machine) -> Verdict {
         let mut verdict = Verdict::Match;
@@ -151,6 +156,16 @@ impl Selector {
             };
             Finding { field, patterns, outcome }
         })
+    }
+
+    /// The fields it asks for.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.0.keys()
+    }
+
+    /// What a field may be; empty where that does not matter.
+    pub(super) fn patterns(&self, field: &Field) -> &[Pattern] {
+        self.0.get(field).map_or(&[], Vec::as_slice)
     }
 
     /// How narrow it is: greater goes first.

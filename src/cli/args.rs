@@ -40,9 +40,10 @@ pub(super) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Say which group a machine is in and why, and print the script it would get; 1 if in none.
+    /// Say which group a machine is in and why, and print its script and configs; 1 if in none.
     Explain(super::explain::Options),
-    /// List the CoreOS and Flatcar releases in the repository; 1 if one is incomplete or badly signed.
+    /// List the CoreOS and Flatcar releases in the repository, up to 8 folders deep; 1 if one is
+    /// incomplete or badly signed.
     Images(super::images::Options),
     /// Print the man page.
     Man,
@@ -55,6 +56,11 @@ pub(super) enum Command {
         #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
         log_format: LogFormat,
     },
+    /// Print the govc commands, and the .vmx lines, for VMware VMs that boot from here.
+    ///
+    /// They make a template, and a VM of it for each machine that a group names. Nothing is run:
+    /// read them, and paste them into a shell that has govc. docs/vmware.md explains each step.
+    Vmware(super::vmware::Options),
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

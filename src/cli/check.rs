@@ -5,14 +5,21 @@ use std::{fmt::Write as _, io, io::Write as _, path::Path, process::ExitCode};
 use super::{CONFIG, fail, print};
 use crate::{
     catalog::{Install, Profile},
-    serve::{interface::Interface, site::Site},
+    config::ConfigError,
+    serve::{interface::Interface, releases::Preflight, site::Site},
 };
 
 pub(super) fn run(config: Option<&Path>) -> ExitCode {
-    let site = match Site::load(config) {
+    let mut site = match Site::load(config) {
         Ok(site) => site,
         Err(error) => return fail(CONFIG, &error),
     };
+    let installs = |profile: &Profile| profile.install != Install::Never;
+    let Preflight { problems, warnings } = Preflight::of(&site, installs);
+    if let Some(error) = ConfigError::of(problems) {
+        return fail(CONFIG, &error);
+    }
+    site.warnings.extend(warnings);
     for warning in &site.warnings {
         // Where standard error is closed, the exit code still tells.
         let _ = writeln!(io::stderr(), "bootbox: warning: {warning}");

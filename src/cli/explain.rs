@@ -1,4 +1,4 @@
-//! `bootbox explain`: which group a machine is in and why, and the script it would get.
+//! `bootbox explain`: which group a machine is in and why, the script it would get and its configs.
 
 use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
@@ -7,11 +7,16 @@ use clap::Args;
 use super::{CONFIG, USAGE, fail, print};
 use crate::{
     catalog::{Catalog, Finding, Group, Outcome, Verdict},
+    config::Access,
     http::request::Query,
     machine::{Machine, Subject},
     render::{notice_script, script_for},
-    serve::{interface::Interface, site::Site},
+    serve::{
+        interface::Interface,
+        site::{Site, is_meant_for},
+    },
     template::{Words, base_url},
+    token::Token,
 };
 
 /// sysexits(3) has no code for it: the question was answered, with no.
@@ -62,8 +67,13 @@ pub(super) fn run(options: &Options) -> ExitCode {
         },
     };
     let base_url = base_url(address, site.config.http_port);
-    let words = Words { base_url, ip: SOME_ADDRESS, machine };
-    let (found, text) = report(&site.config.catalog, &words);
+    let token = match site.config.config_access {
+        Access::Address => None,
+        Access::Token => Some(Token::new([0; 16])),
+    };
+    let words = Words { base_url, ip: SOME_ADDRESS, machine, token };
+    let (found, mut text) = report(&site.config.catalog, &words);
+    text.push_str(&configs(&site, &words));
     let printed = print(text.as_bytes());
     match found {
         true => printed,
@@ -109,8 +119,29 @@ fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
     if script.contains(&SOME_ADDRESS.to_string()) {
         let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");
     }
+    if let Some(token) = words.token {
+        let _ = writeln!(report, "below, {token} stands for the token of one boot");
+    }
     let _ = write!(report, "\n{script}");
     (chosen.is_some(), report)
+}
+
+/// Each config that is meant for the machine, or why it would not get it.
+fn configs(site: &Site, words: &Words) -> String {
+    let mut report = String::new();
+    let Some(group) = site.config.catalog.select(&words.machine) else { return report };
+    for (path, text) in site.configs.iter() {
+        if !is_meant_for(&site.config, path, &group.name) {
+            continue;
+        }
+        let said = match text.render(words, group) {
+            Ok(text) => text,
+            Err(error) => format!("503: {} {error}\n", text.name),
+        };
+        let end = if said.ends_with('\n') || said.is_empty() { "" } else { "\n" };
+        let _ = write!(report, "\n== {path}\n{said}{end}");
+    }
+    report
 }
 
 fn explain(report: &mut String, group: &Group, chosen: Option<&Group>, machine: &Machine) {
@@ -183,7 +214,8 @@ selector.firmware = \"uefi\"
         };
         let config = Config::parse(CONFIG, "b.toml").unwrap();
         let base_url = "http://10.0.0.1".to_owned();
-        let words = Words { base_url, ip: SOME_ADDRESS, machine: options.machine().unwrap() };
+        let machine = options.machine().unwrap();
+        let words = Words { base_url, ip: SOME_ADDRESS, machine, token: None };
         report(&config.catalog, &words)
     }
 

@@ -124,8 +124,10 @@ struct List<'a> {
 
 impl List<'_> {
     fn is_all_well(&self) -> bool {
-        let is_usable = |release: &Release| {
-            release.doubt.is_none() && !matches!(release.state(), State::Incomplete(_))
+        let is_usable = |release: &Release| match release.state() {
+            State::Complete => release.doubt.is_none(),
+            State::Incomplete(_) => false,
+            State::RamOnly => true,
         };
         let is_good = |verdict: &Verdict| matches!(verdict, Verdict::Good { .. });
         self.releases.iter().all(is_usable) && self.verdicts.values().all(is_good)
@@ -229,6 +231,9 @@ impl List<'_> {
 /// Why PXE and disk may not be of one version.
 fn cautions(release: &Release) -> Vec<String> {
     let mut lines = Vec::new();
+    if release.state() == State::RamOnly {
+        return lines;
+    }
     if let Some(doubt) = &release.doubt {
         lines.push(format!("PXE and disk may differ in version: {doubt}"));
     }

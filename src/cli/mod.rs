@@ -6,6 +6,7 @@ mod explain;
 mod images;
 mod man;
 mod serve;
+mod vmware;
 
 use std::{
     io::{self, Write as _},
@@ -56,6 +57,7 @@ pub fn run() -> ExitCode {
             Err(error) => fail(SOFTWARE, &error),
         },
         Command::Serve { config, log_format } => serve::run(config, log_format.into()),
+        Command::Vmware(options) => vmware::run(&options),
     }
 }
 

@@ -30,6 +30,13 @@ pub struct Place {
     pub line: Option<usize>,
 }
 
+impl Place {
+    /// A line of another file, which is read after those of the config.
+    pub fn of_file(name: &str, line: Option<usize>) -> Self {
+        Self { order: usize::MAX, file: name.into(), line }
+    }
+}
+
 impl ConfigError {
     /// Sorts what is wrong; `None` where nothing is.
     pub fn of(mut problems: Vec<Problem>) -> Option<Self> {

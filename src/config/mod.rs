@@ -7,9 +7,11 @@ mod control;
 mod error;
 mod install;
 mod patterns;
+mod placeholder;
 mod resolve;
 mod select;
 mod shape;
+mod texts;
 
 use std::path::PathBuf;
 
@@ -20,7 +22,8 @@ use crate::{
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
-pub use shape::Solicitations;
+pub use shape::{Access, Solicitations};
+pub use texts::{Declared, Mention, Reader};
 
 /// Everything an operator decides.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub struct Config {
     pub answer_router_solicitations: Solicitations,
     /// TCP port of HTTP.
     pub http_port: u16,
+    /// How it is known which machine asks for a config.
+    pub config_access: Access,
     /// The folder that is served at `/`.
     pub repository: Folder,
     /// Whose signatures on releases count: OpenPGP certificates.
@@ -49,6 +54,10 @@ pub struct Config {
     pub catalog: Catalog,
     /// The repository files that profiles name.
     pub files: Vec<NamedFile>,
+    /// The repository files that are templates.
+    pub templates: Vec<Declared>,
+    /// What arguments name at our own address.
+    pub mentions: Vec<Mention>,
 }
 
 /// A folder, and where it is named.
@@ -98,12 +107,14 @@ impl Config {
         let mut problems = Vec::new();
         let mut fragments = Vec::new();
         let main = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        problems.extend(placeholder::placeholders(&main));
         let file: shape::File = toml::from_str(main.text)
             .map_err(|error| problems.push(main.syntax(&error)))
             .unwrap_or_default();
         for (index, text) in beside.iter().enumerate() {
             let name = text.name.as_str().into();
             let page = Page { order: index + 1, name, text: &text.text };
+            problems.extend(placeholder::placeholders(&page));
             match toml::from_str::<shape::Fragment>(page.text) {
                 Ok(fragment) => fragments.push((page, fragment)),
                 Err(error) => problems.push(page.syntax(&error)),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, Keyring, NamedFile,
+    Config, Folder, Keyring, Mention, NamedFile,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
@@ -21,7 +21,7 @@ const LONGEST_INTERFACE: usize = 15;
 /// What iPXE can fetch a file by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
 /// Names that HTTP answers with a script.
-const OURS: [&[u8]; 2] = [b"boot.ipxe", b"ipxe"];
+pub(super) const OURS: [&[u8]; 2] = [b"boot.ipxe", b"ipxe"];
 /// Words that iPXE takes for operators between commands.
 const OPERATORS: [&str; 3] = ["&&", "||", ";"];
 
@@ -47,6 +47,7 @@ pub(super) fn resolve(
     let keyring = file.repository.keyring.map(|file| desk.folder(file));
     let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
     desk.has_keyring = keyring.is_some();
+    let templates = desk.templates(file.template);
     let mut fragments =
         vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
     fragments.extend(beside);
@@ -65,6 +66,7 @@ pub(super) fn resolve(
         interfaces,
         answer_router_solicitations: file.network.answer_router_solicitations,
         http_port: file.http.port.into_inner(),
+        config_access: file.http.config_access,
         repository,
         keyring,
         boot_programs,
@@ -73,18 +75,21 @@ pub(super) fn resolve(
         most_attempts,
         catalog,
         files: desk.files,
+        templates,
+        mentions: desk.mentions,
     })
 }
 
 /// Where the parts of a file are looked at, and what is wrong is noted.
 pub(super) struct Desk<'a> {
     /// The file that lies on it.
-    page: Page<'a>,
+    pub(super) page: Page<'a>,
     pub(super) problems: Vec<Problem>,
     files: Vec<NamedFile>,
     pub(super) allows_always: bool,
     /// Whether signatures can be verified.
     has_keyring: bool,
+    pub(super) mentions: Vec<Mention>,
 }
 
 impl<'a> Desk<'a> {
@@ -95,6 +100,7 @@ impl<'a> Desk<'a> {
             files: Vec::new(),
             allows_always: false,
             has_keyring: false,
+            mentions: Vec::new(),
         }
     }
 
@@ -247,6 +253,7 @@ impl<'a> Desk<'a> {
                 let text = format!("{:?}, for group {name:?}, {problem}", template.source());
                 self.wrong_at(place.clone(), text);
             }
+            self.mention(&name, place, template, &metadata);
         }
         let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);
         Some(Group { name, selector: selector?, profile, metadata, hand_off })
@@ -288,6 +295,13 @@ impl<'a> Desk<'a> {
                 self.wrong(
                     written,
                     format!("{text:?} is a script of bootbox's own; name another file"),
+                );
+                None
+            }
+            Ok(path) if path.as_bytes().starts_with(b"~") => {
+                self.wrong(
+                    written,
+                    format!("{text:?} begins with \"~\", as tokens do; name another file"),
                 );
                 None
             }

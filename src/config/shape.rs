@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) firmware: Firmware,
     pub(super) control: Control,
     pub(super) install: Install,
+    pub(super) template: Vec<Template>,
     pub(super) profile: Vec<Profile>,
     pub(super) group: Vec<Group>,
 }
@@ -56,12 +57,23 @@ pub enum Solicitations {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Http {
     pub(super) port: Spanned<u16>,
+    pub(super) config_access: Access,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { port: Spanned::new(0..0, 80) }
+        Self { port: Spanned::new(0..0, 80), config_access: Access::Address }
     }
+}
+
+/// How it is known which machine asks for a config.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// By its query, else by the address it took.
+    Address,
+    /// By the token of its script, and by nothing else.
+    Token,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -120,6 +132,14 @@ impl Default for Install {
             allow_always: false,
         }
     }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Template {
+    pub(super) path: Spanned<String>,
+    pub(super) file: Option<Spanned<String>>,
+    pub(super) kind: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

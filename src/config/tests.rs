@@ -65,7 +65,11 @@ fn without_a_config_no_machine_is_answered() {
 #[test]
 fn each_mistake_names_its_line_and_what_to_write() {
     for (from, to, said) in [
-        ("port = 8080", "prt = 8080", "b.toml:5: unknown field `prt`, expected `port`"),
+        (
+            "port = 8080",
+            "prt = 8080",
+            "b.toml:5: unknown field `prt`, expected `port` or `config-access`",
+        ),
         ("port = 8080", "port = \"80\"", "b.toml:5: invalid type: string \"80\", expected u16"),
         (
             "port = 8080",
@@ -156,6 +160,23 @@ fn each_mistake_names_its_line_and_what_to_write() {
     ] {
         assert_eq!(problems(&post(from, to)), said);
     }
+}
+
+#[test]
+fn what_an_example_leaves_to_the_operator_is_asked_for_first() {
+    let text = |name: &str, text: &str| Text { name: name.to_owned(), text: text.to_owned() };
+    let main = post("52:54:00:12:34:56", "CHANGE-ME").replace("\"/coreos/1122", "\"coreos/1122")
+        + "[group.metadata]\n# CHANGE-ME in a comment asks for nothing\n\
+           rancher.roles = [\"etcd\", \"CHANGE-ME\"]\nurl = \"http://CHANGE-ME/\"\n";
+    let beside = "[[profile]]\nname = \"unused\"\nkernel = \"/k\"\nmetadata.x = \"CHANGE-ME\"\n";
+    let said = Config::assemble(&text("b.toml", &main), &[text("g/a.toml", beside)]).unwrap_err();
+    assert_eq!(
+        said.to_string(),
+        "b.toml:19: group.selector.mac is still \"CHANGE-ME\"; write your own value\n\
+         b.toml:22: group.metadata.rancher.roles is still \"CHANGE-ME\"; write your own value\n\
+         b.toml:23: group.metadata.url is still \"http://CHANGE-ME/\"; write your own value\n\
+         g/a.toml:4: profile.metadata.x is still \"CHANGE-ME\"; write your own value"
+    );
 }
 
 #[test]
@@ -310,7 +331,9 @@ fn the_shipped_config_shows_the_defaults() {
     let defaults = toml::Table::try_from(shape::File::default()).unwrap();
     for (name, table) in &defaults {
         match name.as_str() {
-            "profile" | "group" => assert!(!shipped.contains_key(name), "no machine by default"),
+            "profile" | "group" | "template" => {
+                assert!(!shipped.contains_key(name), "no machine by default")
+            }
             _ => assert_eq!(shipped.get(name), Some(table), "[{name}]"),
         }
     }

@@ -12,14 +12,20 @@ pub mod route;
 
 use hyper::{HeaderMap, Method, Uri};
 
+use crate::path::UrlPath;
 use reply::Refusal;
 use request::{Request, Verb};
 use route::Route;
 
-/// Reads a request: whether it wants the body, and what it is for.
-pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(Verb, Route), Refusal> {
+/// Reads a request: whether it wants the body, and what it is for, where these paths have configs.
+pub fn read(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    is_config: impl Fn(&UrlPath) -> bool,
+) -> Result<(Verb, Route), Refusal> {
     let request = Request::read(method, uri, headers)?;
-    Ok((request.verb, Route::of(&request)?))
+    Ok((request.verb, Route::of(&request, is_config)?))
 }
 
 #[cfg(test)]

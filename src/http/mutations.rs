@@ -10,11 +10,12 @@ use hyper::{
 use super::{
     file::{self, Meta},
     read,
-    reply::{Body, Reply},
+    reply::{Body, Refusal, Reply},
+    request::{Claim, shown_path},
     route::{Route, Script},
 };
 
-const HEADS: [&[u8]; 6] = [
+const HEADS: [&[u8]; 8] = [
     include_bytes!("../../tests/fixtures/http/http_UefiHttpBoot_1.0_GET.txt"),
     include_bytes!("../../tests/fixtures/http/http_UefiHttpBoot_1.0_HEAD.txt"),
     include_bytes!("../../tests/fixtures/http/http_iPXE_1.0.0+git-20190125.36a4c8_GET.txt"),
@@ -24,6 +25,9 @@ const HEADS: [&[u8]; 6] = [
       If-Match: \"a\", W/\"b\"\r\nIf-Unmodified-Since: Tue, 15 Nov 1994 08:12:31 GMT\r\n\r\n",
     b"HEAD /x HTTP/1.1\r\nIf-None-Match: *\r\nIf-Modified-Since: Tue, 15 Nov 1994 08:12:31 GMT\r\n\
       Range: bytes=-18446744073709551615\r\nContent-Length: 0\r\n\r\n",
+    b"GET //%7E00112233445566778899aabbccddeeff/coreos//?mac=&uuid=11223344-5566-7788-99aa-010203040506 \
+      HTTP/1.1\r\n\r\n",
+    b"GET /~00112233445566778899aabbccddeeff/coreos/current/version.txt HTTP/1.1\r\n\r\n",
 ];
 const MTU: usize = 1500;
 
@@ -63,7 +67,17 @@ fn answer(head: &[u8], len: u64) -> bool {
         }
     }
     let meta = Meta { len, etag: "\"a\"".to_owned(), modified: Some(SystemTime::UNIX_EPOCH) };
-    match read(&method, &uri, &headers) {
+    match read(&method, &uri, &headers, |path| path.as_bytes().starts_with(b"/coreos/")) {
+        Ok((_, Route::Config(asked))) => {
+            if let Claim::Wrong(error) = asked.claim {
+                check(&Reply::refuse(&Refusal::Claim(error), asked.path.as_bytes()), len);
+            }
+            let hidden = shown_path(uri.path());
+            // Who writes a token into a name as well shows it himself.
+            let repeats = |token: &str| asked.path.to_string().contains(token);
+            let token = asked.token.map(|token| token.to_string());
+            assert!(token.is_none_or(|token| repeats(&token) || !hidden.contains(&token)));
+        }
         Err(refusal) => check(&Reply::refuse(&refusal, target), len),
         Ok((_, Route::Script(Script::Nobody(error)))) => assert!(error.to_string().len() < 256),
         Ok((_, Route::Script(Script::Boot | Script::Machine(_)))) => {}
@@ -96,7 +110,7 @@ fn check(reply: &Reply, file: u64) {
 }
 
 fn mutate(head: &mut Vec<u8>, random: &mut Random) {
-    const PIECES: [&[u8]; 12] = [
+    const PIECES: [&[u8]; 13] = [
         b"%2e%2e",
         b"%2f",
         b"%00",
@@ -109,6 +123,7 @@ fn mutate(head: &mut Vec<u8>, random: &mut Random) {
         b"\xff",
         b"-",
         b"9999999999",
+        b"/~00112233445566778899aabbccddeeff",
     ];
     let at = random.below(head.len() + 1);
     match random.below(6) {

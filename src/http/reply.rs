@@ -8,13 +8,16 @@ use std::fmt;
 use hyper::{
     HeaderMap, StatusCode,
     header::{
-        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue,
-        RETRY_AFTER, SERVER,
+        ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName,
+        HeaderValue, RETRY_AFTER, SERVER,
     },
 };
 
-use super::{event::EventError, request::Verb};
-use crate::path::PathError;
+use super::{
+    event::EventError,
+    request::{QueryError, Verb},
+};
+use crate::{check::Kind, machine::Mac, path::PathError};
 
 /// The `Server` header of every reply of ours; `serve::http` knows hyper's own replies by its
 /// absence.
@@ -22,6 +25,8 @@ pub const SERVER_NAME: &str = "bootbox";
 
 /// The part of a name that a refusal repeats, in characters: its reply stays below one MTU.
 const LONGEST_NAME: usize = 160;
+/// The part of a reason that a refusal repeats, in bytes: for the same end.
+const LONGEST_REASON: usize = 400;
 
 /// A reply, ready to be sent but for the bytes of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,13 +76,33 @@ impl Reply {
         reply.with(CONNECTION, HeaderValue::from_static("close"))
     }
 
+    /// A text that is made for one machine: nobody may keep it, and it may be empty.
+    pub fn config(kind: Kind, text: String) -> Self {
+        let media = match kind {
+            Kind::Ignition => "application/json",
+            Kind::CloudConfig | Kind::Ipxe | Kind::Script | Kind::Text => {
+                "text/plain; charset=utf-8"
+            }
+        };
+        let reply = Self::new(StatusCode::OK, Body::Nothing)
+            .with(CONTENT_TYPE, HeaderValue::from_static(media))
+            .with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+            .with(CONTENT_LENGTH, HeaderValue::from(text.len()));
+        Self { body: Body::Text(text), ..reply }
+    }
+
     /// Refuses what was asked for under this name, in words.
     pub fn refuse(refusal: &Refusal, name: &[u8]) -> Self {
         let status = refusal.status();
         let name = printable(name);
         let reply = Self::text(status, format!("{status}: {name} {refusal}\n"));
+        let no_store =
+            |reply: Self| reply.with(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let later = |reply: Self| reply.with(RETRY_AFTER, HeaderValue::from_static("5"));
         match refusal {
-            Refusal::Busy => reply.with(RETRY_AFTER, HeaderValue::from_static("5")),
+            Refusal::Busy => later(reply),
+            Refusal::NoMachine | Refusal::NotReady(_) => no_store(later(reply)),
+            Refusal::Claim(_) | Refusal::NoGroup(_) | Refusal::Token => no_store(reply),
             Refusal::Method => reply.with(ALLOW, HeaderValue::from_static("GET, HEAD")),
             Refusal::Event(EventError::Method) => {
                 reply.with(ALLOW, HeaderValue::from_static("POST"))
@@ -148,6 +173,17 @@ pub fn printable(name: &[u8]) -> String {
     shown
 }
 
+/// A reason that quotes what others wrote: on one line, and short.
+fn short(reason: &str) -> String {
+    let mut shown: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if let Some((cut, _)) = shown.char_indices().find(|(at, c)| at + c.len_utf8() > LONGEST_REASON)
+    {
+        shown.truncate(cut);
+        shown.push('…');
+    }
+    shown
+}
+
 /// Why a request is not answered with what it asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
@@ -159,6 +195,8 @@ pub enum Refusal {
     Busy,
     /// If-Match or If-Unmodified-Since names another version.
     Changed,
+    /// A query that says whose config it wants names no machine.
+    Claim(QueryError),
     /// A report that is not taken.
     Event(EventError),
     /// Its headers are too large or too many.
@@ -167,10 +205,16 @@ pub enum Refusal {
     LongTarget,
     /// Neither GET nor HEAD.
     Method,
+    /// The machine that asks for its config is in no group.
+    NoGroup(Mac),
+    /// It is not known which machine asks for its config.
+    NoMachine,
     /// There is none.
     NoSuchFile,
     /// A directory, device, socket or FIFO.
     NotAFile,
+    /// A config that cannot be given away now, for this reason.
+    NotReady(String),
     /// A symlink on the way leads out of the root.
     Outside,
     /// The name cannot be looked up.
@@ -179,6 +223,8 @@ pub enum Refusal {
     Range(u64),
     /// The target is no path.
     Target,
+    /// A config that only the token of its machine's script gets.
+    Token,
     /// The file is there and cannot be read.
     Unreadable(String),
 }
@@ -188,17 +234,19 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Broken | Self::Target => StatusCode::BAD_REQUEST,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Broken | Self::Claim(_) | Self::Target => StatusCode::BAD_REQUEST,
+            // Never 404: the readers of configs give up then, and try again after 503.
+            Self::Busy | Self::NoMachine | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::Event(error) => error.status(),
             Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LongTarget => StatusCode::URI_TOO_LONG,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoSuchFile | Self::NotAFile | Self::Path(PathError::Directory) => {
-                StatusCode::NOT_FOUND
-            }
-            Self::Outside => StatusCode::FORBIDDEN,
+            Self::NoGroup(_)
+            | Self::NoSuchFile
+            | Self::NotAFile
+            | Self::Path(PathError::Directory) => StatusCode::NOT_FOUND,
+            Self::Outside | Self::Token => StatusCode::FORBIDDEN,
             Self::Path(PathError::TooLong) => StatusCode::URI_TOO_LONG,
             Self::Path(PathError::Control(_) | PathError::Parent) => StatusCode::BAD_REQUEST,
             Self::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -214,16 +262,26 @@ impl fmt::Display for Refusal {
             Self::Broken => f.write_str("is not an HTTP request that can be read"),
             Self::Busy => f.write_str("has to wait: the server is out of file descriptors"),
             Self::Changed => f.write_str("is another version than the one asked for"),
+            Self::Claim(error) => error.fmt(f),
             Self::Event(error) => error.fmt(f),
             Self::Headers => f.write_str("has more than 16 KiB or 100 lines of headers"),
             Self::LongTarget => f.write_str("is longer than 8192 bytes"),
             Self::Method => f.write_str("can only be read: GET and HEAD"),
+            Self::NoGroup(mac) => write!(f, "is for machines of a group, and {mac} is in none"),
+            Self::NoMachine => f.write_str(
+                "is each machine's own, and it is not known yet which one asks: boot it with bootbox \
+                 first, or ask with ?mac=52-54-00-12-34-56",
+            ),
             Self::NoSuchFile => f.write_str("is not here: no such file"),
             Self::NotAFile => f.write_str("is not a regular file"),
+            Self::NotReady(reason) => write!(f, "is not ready: {}", short(reason)),
             Self::Outside => f.write_str("leads out of the repository"),
             Self::Path(error) => error.fmt(f),
             Self::Range(len) => write!(f, "has {len} bytes, and the range begins behind them"),
             Self::Target => f.write_str("is no path: write it like /coreos/vmlinuz"),
+            Self::Token => f.write_str(
+                "needs the token of its machine: boot the machine, and ask as its script says",
+            ),
             Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
         }
     }
@@ -250,6 +308,33 @@ mod tests {
         assert_eq!(Reply::refuse(&Refusal::Method, b"/").headers[ALLOW], "GET, HEAD");
         assert_eq!(Reply::refuse(&Refusal::Range(9), b"/").headers[CONTENT_RANGE], "bytes */9");
         assert_eq!(Reply::refuse(&Refusal::Busy, b"/").headers[RETRY_AFTER], "5");
+    }
+
+    #[test]
+    fn a_config_is_kept_by_nobody_and_refused_for_a_while() {
+        let reply = Reply::config(Kind::Ignition, "{}".to_owned());
+        assert_eq!(reply.headers[CONTENT_TYPE], "application/json");
+        assert_eq!(reply.headers[CONTENT_LENGTH], "2");
+        let empty = Reply::config(Kind::Text, String::new());
+        assert_eq!(
+            (empty.status.as_u16(), &empty.headers[CONTENT_LENGTH]),
+            (200, &"0".parse().unwrap())
+        );
+        let mac = "52:54:00:00:00:01".parse().unwrap();
+        let long = Refusal::NotReady(format!("é\n{}", "é".repeat(1000)));
+        for (refusal, status, again) in [
+            (long, 503, true),
+            (Refusal::NoMachine, 503, true),
+            (Refusal::Token, 403, false),
+            (Refusal::NoGroup(mac), 404, false),
+            (Refusal::Claim(QueryError::NoMac), 400, false),
+        ] {
+            let reply = Reply::refuse(&refusal, b"/x");
+            assert_eq!(reply.status, status);
+            assert_eq!(reply.headers.contains_key(RETRY_AFTER), again);
+            assert_eq!(reply.headers[CACHE_CONTROL], "no-store");
+            assert!(reply.to_bytes().len() < 1000);
+        }
     }
 
     #[test]

@@ -10,7 +10,10 @@ use hyper::{
 };
 
 use super::reply::Refusal;
-use crate::machine::{Mac, Machine, NotAMac, Uuid};
+use crate::{
+    machine::{Mac, Machine, NotAMac, Uuid},
+    token::Token,
+};
 
 /// A target above this is no name and no query of ours, in bytes.
 const LONGEST_TARGET: usize = 8192;
@@ -24,8 +27,10 @@ const MOST_LABELS: usize = 64;
 pub struct Request<'a> {
     /// What is wanted of the name.
     pub verb: Verb,
-    /// The decoded path, with its leading slash.
+    /// The decoded path, with its leading slash and without a token.
     pub path: Vec<u8>,
+    /// The token that stood before it.
+    pub token: Option<Token>,
     /// What stands behind the question mark, as it was sent.
     pub query: &'a str,
 }
@@ -69,8 +74,10 @@ impl<'a> Request<'a> {
         if !path.starts_with('/') {
             return Err(Refusal::Target);
         }
-        let path = percent_encoding::percent_decode_str(path).collect();
-        Ok(Self { verb, path, query })
+        let path: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
+        let (token, path) = Token::split(&path);
+        let token = token.and_then(Token::read);
+        Ok(Self { verb, path: path.to_vec(), token, query })
     }
 }
 
@@ -108,6 +115,47 @@ impl QueryError {
     /// What was given in the place of a hardware address.
     pub(super) fn wrong(mac: &str) -> Self {
         Self::WrongMac(shown(mac))
+    }
+}
+
+/// A path as it may be shown: as it was sent, or decoded where it has a token, which is left out.
+pub fn shown_path(path: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    let hidden = Token::hidden(&decoded);
+    if hidden == decoded { path.to_owned() } else { hidden }
+}
+
+/// Whose config a query asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Claim {
+    /// That of this machine, of which it tells more or less.
+    Machine(Query),
+    /// It does not say.
+    Nobody,
+    /// That of the machine with this UUID.
+    Uuid(Uuid),
+    /// That of what is no machine.
+    Wrong(QueryError),
+}
+
+impl Claim {
+    /// Reads the query of a config. A word without a value is as good as none: some clients fill
+    /// in what they know, and iPXE leaves the rest empty.
+    pub fn parse(query: &str) -> Self {
+        let value = |name: &str| {
+            form_urlencoded::parse(query.as_bytes())
+                .find(|(word, _)| word == name)
+                .map(|(_, value)| value)
+                .filter(|value| !value.trim().is_empty())
+        };
+        if value("mac").is_some() {
+            return match Query::parse(query) {
+                Ok(query) => Self::Machine(query),
+                Err(error) => Self::Wrong(error),
+            };
+        }
+        let uuid = value("uuid").and_then(|uuid| uuid.trim().parse().ok());
+        uuid.map_or(Self::Nobody, Self::Uuid)
     }
 }
 
@@ -231,6 +279,49 @@ mod tests {
         assert_eq!(query.labels["product"].len(), LONGEST_LABEL);
         let many: String = (0..1000).map(|number| format!("&l{number}=x")).collect();
         assert_eq!(Query::parse(&format!("mac=525400123456{many}")).unwrap().labels.len(), 64);
+    }
+
+    #[test]
+    fn a_token_is_taken_off_the_path() {
+        let text = "00112233445566778899aabbccddeeff";
+        for (target, token, path) in [
+            (format!("/~{text}/coreos//x"), true, "/coreos//x"),
+            (format!("//%7E{}/", text.to_uppercase()), true, "/"),
+            ("/~x/coreos/x".to_owned(), false, "/coreos/x"),
+            (format!("/coreos/~{text}/x"), false, &format!("/coreos/~{text}/x")),
+        ] {
+            let uri = target.parse().unwrap();
+            let request = Request::read(&Method::GET, &uri, &HeaderMap::new()).unwrap();
+            assert_eq!(request.path, path.as_bytes(), "{target}");
+            assert_eq!(request.token, token.then(|| text.parse().unwrap()), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown_without_its_token() {
+        let text = "00112233445566778899aabbccddeeff";
+        for (path, shown) in [
+            (format!("/~{text}/a%20b"), "/~.../a b"),
+            (format!("/%2f%7E{text}/a%20b"), "//~.../a b"),
+            (format!("/~%30{}/a", &text[1..]), "/~.../a"),
+            ("/a%0ab/%ff".to_owned(), "/a%0ab/%ff"),
+        ] {
+            assert_eq!(shown_path(&path), shown);
+        }
+    }
+
+    #[test]
+    fn a_query_claims_a_machine_by_address_or_uuid() {
+        let uuid = "11223344-5566-7788-99aa-010203040506";
+        let machine = Claim::parse(&format!("uuid={uuid}&mac=52-54-00-12-34-56"));
+        let Claim::Machine(query) = machine else { panic!("{machine:?}") };
+        assert_eq!(query.uuid, uuid.parse().ok());
+        assert_eq!(Claim::parse(&format!("mac=&uuid={uuid}")), Claim::Uuid(uuid.parse().unwrap()));
+        for nobody in ["", "x=1", "mac=&uuid=", "mac=%20", "uuid=none"] {
+            assert_eq!(Claim::parse(nobody), Claim::Nobody, "{nobody}");
+        }
+        let wrong = Claim::parse("mac=${mac}");
+        assert_eq!(wrong, Claim::Wrong(QueryError::WrongMac("??mac?".to_owned())));
     }
 
     #[test]

@@ -2,17 +2,44 @@
 
 use super::{
     reply::Refusal,
-    request::{Query, QueryError, Request},
+    request::{Claim, Query, QueryError, Request},
 };
-use crate::path::RepositoryPath;
+use crate::{
+    path::{RepositoryPath, UrlPath},
+    token::Token,
+};
+
+/// What the old installers ask for, to learn which release is current.
+const VERSION: &[u8] = b"/current/version.txt";
 
 /// What answers a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Route {
+    /// A text that is made for the machine that asks.
+    Config(Asked),
     /// A boot program or a file of the repository.
     File(RepositoryPath),
     /// A text that is rendered for whoever asks.
     Script(Script),
+}
+
+/// A config, and who asks for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Asked {
+    /// Its path.
+    pub path: UrlPath,
+    /// The token of its URL.
+    pub token: Option<Token>,
+    /// Who its query says it is for.
+    pub claim: Claim,
+}
+
+impl Asked {
+    /// The folder of whose releases the current one is asked for; `None` inside is the root.
+    pub fn release(&self) -> Option<Option<RepositoryPath>> {
+        let base = self.path.as_bytes().strip_suffix(VERSION)?;
+        Some(RepositoryPath::parse(base).ok())
+    }
 }
 
 /// A script for iPXE.
@@ -27,8 +54,16 @@ pub enum Script {
 }
 
 impl Route {
-    /// Finds what answers.
-    pub fn of(request: &Request<'_>) -> Result<Self, Refusal> {
+    /// Finds what answers, where these paths have configs.
+    pub fn of(
+        request: &Request<'_>,
+        is_config: impl Fn(&UrlPath) -> bool,
+    ) -> Result<Self, Refusal> {
+        let path = UrlPath::parse(&request.path).map_err(Refusal::Path)?;
+        if is_config(&path) || path.as_bytes().ends_with(VERSION) {
+            let claim = Claim::parse(request.query);
+            return Ok(Self::Config(Asked { path, token: request.token, claim }));
+        }
         let path = RepositoryPath::parse(&request.path).map_err(Refusal::Path)?;
         Ok(match path.as_bytes() {
             b"boot.ipxe" => Self::Script(Script::Boot),
@@ -47,7 +82,32 @@ mod tests {
     use crate::{http::request::Verb, path::PathError};
 
     fn route(path: &[u8], query: &str) -> Result<Route, Refusal> {
-        Route::of(&Request { verb: Verb::Get, path: path.to_vec(), query })
+        let request = Request { verb: Verb::Get, path: path.to_vec(), token: None, query };
+        Route::of(&request, |path| path.as_bytes() == b"/coreos/" || path.as_bytes() == b"/x.json")
+    }
+
+    #[test]
+    fn a_config_is_known_by_its_path_and_a_folder_may_be_one() {
+        for (path, clean) in
+            [("/coreos/", "/coreos/"), ("/coreos//", "/coreos/"), ("//x.json", "/x.json")]
+        {
+            let Ok(Route::Config(asked)) = route(path.as_bytes(), "mac=525400123456") else {
+                panic!("{path}")
+            };
+            assert_eq!(asked.path.to_string(), clean);
+            assert!(matches!(asked.claim, Claim::Machine(_)));
+            assert_eq!(asked.release(), None);
+        }
+        assert!(matches!(route(b"/coreos", ""), Ok(Route::File(_))));
+        for (path, base) in [
+            ("/coreos//current/version.txt", Some("/coreos")),
+            ("/a/b/current/version.txt", Some("/a/b")),
+            ("/current/version.txt", None),
+        ] {
+            let Ok(Route::Config(asked)) = route(path.as_bytes(), "") else { panic!("{path}") };
+            let base = base.map(|base| RepositoryPath::parse(base.as_bytes()).unwrap());
+            assert_eq!(asked.release(), Some(base));
+        }
     }
 
     #[test]
@@ -69,7 +129,7 @@ mod tests {
             (&b"/../etc/passwd"[..], PathError::Parent),
             (b"/a/../../b", PathError::Parent),
             (b"/", PathError::Directory),
-            (b"/coreos/", PathError::Directory),
+            (b"/coreos/x/", PathError::Directory),
             (b"/a\0.efi", PathError::Control(0)),
             (&[b'/'; 2000], PathError::TooLong),
         ] {

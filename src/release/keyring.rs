@@ -171,7 +171,6 @@ impl Holder {
         let on_names = details.users.iter().flat_map(|user| {
             user.signatures.iter().filter(|signature| {
                 signature.typ() != Some(SignatureType::CertRevocation)
-                    && signature.issuer_key_id().contains(&&key.legacy_key_id())
                     && signature.verify_certification(key, Tag::UserId, &user.id).is_ok()
             })
         });

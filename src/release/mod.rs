@@ -133,7 +133,7 @@ impl Release {
         let name = String::from_utf8_lossy(folder.file_name()).into_owned();
         let stated = version_txt.and_then(|text| stated_in(text, family));
         let doubt = match &stated {
-            None if name == CURRENT => {
+            None if !name.starts_with(|c: char| c.is_ascii_digit()) => {
                 Some(format!("no version.txt in {folder} says which version it is"))
             }
             Some(stated) if name != CURRENT && *stated != name => {
@@ -152,7 +152,7 @@ impl Release {
 
     fn of_piece(path: &RepositoryPath, wanted: &Piece) -> Option<(Family, RepositoryPath)> {
         match Piece::read(path.file_name())? {
-            (family, piece, false) if piece == *wanted => Some((family, path.parent()?)),
+            (family, piece, false) if piece == *wanted => Some((family, path.folder()?)),
             _ => None,
         }
     }
@@ -242,7 +242,7 @@ impl Part {
 
     /// Where its signature is, or would be.
     pub fn signature_path(&self) -> Option<RepositoryPath> {
-        self.path.parent()?.join(self.signature_path_text().as_bytes()).ok()
+        self.path.folder()?.join(self.signature_path_text().as_bytes()).ok()
     }
 
     fn signature_path_text(&self) -> String {

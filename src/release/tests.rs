@@ -80,6 +80,12 @@ fn the_version_is_version_txts_and_must_be_the_folders_name() {
             "current",
             Some("no version.txt in /coreos/current says which version it is"),
         ),
+        (
+            "stable",
+            None,
+            "stable",
+            Some("no version.txt in /coreos/stable says which version it is"),
+        ),
         ("1122.2.0", Some("COREOS_VERSION=../x\n"), "1122.2.0", None),
         ("1122.2.0", Some("FLATCAR_VERSION=3510.2.8\n"), "1122.2.0", None),
     ] {

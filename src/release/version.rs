@@ -48,7 +48,7 @@ pub fn newest<'a>(
 impl Release {
     /// The folder that has the folders of versions, as `coreos-install -b` names it; none for `/`.
     pub fn base(&self) -> Option<crate::path::RepositoryPath> {
-        self.folder.parent()
+        self.folder.folder()
     }
 
     /// Whether there is a disk image with its signature.

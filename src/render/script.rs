@@ -193,6 +193,7 @@ mod tests {
             base_url: "http://10.0.0.1:8080".to_owned(),
             ip: [10, 0, 0, 7].into(),
             machine: Machine::heard("52:54:00:12:34:56".parse().unwrap(), None, None),
+            token: None,
         }
     }
 

@@ -177,6 +177,7 @@ struct Fields<'a> {
     attempt: Option<u32>,
     protocol: Option<String>,
     file: Option<&'a str>,
+    kind: Option<&'a str>,
     end: Option<&'static str>,
     bytes: Option<u64>,
     size: Option<u64>,
@@ -211,6 +212,7 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
                 attempt = fields.attempt,
                 protocol = fields.protocol,
                 file = fields.file,
+                kind = fields.kind,
                 end = fields.end,
                 bytes = fields.bytes,
                 size = fields.size,
@@ -245,6 +247,12 @@ impl<'a> Fields<'a> {
                 group: Some(group),
                 profile: Some(profile),
                 attempt: Some(*attempt),
+                ..Self::default()
+            },
+            Step::Config { file, kind, group } => Self {
+                file: Some(file),
+                kind: Some(kind),
+                group: group.as_deref(),
                 ..Self::default()
             },
             Step::Lease { address, server } => Self {

@@ -11,6 +11,8 @@
 //!                     └─ TERM: drain, which every service watches
 //! ```
 
+mod answers;
+mod configs;
 mod dhcp;
 pub mod drain;
 pub mod http;
@@ -25,6 +27,8 @@ pub mod site;
 mod solicitation;
 pub mod store;
 pub mod tftp;
+mod version;
+mod visitors;
 
 use std::{
     fmt, io,
@@ -37,6 +41,7 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
     config::Solicitations,
+    machine::Machine,
     proxydhcp::{Arrival, Port},
 };
 use drain::Drain;
@@ -46,6 +51,7 @@ use ledger::{Ledger, LedgerError};
 use process::{Request, Signals};
 use scripts::Renderer;
 use site::{Site, SiteError};
+use visitors::Visitors;
 
 /// How long downloads may go on after we were asked to stop; systemd's own limit is 90 s.
 const LAST_CALL: Duration = Duration::from_secs(30);
@@ -54,18 +60,25 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until a signal ends it or a service fails. `config` is read again on SIGHUP.
 pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
-    let site = Site::load(config.as_deref())?;
-    site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let mut site = Site::load(config.as_deref())?;
     let interfaces = Interface::choose(&site.config.interfaces)?;
     process::raise_file_limit();
     let mut signals = Signals::listen().map_err(ServeError::Io)?;
 
     let journal = Journal::new();
     let ledger = open_ledger(&site, &journal)?;
+    site.try_with(&known(&ledger));
+    site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (tap, drain) = drain::channel();
     let (current, watched) = watch::channel(Arc::new(site));
-    let mut services =
-        Services { tasks: JoinSet::new(), site: watched, journal, ledger: ledger.clone(), drain };
+    let mut services = Services {
+        tasks: JoinSet::new(),
+        site: watched,
+        journal,
+        ledger: ledger.clone(),
+        visitors: Visitors::default(),
+        drain,
+    };
     for interface in &interfaces {
         services.start(interface)?;
     }
@@ -110,6 +123,7 @@ struct Services {
     site: watch::Receiver<Arc<Site>>,
     journal: Journal,
     ledger: Ledger,
+    visitors: Visitors,
     drain: Drain,
 }
 
@@ -185,6 +199,7 @@ impl Services {
             scripts: Arc::new(Renderer {
                 journal: self.journal.clone(),
                 ledger: self.ledger.clone(),
+                visitors: self.visitors.clone(),
             }),
             limits: http::Limits::default(),
         }
@@ -251,6 +266,11 @@ fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
     }
 }
 
+/// The machines that have been here before.
+fn known(ledger: &Ledger) -> Vec<Machine> {
+    ledger.with(|book| book.records().map(|record| record.machine.clone()).collect())
+}
+
 /// Loads the config again; what is wrong with it changes nothing.
 fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>, ledger: &Ledger) {
     process::notify_reloading();
@@ -264,6 +284,7 @@ fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>, ledger: 
         }
         Ok(mut site) => {
             ledger.allow_attempts(site.config.most_attempts);
+            site.try_with(&known(ledger));
             let bound = current.borrow().config.http_port;
             let needs_restart = current.borrow().config.needs_restart(&site.config);
             // Machines are sent to the port that is open, not to the one that will be.

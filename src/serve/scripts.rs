@@ -5,27 +5,34 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hyper::StatusCode;
 use tokio::time::timeout;
 
 use super::{
-    http::{Arrival, Rendering, Scripts, Text},
+    http::{Arrival, Config, Rendering, Scripts, Text},
     journal::Journal,
     ledger::{Ledger, NoteError, now},
     site::Site,
+    visitors::Visitors,
 };
 use crate::{
     catalog::{Group, Install},
-    http::{request::Query, route::Script},
-    ledger::{Decision, Event, Found, Record},
+    config::Access,
+    http::{
+        reply::Refusal,
+        request::{Query, Verb},
+        route::{Asked, Script},
+    },
+    ledger::{self, Decision, Event, Found, Record},
     machine::Machine,
     render::{
         Ending, boot_script, disk_script, hold_script, notice_for, notice_script, script_for,
     },
     template::{Words, base_url},
+    token::Token,
     trace::{Step, Who},
 };
 
@@ -36,11 +43,12 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a decision is taken anew because the machine did something meanwhile.
 const TRIES: usize = 4;
 
-/// Renders scripts, and notes each in the ledger and the log.
+/// Renders scripts and configs, and notes each in the ledger and the log.
 #[derive(Debug)]
 pub(super) struct Renderer {
     pub(super) journal: Journal,
     pub(super) ledger: Ledger,
+    pub(super) visitors: Visitors,
 }
 
 impl Scripts for Renderer {
@@ -62,13 +70,36 @@ impl Scripts for Renderer {
             Text { status: StatusCode::OK, body }
         })
     }
+
+    fn config(
+        &self,
+        verb: Verb,
+        asked: &Asked,
+        site: &Site,
+        arrival: Arrival,
+    ) -> Result<Config, Refusal> {
+        let (config, who, step) = self.text(asked, site, arrival)?;
+        if verb == Verb::Get {
+            self.journal.step(who, &step);
+        }
+        Ok(config)
+    }
 }
 
 impl Renderer {
     async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
+        let machine = query.clone().machine();
+        let token = match site.config.config_access {
+            Access::Address => None,
+            Access::Token => match random() {
+                Ok(token) => Some(token),
+                Err(error) => {
+                    return self.notice(&machine, format!("no token can be made: {error}"));
+                }
+            },
+        };
         let base_url = base_url(ipv4(arrival.local), site.config.http_port);
-        let ip = ipv4(arrival.peer);
-        let words = Words { base_url, ip, machine: query.clone().machine() };
+        let words = Words { base_url, ip: ipv4(arrival.peer), machine, token };
         let Some(group) = site.config.catalog.select(&words.machine) else {
             self.ledger.pass_by(words.machine.clone());
             return self.notice(&words.machine, format!("no group matches {}", query.mac));
@@ -128,7 +159,9 @@ impl Renderer {
                 let event = Event::Scripted {
                     group: group.name.clone(),
                     profile: group.profile.name.clone(),
-                    token: None,
+                    token: words
+                        .token
+                        .map(|token| ledger::Token { text: token.to_string(), made: now() }),
                 };
                 in_time(group, self.ledger.note_if(record, vec![event])).await?;
                 self.scripted(words, group);
@@ -183,6 +216,7 @@ impl Renderer {
         let (group, profile) = (group.name.clone(), group.profile.name.clone());
         self.journal.step(Who::Machine(mac), &Step::Script { group, profile });
         self.journal.learn(mac, words.ip);
+        self.visitors.scripted(words.machine.clone(), words.ip, words.token, Instant::now());
     }
 
     fn notice(&self, machine: &Machine, reason: String) -> String {
@@ -205,6 +239,12 @@ async fn in_time(
 
 fn late(_: tokio::time::error::Elapsed) -> Result<Record, NoteError> {
     Err(NoteError::Disk("its disk does not answer".to_owned()))
+}
+
+fn random() -> Result<Token, getrandom::Error> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)?;
+    Ok(Token::new(bits))
 }
 
 /// We listen on IPv4 only.

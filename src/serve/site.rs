@@ -7,17 +7,24 @@ use std::{
     collections::BTreeSet,
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use super::store::Store;
+use super::{
+    configs,
+    store::{OpenError, Opened, Store},
+};
 use crate::{
     catalog::Install,
     config::{Config, ConfigError, Problem, Text, names_ignition},
     firmware::Firmware,
     ledger::Book,
-    path::RepositoryPath,
+    machine::Machine,
+    path::{RepositoryPath, UrlPath},
     proxydhcp::Offering,
+    render::Configs,
 };
+pub use configs::is_meant_for;
 
 /// Where the config is looked for when nobody says.
 const USUAL: &str = "/etc/bootbox/bootbox.toml";
@@ -31,10 +38,14 @@ pub struct Site {
     pub config: Config,
     /// The files.
     pub store: Store,
+    /// The texts that are filled in or held in memory; everything else is a file.
+    pub configs: Configs,
     /// The firmware that there is a boot program for.
     pub programs: Vec<Firmware>,
     /// What is not wrong, but will not do what an operator may expect.
     pub warnings: Vec<String>,
+    /// The texts of which it has been said that a machine could not have them.
+    complaints: Mutex<BTreeSet<UrlPath>>,
 }
 
 impl Site {
@@ -61,7 +72,27 @@ impl Site {
 
     /// Serves files and answers no machine, as tests of one protocol want it.
     pub fn of(store: Store) -> Self {
-        Self { config: Config::built_in(), store, programs: Vec::new(), warnings: Vec::new() }
+        Self {
+            config: Config::built_in(),
+            store,
+            configs: Configs::default(),
+            programs: Vec::new(),
+            warnings: Vec::new(),
+            complaints: Mutex::default(),
+        }
+    }
+
+    /// Tries the texts with machines that have been here before, and adds what is found to the
+    /// warnings.
+    pub fn try_with(&mut self, known: &[Machine]) {
+        let found = configs::try_with(&self.config, &self.configs, known);
+        self.warnings.extend(lines(found));
+    }
+
+    /// Whether nothing was said about this text yet; from now on it was.
+    pub fn is_first_complaint(&self, path: &UrlPath) -> bool {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        complaints.insert(path.clone())
     }
 
     fn open(config: Config) -> Result<Self, SiteError> {
@@ -88,6 +119,7 @@ impl Site {
                 let text = format!("[repository] root {path} cannot be opened: {error}");
                 // The usual folder may be missing while nothing is served from it.
                 if config.files.is_empty()
+                    && config.templates.is_empty()
                     && config.repository.path == Config::built_in().repository.path
                 {
                     warnings.push(text);
@@ -116,11 +148,26 @@ impl Site {
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
+        let mut loaded = configs::Loaded::default();
+        if has_repository {
+            loaded = configs::load(&config, &store);
+            problems.append(&mut loaded.problems);
+        }
         if let Some(error) = ConfigError::of(problems) {
             return Err(error.into());
         }
+        let configs = loaded.configs;
+        warnings.extend(lines(loaded.warnings));
         let programs = boot_programs_in(&store, &mut warnings);
-        Ok(Self { config, store, programs, warnings })
+        Ok(Self { config, store, configs, programs, warnings, complaints: Mutex::default() })
+    }
+
+    /// Opens a file for those who cannot be told apart: not what a config is made from, or is.
+    pub fn read(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
+        match self.configs.get(&path.into()) {
+            Some(_) => Err(OpenError::Config),
+            None => self.store.read(path),
+        }
     }
 
     /// What ProxyDHCP has to offer.
@@ -133,6 +180,11 @@ impl Site {
             http_port: self.config.http_port,
         }
     }
+}
+
+fn lines(problems: Vec<Problem>) -> Vec<String> {
+    let sorted = ConfigError::of(problems).map(|problems| problems.to_string());
+    sorted.iter().flat_map(|problems| problems.lines()).map(str::to_owned).collect()
 }
 
 fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> {

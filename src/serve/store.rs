@@ -163,6 +163,8 @@ fn lookup(folder: &OwnedFd, name: &[u8], flags: OFlag) -> Result<OwnedFd, Errno>
 /// Why a file is not served.
 #[derive(Debug)]
 pub enum OpenError {
+    /// It is a config, which is made for each machine.
+    Config,
     /// It exists but cannot be opened.
     Io(io::Error),
     /// It is a directory, device, socket or FIFO.
@@ -189,6 +191,7 @@ impl From<Errno> for OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Config => f.write_str("is made for each machine, over HTTP only"),
             Self::Io(error) => write!(f, "cannot be read: {error}"),
             Self::NotAFile => f.write_str("is not a regular file"),
             Self::NotFound => f.write_str("no such file"),
@@ -201,7 +204,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::NotAFile | Self::NotFound | Self::Outside => None,
+            Self::Config | Self::NotAFile | Self::NotFound | Self::Outside => None,
         }
     }
 }

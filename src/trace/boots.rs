@@ -158,7 +158,7 @@ fn reached(step: &Step) -> Option<Reached> {
             Some(Reached::Ipxe)
         }
         Step::Ack { stage: Stage::Rom, .. } => Some(Reached::BootProgram),
-        Step::Disk { .. } | Step::Script { .. } => Some(Reached::Script),
+        Step::Config { .. } | Step::Disk { .. } | Step::Script { .. } => Some(Reached::Script),
         Step::Transfer(_) => Some(Reached::BootProgram),
         Step::Advertise
         | Step::DiskFails
@@ -187,6 +187,7 @@ fn begins_anew(step: &Step, reached: Reached) -> bool {
         | Step::Held { .. }
         | Step::Installed { .. }
         | Step::Installing { .. }
+        | Step::Config { .. }
         | Step::Lease { .. }
         | Step::Notice { .. }
         | Step::Script { .. }

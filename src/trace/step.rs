@@ -18,6 +18,15 @@ pub enum Step {
     },
     /// A router solicitation was answered so that iPXE does not wait 15 s for a router.
     Advertise,
+    /// A text was made for the machine and sent.
+    Config {
+        /// Its path.
+        file: String,
+        /// What it is for.
+        kind: String,
+        /// The group whose words it has; absent where every machine gets the same.
+        group: Option<String>,
+    },
     /// It is installed, and still it keeps coming back to the network.
     DiskFails,
     /// The script that sends the machine to its disk was sent.
@@ -157,6 +166,7 @@ impl Step {
         match self {
             Self::Ack { .. } => "ack",
             Self::Advertise => "advertise",
+            Self::Config { .. } => "config",
             Self::Disk { .. } => "disk",
             Self::DiskFails => "disk-fails",
             Self::Failed { .. } => "failed",
@@ -183,6 +193,7 @@ impl Step {
             Self::Transfer(transfer) => transfer.end == End::Probe,
             Self::Ack { .. }
             | Self::Advertise
+            | Self::Config { .. }
             | Self::Disk { .. }
             | Self::DiskFails
             | Self::Failed { .. }
@@ -207,6 +218,10 @@ impl fmt::Display for Step {
             Self::Advertise => {
                 f.write_str("answered its router solicitation, no 15 s wait for IPv6")
             }
+            Self::Config { file, kind, group: Some(group) } => {
+                write!(f, "{kind} {file} for a machine of group {group}")
+            }
+            Self::Config { file, kind, group: None } => write!(f, "{kind} {file}, as for everyone"),
             Self::Disk { reason } => write!(f, "sent to its disk: {reason}"),
             Self::DiskFails => f.write_str(
                 "its disk does not boot: installed, and back on the network again and again",

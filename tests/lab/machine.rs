@@ -2,15 +2,18 @@
 //! [`Machine::power_on`], observed only through its serial console, and gone
 //! when dropped. TCG only, one processor, no default devices.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::process::{Process, Sighting};
-use super::{Failure, Lab, guest};
+use super::{Failure, Lab, guest, nvram};
 
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// Bytes of a disk to install to; a file with holes.
+const BLANK_DISK: u64 = 2 << 30;
 
 /// What the machine starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +50,20 @@ pub struct Hardware {
     pub uuid: Option<String>,
     /// SMBIOS strings as VMware's machines have them.
     pub vmware: bool,
-    /// Whether it has a disk with something bootable, tried after the network.
-    pub disk: bool,
+    /// Its disk, tried after the network.
+    pub disk: Disk,
+}
+
+/// What a machine has for a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// None.
+    Absent,
+    /// `/dev/sda` of 2 GiB on VMware's controller, blank at first, kept from one
+    /// power-on to the next.
+    Blank,
+    /// One whose boot sector says that it booted, and nothing else.
+    Marker,
 }
 
 impl Hardware {
@@ -61,7 +76,7 @@ impl Hardware {
             mac: mac.to_owned(),
             uuid: None,
             vmware: false,
-            disk: false,
+            disk: Disk::Absent,
         }
     }
 
@@ -77,7 +92,12 @@ impl Hardware {
 
     /// The same, with a disk that boots when the network does not.
     pub fn disk(self) -> Self {
-        Self { disk: true, ..self }
+        Self { disk: Disk::Marker, ..self }
+    }
+
+    /// The same, with a blank disk to install to, and the memory to do so.
+    pub fn blank_disk(self) -> Self {
+        Self { disk: Disk::Blank, ..self }
     }
 }
 
@@ -93,8 +113,7 @@ impl Machine {
         let name = &hardware.name;
         let mut command = lab.bridge().command("qemu-system-x86_64");
         command
-            .args(["-accel", "tcg", "-m", "512", "-smp", "1"])
-            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(["-accel", "tcg", "-smp", "1", "-nodefaults", "-display", "none"])
             .args(["-vga", "none", "-serial", "stdio", "-monitor", "none"]);
         match hardware.firmware {
             // graphics=off makes SeaBIOS, and so every ROM, speak on the serial port.
@@ -103,8 +122,12 @@ impl Machine {
             }
             Firmware::Ovmf => {
                 let vars = lab.scratch().join(format!("{name}.vars"));
-                fs::copy(OVMF_VARS, &vars)
-                    .map_err(|error| Failure::new(format!("{OVMF_VARS}: {error}")))?;
+                if hardware.disk == Disk::Blank {
+                    nvram::network_then_disk(&hardware.mac, &vars)?;
+                } else {
+                    fs::copy(nvram::BLANK, &vars)
+                        .map_err(|error| Failure::new(format!("{}: {error}", nvram::BLANK)))?;
+                }
                 let flash = "if=pflash,format=raw";
                 command
                     .args(["-machine", "q35,graphics=off", "-drive"])
@@ -126,16 +149,10 @@ impl Machine {
                 "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform,serial={serial}"
             ));
         }
-        if hardware.disk {
-            let disk = lab.scratch().join(format!("{name}.img"));
-            guest::disk(&disk)?;
-            command
-                .arg("-drive")
-                .arg(format!("if=none,id=disk,format=raw,file={}", disk.display()))
-                .args(["-device", "ide-hd,drive=disk,bootindex=2"]);
-        }
+        attach(&mut command, hardware, &lab.scratch().join(format!("{name}.img")))?;
         let console = lab.evidence().join(format!("{name}.console"));
-        Ok(Self { qemu: Process::spawn(&format!("machine {name}"), command, Path::new(&console))? })
+        let name = format!("machine {name}");
+        Ok(Self { qemu: Process::spawn_interactive(&name, command, &console)? })
     }
 
     /// Waits for a console line holding `needle`.
@@ -152,10 +169,66 @@ impl Machine {
         Ok((line.to_owned(), took))
     }
 
+    /// The same, looking only past `mark`, the end of an earlier sighting.
+    pub fn wait_past(
+        &self,
+        mark: usize,
+        needle: &str,
+        limit: Duration,
+    ) -> Result<Sighting, Failure> {
+        self.qemu.transcript().wait_for(needle, mark, limit)
+    }
+
+    /// Types a line at the serial console.
+    pub fn type_line(&mut self, line: &str) -> Result<(), Failure> {
+        self.qemu.type_line(line)
+    }
+
+    /// When it was switched on.
+    pub fn powered_on(&self) -> Instant {
+        self.qemu.started()
+    }
+
+    /// Pulls the plug. The disk keeps what was written to it.
+    pub fn power_cut(mut self) {
+        self.qemu.kill();
+    }
+
     /// Everything the console showed so far.
     pub fn console(&self) -> String {
         self.qemu.transcript().text()
     }
+}
+
+/// The disk at `file`, and the memory that goes with it.
+fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(), Failure> {
+    let drive = format!("if=none,id=disk,format=raw,file={}", file.display());
+    match hardware.disk {
+        Disk::Absent => {
+            command.args(["-m", "512", "-no-reboot"]);
+        }
+        Disk::Blank => {
+            if !file.exists() {
+                File::create(file)?.set_len(BLANK_DISK)?;
+            }
+            // VMware's controller, which Debian's OVMF has no driver for.
+            let (controller, order) = match hardware.firmware {
+                Firmware::Bios => ("pvscsi".to_owned(), ",bootindex=2"),
+                Firmware::Ovmf => (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), ""),
+            };
+            command
+                .args(["-m", "1024", "-device", &controller])
+                .args(["-drive", &format!("{drive},cache=unsafe")])
+                .args(["-device", &format!("scsi-hd,drive=disk{order}")]);
+        }
+        Disk::Marker => {
+            guest::disk(file)?;
+            command
+                .args(["-m", "512", "-no-reboot", "-drive", &drive])
+                .args(["-device", "ide-hd,drive=disk,bootindex=2"]);
+        }
+    }
+    Ok(())
 }
 
 fn card(hardware: &Hardware) -> String {
@@ -169,6 +242,11 @@ fn card(hardware: &Hardware) -> String {
         Firmware::Bios => "",
         Firmware::Ovmf => ",romfile=",
     };
+    // A boot order from QEMU would overrule the one in the firmware's own memory.
+    let order = match (hardware.firmware, hardware.disk) {
+        (Firmware::Ovmf, Disk::Blank) => format!("addr={}", nvram::NIC_SLOT),
+        _ => "bootindex=1".to_owned(),
+    };
     let mac = &hardware.mac;
-    format!("{device},netdev=lan,mac={mac},bootindex=1{rom}")
+    format!("{device},netdev=lan,mac={mac},{order}{rom}")
 }

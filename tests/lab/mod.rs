@@ -19,14 +19,18 @@
 pub mod capture;
 pub mod cases;
 pub mod client;
+pub mod disk;
 pub mod guest;
 pub mod machine;
 pub mod namespace;
+pub mod nvram;
 pub mod office;
 pub mod peer;
 pub mod process;
+pub mod release;
 pub mod server;
 pub mod site;
+pub mod story;
 pub mod walker;
 
 use std::cell::Cell;

@@ -105,12 +105,14 @@ fn script(profile: &Profile) -> String {
     let args = profile.args.join(" ");
     let args =
         args.replace("{{ mac }}", "${mac}").replace("{{ base_url }}", &format!("http://{BOX}"));
+    let (kernel, initrd) = (&profile.kernel, &profile.initrd);
+    let name = initrd.rsplit('/').next().unwrap_or_default();
     format!(
         "#!ipxe\n\
          :kernel\n\
-         kernel /lab/vmlinuz initrd=initrd.img {args} || goto wait_kernel\n\
+         kernel {kernel} initrd={name} {args} || goto wait_kernel\n\
          :initrd\n\
-         initrd /lab/initrd.img || goto wait_initrd\n\
+         initrd {initrd} || goto wait_initrd\n\
          boot\n\
          :wait_kernel\n\
          imgfree\n\

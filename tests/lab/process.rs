@@ -24,9 +24,18 @@ pub struct Process {
 impl Process {
     /// Starts `command`, copying what it prints to `log` (appended to, so that
     /// a restarted server keeps one history).
-    pub fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Self, Failure> {
+    pub fn spawn(name: &str, command: Command, log: &Path) -> Result<Self, Failure> {
+        Self::start(name, command, Stdio::null(), log)
+    }
+
+    /// The same, with a standard input to type at.
+    pub fn spawn_interactive(name: &str, command: Command, log: &Path) -> Result<Self, Failure> {
+        Self::start(name, command, Stdio::piped(), log)
+    }
+
+    fn start(name: &str, mut command: Command, input: Stdio, log: &Path) -> Result<Self, Failure> {
         let (reader, writer) = io::pipe()?;
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        command.stdin(input).stdout(writer.try_clone()?).stderr(writer);
         let started = Instant::now();
         let child = command
             .spawn()
@@ -40,6 +49,14 @@ impl Process {
     /// What it printed so far.
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
+    }
+
+    /// Writes a line to its standard input.
+    pub fn type_line(&mut self, line: &str) -> Result<(), Failure> {
+        match &mut self.child.stdin {
+            Some(input) => Ok(writeln!(input, "{line}")?),
+            None => Err(Failure::new(format!("{} reads nothing", self.name))),
+        }
     }
 
     /// When it was started.
@@ -116,6 +133,8 @@ pub struct Sighting {
     pub line: String,
     /// When its first byte arrived here.
     pub at: Instant,
+    /// Where it ends in the text: the place to look for what came later.
+    pub end: usize,
 }
 
 /// The text of a console or a log, growing while its owner writes.
@@ -273,6 +292,6 @@ impl Page {
         let end = at + self.text[at..].find('\n')?;
         let line = self.lines.partition_point(|&(start, _)| start <= at) - 1;
         let (start, time) = self.lines[line];
-        Some(Sighting { line: self.text[start..end].trim().to_owned(), at: time })
+        Some(Sighting { line: self.text[start..end].trim().to_owned(), at: time, end })
     }
 }

@@ -16,10 +16,14 @@ pub struct Site {
     pub groups: Vec<Group>,
 }
 
-/// The lab's kernel and initramfs with some arguments.
+/// A kernel and an initramfs with some arguments.
 pub struct Profile {
     /// Its name.
     pub name: String,
+    /// Its kernel, as a URL path.
+    pub kernel: String,
+    /// Its initramfs, as a URL path.
+    pub initrd: String,
     /// Kernel arguments; `{{ mac }}` and `{{ base_url }}` are the machine's.
     pub args: Vec<String>,
 }
@@ -40,12 +44,24 @@ impl Site {
 
     /// Adds a profile for the machine with this address, or for every machine.
     /// `secret` is a word that only this configuration holds.
-    pub fn boots(mut self, mac: Option<&str>, secret: &str) -> Self {
+    pub fn boots(self, mac: Option<&str>, secret: &str) -> Self {
         let args = ["console=ttyS0", "lab.mac={{ mac }}", "lab.from={{ base_url }}"];
         let mut args: Vec<String> = args.map(str::to_owned).into();
         args.push(format!("lab.secret={secret}"));
-        self.profiles.push(Profile { name: secret.to_owned(), args });
-        self.groups.push(Group { profile: secret.to_owned(), mac: mac.map(str::to_owned) });
+        let profile = Profile {
+            name: secret.to_owned(),
+            kernel: "/lab/vmlinuz".to_owned(),
+            initrd: "/lab/initrd.img".to_owned(),
+            args,
+        };
+        self.profile(mac, profile)
+    }
+
+    /// Adds this profile for the machine with this address, or for every machine.
+    pub fn profile(mut self, mac: Option<&str>, profile: Profile) -> Self {
+        let name = profile.name.clone();
+        self.profiles.push(profile);
+        self.groups.push(Group { profile: name, mac: mac.map(str::to_owned) });
         self
     }
 
@@ -58,9 +74,9 @@ impl Site {
         for profile in &self.profiles {
             let _ = write!(
                 toml,
-                "\n[[profile]]\nname = \"{}\"\nkernel = \"/lab/vmlinuz\"\n\
-                 initrd = [\"/lab/initrd.img\"]\nargs = {:?}\n",
-                profile.name, profile.args
+                "\n[[profile]]\nname = \"{}\"\nkernel = \"{}\"\n\
+                 initrd = [\"{}\"]\nargs = {:?}\n",
+                profile.name, profile.kernel, profile.initrd, profile.args
             );
         }
         for group in &self.groups {

@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     ops::ControlFlow,
     os::unix::fs::symlink,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
     time::{Duration, Instant},
@@ -84,9 +84,13 @@ impl Shelf {
     }
 
     fn images(&self, words: &[&str]) -> (Option<i32>, String) {
-        let mut images = Command::new(env!("CARGO_BIN_EXE_bootbox"));
-        images.arg("images").arg("--config").arg(self.config("")).args(words);
-        let Output { status, stdout, stderr } = images.output().unwrap();
+        self.bootbox("images", &self.config(""), words)
+    }
+
+    fn bootbox(&self, name: &str, config: &Path, words: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bootbox"));
+        command.arg(name).arg("--config").arg(config).args(words);
+        let Output { status, stdout, stderr } = command.output().unwrap();
         (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
     }
 }
@@ -124,20 +128,23 @@ fn releases_are_found_wherever_they_are_and_nowhere_else() {
     let deep = root.join("a/b/c/3510.2.8");
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join("flatcar_production_image.bin.bz2"), "").unwrap();
-    fs::create_dir_all(root.join("1/2/3/4/5/6/7/8/9/10")).unwrap();
+    for (folder, name) in [("1/2/3/4/5/6/7/8", PIECES[0]), ("1/2/3/4/5/6/7/8/9", PIECES[0])] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+        fs::write(root.join(folder).join(name), "k").unwrap();
+    }
 
     let found = scan(&shelf.store()).unwrap();
     assert_eq!(
         folders(&found.releases),
-        ["/a/b/c/3510.2.8", "/coreos/1122.2.0", "/coreos/current"]
+        ["/1/2/3/4/5/6/7/8", "/a/b/c/3510.2.8", "/coreos/1122.2.0", "/coreos/current"]
     );
-    let [flatcar, coreos, current] = &found.releases[..] else { panic!() };
+    let [_, flatcar, coreos, current] = &found.releases[..] else { panic!() };
     assert!(flatcar.state().to_string().contains("image.bin.bz2 (is empty)"));
     assert_eq!((coreos.state(), current.state()), (State::Complete, State::Complete));
     assert_eq!((&*current.version, coreos.current.as_deref()), ("1122.2.0", Some("1122.2.0")));
     let notes = found.notes.join("\n");
     assert!(notes.contains("/coreos/1.2.3 leads out of the repository"), "{notes}");
-    assert!(notes.contains("too deep to be looked into"), "{notes}");
+    assert_eq!(found.notes.len(), 1, "{notes}");
 }
 
 #[test]
@@ -260,4 +267,42 @@ fn images_lists_what_there_is_and_ends_with_1_when_it_is_not_whole() {
     fs::write(&shelf.keyring, shelf.gnupg.export(&[&shelf.signer])).unwrap();
     let (code, text) = shelf.images(&[]);
     assert!(code == Some(0) && text.starts_with("no CoreOS or Flatcar release beneath"), "{text}");
+}
+
+#[test]
+fn check_says_what_would_not_be_served() {
+    let shelf = Shelf::new();
+    let check = || shelf.bootbox("check", &shelf.config("verify = true"), &[]);
+    // Whether interfaces are there is not what is asked here.
+    let wrong = |text: &str| text.contains("would not be served");
+    let (_, text) = check();
+    assert!(!wrong(&text), "{text}");
+    let other = shelf.gnupg.signer("other", "ed25519", "never");
+    let name = PIECES[0];
+    shelf.write(&format!("{name}.sig"), &shelf.gnupg.sign(&[&other], b"", &[]));
+    let (code, text) = check();
+    let said = format!(
+        "bootbox.toml:6: profile p would not be served: /{VERSION}/{name}: signed by {}, which is \
+         not in the keyring\n",
+        other.subkey
+    );
+    assert!(code == Some(78) && text.ends_with(&said), "{text}");
+    fs::remove_file(shelf.root.join(VERSION).join(format!("{name}.sig"))).unwrap();
+    let (code, text) = check();
+    assert!(code == Some(78) && wrong(&text) && text.contains("put its .sig beside it"), "{text}");
+    fs::write(&shelf.keyring, "").unwrap();
+    let (code, text) = check();
+    assert!(code == Some(78) && text.contains("bootbox.toml:3: [repository] keyring "), "{text}");
+}
+
+#[test]
+fn check_says_that_what_installs_lacks_its_image() {
+    let shelf = Shelf::new();
+    let config = shelf.config("install = \"once\"");
+    let (_, text) = shelf.bootbox("check", &config, &[]);
+    assert!(!text.contains("would not be served"), "{text}");
+    fs::remove_file(shelf.root.join(VERSION).join(format!("{DISK}.sig"))).unwrap();
+    let (code, text) = shelf.bootbox("check", &config, &[]);
+    let said = format!("it installs 1122.2.0, and /{VERSION} lacks {DISK}.sig\n");
+    assert!(code == Some(78) && text.ends_with(&said), "{text}");
 }

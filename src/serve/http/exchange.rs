@@ -6,8 +6,11 @@ use hyper::{Request, Response, StatusCode, body::Incoming};
 use nix::errno::Errno;
 
 use super::{
-    super::store::{OpenError, Opened},
-    Arrival, Service, Text,
+    super::{
+        site::Site,
+        store::{OpenError, Opened},
+    },
+    Arrival, Config, Service, Text,
     body::{Part, ReplyBody},
     download::Download,
     evidence::{self, Evidence},
@@ -17,10 +20,10 @@ use crate::{
     http::{
         self, event, file,
         reply::{self, Body, Refusal, Reply},
-        request::Verb,
-        route::{Route, Script},
+        request::{Verb, shown_path},
+        route::{Asked, Route, Script},
     },
-    path::RepositoryPath,
+    path::{RepositoryPath, UrlPath},
     trace::End,
 };
 
@@ -46,17 +49,37 @@ impl Exchange {
                 Err(error) => self.refuse(&request, &Refusal::Event(error)),
             };
         }
-        let answered = match http::read(method, uri, headers) {
-            Ok((verb, Route::Script(script))) => Ok(self.script(verb, &script).await),
-            Ok((verb, Route::File(path))) => self.file(verb, &path, &request),
+        let site = Arc::clone(&self.service.site.borrow());
+        let is_config = |path: &UrlPath| site.configs.get(path).is_some();
+        let answered = match http::read(method, uri, headers, is_config) {
+            Ok((verb, Route::Config(asked))) => self.config(verb, &asked, &site, &request),
+            Ok((verb, Route::Script(script))) => Ok(self.script(verb, &script, &site).await),
+            Ok((verb, Route::File(path))) => self.file(verb, &path, &site, &request),
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| self.refuse(&request, &refusal))
     }
 
-    async fn script(&self, verb: Verb, script: &Script) -> Response<ReplyBody> {
-        let site = Arc::clone(&self.service.site.borrow());
-        let Text { status, body } = self.service.scripts.render(script, &site, self.arrival).await;
+    fn config(
+        &self,
+        verb: Verb,
+        asked: &Asked,
+        site: &Site,
+        request: &Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        // Where the operator has put a version.txt, it stands.
+        if site.configs.get(&asked.path).is_none()
+            && let Some(file) = asked.path.file()
+            && site.store.read(&file).is_ok()
+        {
+            return self.file(verb, &file, site, request);
+        }
+        let Config { kind, text } = self.service.scripts.config(verb, asked, site, self.arrival)?;
+        Ok(respond(Reply::config(kind, text).to(verb), ReplyBody::Empty))
+    }
+
+    async fn script(&self, verb: Verb, script: &Script, site: &Site) -> Response<ReplyBody> {
+        let Text { status, body } = self.service.scripts.render(script, site, self.arrival).await;
         respond(Reply::text(status, body).to(verb), ReplyBody::Empty)
     }
 
@@ -64,10 +87,10 @@ impl Exchange {
         &self,
         verb: Verb,
         path: &RepositoryPath,
+        site: &Site,
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let started = Instant::now();
-        let site = Arc::clone(&self.service.site.borrow());
         let opened = site.store.read(path).map_err(refusal)?;
         let meta = file::Meta {
             len: opened.stamp.len,
@@ -103,10 +126,11 @@ impl Exchange {
 
     fn refuse(&self, request: &Request<Incoming>, refusal: &Refusal) -> Response<ReplyBody> {
         self.line.note_refusal();
-        let target = request.uri().path().as_bytes();
-        let download = self.download(reply::printable(target), 0, Instant::now());
+        let target = shown_path(request.uri().path());
+        let name = reply::printable(target.as_bytes());
+        let download = self.download(name, 0, Instant::now());
         download.ends(End::Refuse { reason: refusal.to_string() });
-        let reply = Reply::refuse(refusal, target);
+        let reply = Reply::refuse(refusal, target.as_bytes());
         respond(
             if request.method() == "HEAD" { reply.to(Verb::Head) } else { reply },
             ReplyBody::Empty,
@@ -133,6 +157,8 @@ fn respond(reply: Reply, part: ReplyBody) -> Response<ReplyBody> {
 
 fn refusal(error: OpenError) -> Refusal {
     match error {
+        // Not of a file that is opened here: its path is a config's.
+        OpenError::Config => Refusal::NotAFile,
         OpenError::Io(error) if is_want(&error) => Refusal::Busy,
         OpenError::Io(error) => Refusal::Unreadable(error.to_string()),
         OpenError::NotAFile => Refusal::NotAFile,

@@ -36,7 +36,14 @@ use tokio::{
 };
 
 use super::{drain::Drain, journal::Journal, ledger::Ledger, site::Site};
-use crate::http::route::Script;
+use crate::{
+    check::Kind,
+    http::{
+        reply::Refusal,
+        request::Verb,
+        route::{Asked, Script},
+    },
+};
 
 /// After the kernel refuses a connection for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
@@ -88,6 +95,17 @@ impl Default for Limits {
 pub trait Scripts: Send + Sync {
     /// The text that answers this request, from this site.
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a>;
+
+    /// The config that is asked for, or what `current/version.txt` says where it is no file.
+    fn config(
+        &self,
+        _verb: Verb,
+        _asked: &Asked,
+        _site: &Site,
+        _arrival: Arrival,
+    ) -> Result<Config, Refusal> {
+        Err(Refusal::NoSuchFile)
+    }
 }
 
 /// A text that may have to wait for the ledger's disk.
@@ -116,6 +134,15 @@ pub struct Text {
     pub status: StatusCode,
     /// The whole body.
     pub body: String,
+}
+
+/// A text that is made for whoever asks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// What it is for.
+    pub kind: Kind,
+    /// The whole body.
+    pub text: String,
 }
 
 /// Serves until the drain begins, then finishes what goes on: downloads to their end, idle

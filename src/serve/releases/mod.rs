@@ -9,10 +9,12 @@
 //! ```
 
 mod memory;
+mod preflight;
 mod proofs;
 mod scan;
 mod verifier;
 
+pub use preflight::Preflight;
 pub use proofs::Proofs;
 pub use scan::{Found, of_subject, scan, subject};
 pub use verifier::{KeyringError, Progress, Verifier};

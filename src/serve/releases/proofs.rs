@@ -102,6 +102,11 @@ impl Shared {
         let parts = releases.iter().flat_map(|release| release.parts.values());
         for part in parts.filter(|part| part.is_signed()) {
             let state = State::of(&self.site.store, part);
+            if self.verifier.is_none() {
+                let fault = Fault::Unreadable("there is no keyring".to_owned());
+                known.insert(part.path.clone(), Finding::Done(Verdict::Bad(fault)));
+                continue;
+            }
             let finding = match self.desk().findings.get(&part.path) {
                 Some((then, Finding::Done(good @ Verdict::Good { .. })))
                     if *then == state && !good.is_good(SystemTime::now()) =>

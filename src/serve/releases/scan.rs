@@ -18,7 +18,7 @@ use crate::{
 /// Folders below folders that are looked into: a mirror has three or four.
 const DEEPEST: usize = 8;
 /// Names that are looked at, the repository over.
-const MOST_ENTRIES: usize = 100_000;
+const MOST_ENTRIES: usize = 1_000_000;
 /// Things to say of what could not be looked at.
 const MOST_NOTES: usize = 20;
 /// The longest `version.txt` that is read, in bytes.
@@ -46,7 +46,7 @@ pub fn scan(store: &Store) -> io::Result<Found> {
     let mut waiting = VecDeque::from([Waiting { folder: None, above: Vec::new() }]);
     let mut entries = 0;
     while let Some(Waiting { folder, mut above }) = waiting.pop_front() {
-        let Looked { identity, names, folders } = match look(store, folder.as_ref()) {
+        let Looked { identity, count, names, folders } = match look(store, folder.as_ref()) {
             Ok(looked) => looked,
             // A symlink to a file, or to nothing.
             Err(OpenError::NotFound | OpenError::NotAFile) if folder.is_some() => continue,
@@ -61,7 +61,7 @@ pub fn scan(store: &Store) -> io::Result<Found> {
         if above.contains(&identity) {
             continue;
         }
-        entries += names.len() + folders.len();
+        entries += count;
         if entries > MOST_ENTRIES {
             found.note(format!("only the first {MOST_ENTRIES} names were looked at"));
             break;
@@ -70,18 +70,17 @@ pub fn scan(store: &Store) -> io::Result<Found> {
             found.releases.extend(releases_of(store, folder, &names));
         }
         above.push(identity);
+        if above.len() > DEEPEST {
+            continue;
+        }
         for name in folders {
             let path = match &folder {
                 Some(folder) => folder.join(&name),
                 None => RepositoryPath::parse(&name),
             };
-            match path {
-                Ok(path) if above.len() > DEEPEST => {
-                    found.note(format!("{path} is too deep to be looked into"));
-                }
-                Ok(path) => waiting.push_back(Waiting { folder: Some(path), above: above.clone() }),
-                // Nobody can ask for it, either.
-                Err(_) => {}
+            // Nobody can ask for what is no path, either.
+            if let Ok(path) = path {
+                waiting.push_back(Waiting { folder: Some(path), above: above.clone() });
             }
         }
     }
@@ -102,6 +101,8 @@ impl Found {
 /// One folder's content, as far as it matters.
 struct Looked {
     identity: (u64, u64),
+    /// Names of any kind.
+    count: usize,
     /// Files of releases.
     names: Vec<Vec<u8>>,
     /// What is, or may be, a folder.
@@ -112,9 +113,10 @@ fn look(store: &Store, folder: Option<&RepositoryPath>) -> Result<Looked, OpenEr
     let mut dir = store.list(folder)?;
     let stat = fstat(dir.as_fd())?;
     let identity = (stat.st_dev, stat.st_ino);
-    let mut looked = Looked { identity, names: Vec::new(), folders: Vec::new() };
+    let mut looked = Looked { identity, count: 0, names: Vec::new(), folders: Vec::new() };
     for entry in dir.iter().take(MOST_ENTRIES + 1) {
         let entry = entry?;
+        looked.count += 1;
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
             continue;
@@ -147,7 +149,7 @@ fn releases_of(store: &Store, folder: &RepositoryPath, names: &[Vec<u8>]) -> Vec
 }
 
 fn sibling(folder: &RepositoryPath, name: &[u8]) -> Option<RepositoryPath> {
-    match folder.parent() {
+    match folder.folder() {
         Some(base) => base.join(name).ok(),
         None => RepositoryPath::parse(name).ok(),
     }
@@ -198,7 +200,7 @@ pub fn of_subject(store: &Store, subject: &Subject<'_>) -> Vec<Release> {
     let mut folders: Vec<RepositoryPath> = Vec::new();
     for file in subject.kernel.iter().chain(&subject.initrd) {
         let of_release = is_of_a_release(file.file_name());
-        if let Some(folder) = file.parent().filter(|_| of_release)
+        if let Some(folder) = file.folder().filter(|_| of_release)
             && !folders.contains(&folder)
         {
             folders.push(folder);

@@ -5,6 +5,7 @@ use std::{
     fmt, fs,
     io::{self, Read as _},
     ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -92,7 +93,7 @@ impl Verifier {
                 let done = (before + done).min(total);
                 progress(Progress { file: part.path.clone(), done, total })
             };
-            match self.file(store, part, read) {
+            match unbroken(|| self.file(store, part, read)) {
                 ControlFlow::Continue(verdict) => {
                     verdicts.insert(part.path.clone(), verdict);
                 }
@@ -110,6 +111,20 @@ impl Verifier {
         let name = std::str::from_utf8(part.path.as_bytes()).ok()?;
         let verdict = self.memory().recall(name, identity, &signature)?;
         verdict.is_good(SystemTime::now()).then_some(verdict)
+    }
+
+    /// The verdict on a file as far as it can be known without reading the file: from memory, or
+    /// from what is wrong with its signature alone.
+    pub fn glance(&self, store: &Store, part: &Part) -> Option<Verdict> {
+        self.recall(store, part).or_else(|| {
+            let begin =
+                |signature: Vec<u8>| self.keyring.begin(&signature, SystemTime::now()).map(|_| ());
+            let verdict = unbroken(|| match signature(store, part).and_then(begin) {
+                Ok(()) => ControlFlow::Break(()),
+                Err(fault) => ControlFlow::Continue(Verdict::Bad(fault)),
+            });
+            verdict.continue_value()
+        })
     }
 
     fn file(
@@ -169,6 +184,13 @@ impl Verifier {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A signature comes from the network and is read by a large library: should that panic, the
+/// signature is bad, and whoever asked goes on.
+fn unbroken(verify: impl FnOnce() -> ControlFlow<(), Verdict>) -> ControlFlow<(), Verdict> {
+    let damaged = |_| ControlFlow::Continue(Verdict::Bad(Fault::Damaged));
+    catch_unwind(AssertUnwindSafe(verify)).unwrap_or_else(damaged)
 }
 
 fn size(part: &Part) -> u64 {

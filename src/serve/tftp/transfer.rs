@@ -77,7 +77,7 @@ impl Client {
             }
         };
         let site = Arc::clone(&self.site.borrow());
-        let opened = match site.store.read(&request.path) {
+        let opened = match site.read(&request.path) {
             Ok(opened) => opened,
             Err(error) => {
                 let reason = error.to_string();
@@ -216,6 +216,6 @@ fn code(error: &OpenError) -> Code {
     match error {
         OpenError::Io(_) => Code::NotDefined,
         OpenError::NotAFile | OpenError::NotFound => Code::NotFound,
-        OpenError::Outside => Code::AccessViolation,
+        OpenError::Config | OpenError::Outside => Code::AccessViolation,
     }
 }

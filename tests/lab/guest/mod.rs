@@ -2,8 +2,14 @@
 //! initramfs written here, whose `/init` prints the command line it was given;
 //! and a hand-made boot sector, the "disk OS" of a machine that is left alone.
 
+pub mod archive;
+pub mod kernel;
+pub mod systems;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use archive::Archive;
 
 use super::Failure;
 
@@ -23,7 +29,7 @@ const INIT: &str = "#!/bin/busybox sh
 /// Puts `vmlinuz` and `initrd.img` into `dir`.
 pub fn install(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(dir)?;
-    fs::copy(kernel()?, dir.join("vmlinuz"))?;
+    fs::copy(kernel::image()?, dir.join("vmlinuz"))?;
     fs::write(dir.join("initrd.img"), initramfs()?)?;
     Ok(())
 }
@@ -36,53 +42,13 @@ pub fn disk(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The newest of Debian's cloud kernels: installed, or unpacked by `tests/packages`.
-fn kernel() -> Result<PathBuf, Failure> {
-    let folders = [PathBuf::from("/boot"), super::target().join("guest")];
-    let mut kernels: Vec<PathBuf> = folders
-        .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten()
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("vmlinuz-") && name.ends_with("-cloud-amd64")
-        })
-        .collect();
-    kernels.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
-    kernels
-        .pop()
-        .ok_or_else(|| Failure::new("no cloud kernel to boot: run `tests/packages test` first"))
-}
-
-/// A newc archive: busybox, /init, and an empty /proc made by /init itself.
+/// busybox and /init; /proc is made by /init itself.
 fn initramfs() -> Result<Vec<u8>, Failure> {
-    let busybox = fs::read("/bin/busybox")
-        .map_err(|_| Failure::new("no /bin/busybox: run `tests/packages test` first"))?;
-    let mut archive = Vec::with_capacity(busybox.len() + 4096);
-    append(&mut archive, "bin", 0o040_755, &[]);
-    append(&mut archive, "bin/busybox", 0o100_755, &busybox);
-    append(&mut archive, "init", 0o100_755, INIT.as_bytes());
-    append(&mut archive, "TRAILER!!!", 0, &[]);
-    Ok(archive)
-}
-
-/// One newc entry (Linux Documentation/driver-api/early-userspace/buffer-format.rst).
-fn append(archive: &mut Vec<u8>, name: &str, mode: u32, body: &[u8]) {
-    let inode = u32::try_from(archive.len() / 4 + 1).unwrap_or(1);
-    let size = u32::try_from(body.len()).expect("a file of the initramfs is small");
-    let name_size = u32::try_from(name.len() + 1).expect("a name is short");
-    // ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
-    let fields = [inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
-    archive.extend_from_slice(b"070701");
-    for field in fields {
-        archive.extend_from_slice(format!("{field:08x}").as_bytes());
-    }
-    archive.extend_from_slice(name.as_bytes());
-    archive.push(0);
-    archive.resize(archive.len().next_multiple_of(4), 0);
-    archive.extend_from_slice(body);
-    archive.resize(archive.len().next_multiple_of(4), 0);
+    let mut archive = Archive::new();
+    archive.folder("bin");
+    archive.copy("/bin/busybox", "bin/busybox")?;
+    archive.file("init", 0o755, INIT.as_bytes());
+    Ok(archive.finish())
 }
 
 /// A master boot record, assembled by hand (loaded at 0000:7c00, DL = drive).

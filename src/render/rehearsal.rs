@@ -1,0 +1,153 @@
+//! Every text, for everyone who could get it, before anyone does.
+
+use std::{
+    collections::{HashSet, hash_map::DefaultHasher},
+    hash::Hasher as _,
+};
+
+use super::config::{ConfigText, Unfit, target};
+use crate::{
+    catalog::Group,
+    check::{Fault, Severity},
+    template::Words,
+};
+
+/// Different things to mend that are told of one text; who has more mends these first.
+const MOST: usize = 20;
+
+/// A machine that a text is tried with.
+#[derive(Clone, Debug)]
+pub struct Role<'a> {
+    /// Its group.
+    pub group: &'a Group,
+    /// What the operator knows it by.
+    pub name: String,
+    /// What the words stand for on it.
+    pub words: Words,
+    /// It came by itself, and no config names it: what it tells must not keep a config from being
+    /// loaded.
+    pub is_guest: bool,
+}
+
+/// One thing to mend in a text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// The line of its file, where that can be told.
+    pub line: Option<usize>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, for whom, and what to write instead.
+    pub text: String,
+}
+
+/// Renders and checks a text for each role. What comes out the same is looked at once.
+pub fn rehearse<'a>(text: &ConfigText, roles: impl Iterator<Item = &'a Role<'a>>) -> Vec<Finding> {
+    let mut seen = HashSet::new();
+    let mut findings: Vec<Noted> = Vec::new();
+    let is_same_for_group = text.words().is_none_or(|words| words.is_same_for_group());
+    for role in roles {
+        // Whoever plays it says the same words.
+        if is_same_for_group && !seen.insert(fingerprint(&role.group.name)) {
+            continue;
+        }
+        match text.rehearse(&made_whole(text, role), role.group) {
+            Err(error) => note(&mut findings, role, told(text, &error), Severity::Error),
+            Ok((rendered, faults)) => {
+                if !seen.insert(fingerprint(&(target(role.group).to_string(), &rendered))) {
+                    continue;
+                }
+                for fault in faults {
+                    let severity = fault.severity;
+                    note(&mut findings, role, located(text, &rendered, fault), severity);
+                }
+            }
+        }
+        if findings.len() >= MOST {
+            break;
+        }
+    }
+    findings.into_iter().map(Noted::finding).collect()
+}
+
+/// What is wrong, apart from whom it was seen with.
+struct Noted {
+    line: Option<usize>,
+    /// Where it is seen in what the text becomes.
+    within: String,
+    said: String,
+    severity: Severity,
+    whom: String,
+    others: usize,
+}
+
+impl Noted {
+    fn finding(self) -> Finding {
+        let others = match self.others {
+            0 => String::new(),
+            1 => " and 1 more".to_owned(),
+            count => format!(" and {count} more"),
+        };
+        let text = format!("for {}{others}{}: {}", self.whom, self.within, self.said);
+        Finding { line: self.line, severity: self.severity, text }
+    }
+}
+
+fn note(
+    findings: &mut Vec<Noted>,
+    role: &Role<'_>,
+    (line, within, said): (Option<usize>, String, String),
+    severity: Severity,
+) {
+    let severity = if role.is_guest { Severity::Warning } else { severity };
+    let same =
+        |noted: &&mut Noted| (noted.line, &noted.said, noted.severity) == (line, &said, severity);
+    match findings.iter_mut().find(same) {
+        Some(noted) => noted.others += 1,
+        None => {
+            let whom = format!("{} (group {})", role.name, role.group.name);
+            findings.push(Noted { line, within, said, severity, whom, others: 0 });
+        }
+    }
+}
+
+/// A machine that is made up has told whatever is asked for.
+fn made_whole(text: &ConfigText, role: &Role<'_>) -> Words {
+    let mut words = role.words.clone();
+    if let (false, Some(template), Some(labels)) =
+        (role.is_guest, text.words(), words.machine.labels.as_mut())
+    {
+        for name in template.labels() {
+            labels.entry(name.to_owned()).or_insert_with(|| "told".to_owned());
+        }
+    }
+    words
+}
+
+fn told(text: &ConfigText, error: &Unfit) -> (Option<usize>, String, String) {
+    let line = match (error, text.words()) {
+        (Unfit::Template(error), Some(template)) => error.line(&template.source()),
+        _ => None,
+    };
+    let said = match error {
+        Unfit::Template(error) => error.without_line(),
+        Unfit::Fault(_) | Unfit::Missing(_) => error.to_string(),
+    };
+    (line, String::new(), said)
+}
+
+/// Lines are the file's own as long as no word and no loop has made some or taken some away.
+fn located(text: &ConfigText, rendered: &str, fault: Fault) -> (Option<usize>, String, String) {
+    let count = |text: &str| text.bytes().filter(|&byte| byte == b'\n').count();
+    match text.words() {
+        Some(template) if count(&template.source()) != count(rendered) => {
+            (None, format!(", in line {} of what it becomes", fault.line), fault.text)
+        }
+        _ => (Some(fault.line), String::new(), fault.text),
+    }
+}
+
+fn fingerprint(of: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,131 @@
+//! Which machine asks for a config, and what it is given.
+
+use std::time::Instant;
+
+use super::{
+    http::{Arrival, Config},
+    scripts::{Renderer, ipv4},
+    site::Site,
+    version,
+};
+use crate::{
+    catalog::{Group, NotTold},
+    check::Kind,
+    config::Access,
+    http::{reply::Refusal, request::Claim, route::Asked},
+    machine::Machine,
+    path::RepositoryPath,
+    render::{ConfigText, Unfit},
+    template::{Words, base_url},
+    trace::{Step, Who},
+};
+
+impl Renderer {
+    /// The text, who it is for, and the line about it.
+    pub(super) fn text(
+        &self,
+        asked: &Asked,
+        site: &Site,
+        arrival: Arrival,
+    ) -> Result<(Config, Who, Step), Refusal> {
+        let Some(text) = site.configs.get(&asked.path) else {
+            let base = asked.release().ok_or(Refusal::NoSuchFile)?;
+            return self.version(base.as_ref(), asked, site, arrival);
+        };
+        let token = asked.token.filter(|_| site.config.config_access == Access::Token);
+        let machine = self.who(asked, site, arrival)?;
+        let words = |machine: Machine| Words {
+            base_url: base_url(ipv4(arrival.local), site.config.http_port),
+            ip: ipv4(arrival.peer),
+            machine,
+            token,
+        };
+        let given = |text: &ConfigText, rendered: String, group: Option<&Group>| {
+            let (file, kind) = (asked.path.to_string(), text.kind.to_string());
+            let group = group.map(|group| group.name.clone());
+            (Config { kind: text.kind, text: rendered }, Step::Config { file, kind, group })
+        };
+        if text.is_same_for_all() {
+            let who = machine
+                .as_ref()
+                .map_or(Who::Address(ipv4(arrival.peer)), |machine| Who::Machine(machine.mac));
+            let words = words(machine.unwrap_or_else(|| Words::specimen().machine));
+            let rendered = text.render_for_all(&words).map_err(|error| unready(&error))?;
+            let (config, step) = given(text, rendered, None);
+            return Ok((config, who, step));
+        }
+        let machine = machine.ok_or(Refusal::NoMachine)?;
+        let mac = machine.mac;
+        let group = match site.config.catalog.settle(&machine) {
+            Ok(group) => group.ok_or(Refusal::NoGroup(mac))?,
+            Err(NotTold) => return Err(Refusal::NoMachine),
+        };
+        let rendered = text.render(&words(machine), group).map_err(|error| {
+            if site.is_first_complaint(&asked.path) {
+                let error = error.to_string().replace(char::is_control, " ");
+                let (path, group) = (&asked.path, &group.name);
+                tracing::warn!("{path} is not given to {mac} (group {group}): it {error}");
+            }
+            unready(&error)
+        })?;
+        let (config, step) = given(text, rendered, Some(group));
+        Ok((config, Who::Machine(mac), step))
+    }
+
+    /// The machine that asks, where that is known.
+    fn who(
+        &self,
+        asked: &Asked,
+        site: &Site,
+        arrival: Arrival,
+    ) -> Result<Option<Machine>, Refusal> {
+        let holder = || self.visitors.by_token(asked.token?, Instant::now());
+        match site.config.config_access {
+            Access::Token => holder().map(Some).ok_or(Refusal::Token),
+            Access::Address => match &asked.claim {
+                Claim::Wrong(error) => Err(Refusal::Claim(error.clone())),
+                Claim::Uuid(uuid) => Ok(self.visitors.by_uuid(*uuid)),
+                Claim::Machine(query) => Ok(Some(self.visitors.by_mac(query.mac).unwrap_or_else(
+                    // What it does not tell here, it may have told before we were started.
+                    || match query.labels.is_empty() {
+                        true => Machine::heard(query.mac, query.uuid, None),
+                        false => query.clone().machine(),
+                    },
+                ))),
+                Claim::Nobody => Ok(holder().or_else(|| self.machine_at(arrival))),
+            },
+        }
+    }
+
+    /// The machine that took the address that is asked from.
+    fn machine_at(&self, arrival: Arrival) -> Option<Machine> {
+        self.visitors.at(ipv4(arrival.peer))
+    }
+
+    /// No secret, so that a machine is known by whatever there is.
+    fn version(
+        &self,
+        base: Option<&RepositoryPath>,
+        asked: &Asked,
+        site: &Site,
+        arrival: Arrival,
+    ) -> Result<(Config, Who, Step), Refusal> {
+        let machine = self.who(asked, site, arrival).ok().flatten();
+        let machine = machine.or_else(|| self.machine_at(arrival));
+        let group =
+            machine.as_ref().and_then(|machine| site.config.catalog.settle(machine).ok().flatten());
+        let (family, version) = group
+            .and_then(|group| version::booted(&group.profile.kernel, base))
+            .or_else(|| version::newest(&site.config.repository.path, &site.store, base))
+            .ok_or(Refusal::NoSuchFile)?;
+        let kind = Kind::Text;
+        let (file, group) = (asked.path.to_string(), None);
+        let step = Step::Config { file, kind: kind.to_string(), group };
+        let who = machine.map_or(Who::Address(ipv4(arrival.peer)), |it| Who::Machine(it.mac));
+        Ok((Config { kind, text: family.text(&version) }, who, step))
+    }
+}
+
+fn unready(error: &Unfit) -> Refusal {
+    Refusal::NotReady(format!("it {error}"))
+}
