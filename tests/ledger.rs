@@ -11,6 +11,8 @@ mod lab;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -465,14 +467,26 @@ fn killed_at_any_moment_no_machine_is_installed_twice() {
         for number in 1..=KILLS {
             let mut guest = Guest::number(number);
             let micros = u64::try_from(takes.as_micros()).unwrap() * 9 / 10;
-            let moment = Duration::from_micros(random(micros));
+            let moment = Duration::from_micros(random(micros * u64::from(1 + number % 2 * 3)));
+            // Every third time around the last byte.
+            let instant = Duration::from_micros(random(3000));
+            let heard = (number % 3 == 0).then(|| Arc::clone(&guest.heard));
             let desk = &site.desk;
             let process = site.server.process();
             std::thread::scope(|scope| {
                 let played = scope.spawn(|| {
                     let _ = desk.enter(|| guest.story(&port_68()?));
                 });
-                sleep(moment);
+                match heard {
+                    None => sleep(moment),
+                    Some(heard) => {
+                        let began = Instant::now();
+                        while heard.load(Ordering::Relaxed) < SIZE && began.elapsed() < LIMIT {
+                            std::hint::spin_loop();
+                        }
+                        sleep(instant);
+                    }
+                }
                 process.kill();
                 played.join().unwrap();
             });

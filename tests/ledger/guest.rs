@@ -3,6 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -29,6 +31,8 @@ pub(crate) struct Guest {
     pub(crate) image: usize,
     /// Images that it had all of.
     pub(crate) images: u32,
+    /// Bytes of the reply that it reads now.
+    pub(crate) heard: Arc<AtomicUsize>,
 }
 
 /// A reply.
@@ -45,7 +49,7 @@ impl Guest {
     pub(crate) fn number(number: u16) -> Self {
         let walker = Walker::number(number, Ipv4Addr::BROADCAST);
         let more = "&platform=pcbios".to_owned();
-        Self { walker, more, scripts: 0, image: 0, images: 0 }
+        Self { walker, more, scripts: 0, image: 0, images: 0, heard: Arc::default() }
     }
 
     /// Its firmware asks for a network boot; whether it is answered.
@@ -141,7 +145,11 @@ impl Guest {
         stream.write_all(head.as_bytes())?;
         let mut answer = Vec::new();
         // A server that is killed may reset the connection: what came before that came.
-        let _ = stream.read_to_end(&mut answer);
+        let mut piece = [0; 16 * 1024];
+        while let Ok(count @ 1..) = stream.read(&mut piece) {
+            answer.extend_from_slice(&piece[..count]);
+            self.heard.store(answer.len(), Ordering::Relaxed);
+        }
         let end = answer
             .windows(4)
             .position(|four| four == b"\r\n\r\n")
