@@ -11,11 +11,14 @@ use std::{
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use bootbox::{
     config::Config,
     firmware::Firmware,
+    ledger::{Book, Event, Moment, Order, Record, Report},
+    machine::Machine,
     proxydhcp::{Answer, Arrival, Offering, Port, answer},
 };
 use dhcproto::{
@@ -33,9 +36,16 @@ fn everyone() -> Config {
     Config::parse(text, "test").expect("the config is valid")
 }
 
+/// What there is to offer while nothing was done to any machine.
+fn offering<'a>(config: &'a Config, programs: &'a [Firmware], http_port: u16) -> Offering<'a> {
+    static NOTHING: LazyLock<Book> = LazyLock::new(Book::default);
+    let catalog = &config.catalog;
+    Offering { catalog, book: &NOTHING, most_attempts: 3, programs, http_port }
+}
+
 fn asked(packet: &[u8], port: Port) -> Answer {
     let config = everyone();
-    let offering = Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+    let offering = offering(&config, &Firmware::ALL, 80);
     answer(packet, &Arrival { address: HERE, port }, &offering)
 }
 
@@ -82,7 +92,7 @@ fn a_machine_that_no_group_matches_is_left_alone() {
     let text = "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n\
                 selector.mac = \"02:00:00:00:00:99\"";
     let config = Config::parse(text, "test").expect("the config is valid");
-    let offering = Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+    let offering = offering(&config, &Firmware::ALL, 80);
     let mut left_alone = 0;
     for file in fixtures() {
         let packet = fs::read(&file).expect("the packet can be read");
@@ -103,8 +113,7 @@ fn who_may_still_match_gets_the_offer_and_who_surely_does_not_is_left_alone() {
              [group.selector]\n{selector}"
         );
         let config = Config::parse(&text, "test").expect("the config is valid");
-        let offering =
-            Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+        let offering = offering(&config, &Firmware::ALL, 80);
         let packet = fs::read(recorded(name)).expect("recorded");
         let arrival = Arrival { address: HERE, port: Port::Dhcp };
         matches!(answer(&packet, &arrival, &offering), Answer::Reply(_))
@@ -131,7 +140,7 @@ fn who_may_still_match_gets_the_offer_and_who_surely_does_not_is_left_alone() {
 #[test]
 fn a_firmware_without_a_boot_program_is_left_alone_and_ipxe_is_not() {
     let config = everyone();
-    let offering = Offering { catalog: &config.catalog, programs: &[], http_port: 8080 };
+    let offering = offering(&config, &[], 8080);
     let arrival = Arrival { address: HERE, port: Port::Dhcp };
     let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
     let Answer::LeaveAlone(_, reason) = answer(&rom, &arrival, &offering) else { panic!() };
@@ -180,7 +189,7 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
     let seeds: Vec<Vec<u8>> =
         fixtures().iter().map(|file| fs::read(file).expect("the packet can be read")).collect();
     let config = everyone();
-    let offering = Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+    let offering = offering(&config, &Firmware::ALL, 80);
     let pieces: [&[u8]; 8] = [
         b"\x5d\x02\x00\x07",
         b"\x61\x11\x00",
@@ -260,4 +269,60 @@ fn in_words(answer: &Answer) -> String {
     }
     let _ = writeln!(text, "bytes: {}", reply.bytes.len());
     text
+}
+
+#[test]
+fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
+    let config = |install: &str, hand_off: &str| {
+        let text = format!(
+            "[install]\nallow-always = true\n\
+             [[profile]]\nname = \"p\"\nkernel = \"/k\"\ninstall = \"{install}\"\n\
+             [[group]]\nname = \"g\"\nprofile = \"p\"\nhand-off = \"{hand_off}\"\n\
+             selector.label.rack = \"1\"\n"
+        );
+        Config::parse(&text, "test").expect("the config is valid")
+    };
+    let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
+    let arrival = Arrival { address: HERE, port: Port::Dhcp };
+    let answered = |config: &Config, book: &Book| {
+        answer(&rom, &arrival, &Offering { book, ..offering(config, &Firmware::ALL, 80) })
+    };
+    let once = config("once", "silence");
+    let nothing = Book::default();
+    let Answer::Reply(reply) = answered(&once, &nothing) else { panic!("it may be of the group") };
+    let mac = reply.machine.mac;
+    let told = |rack: &str| {
+        let labels = [("rack".to_owned(), rack.to_owned())].into();
+        Machine::told(mac, None, labels)
+    };
+    let book = |rack: &str, events: &[Event]| {
+        let after = |record: Record, event| record.after(event, 3, Moment(9)).expect("it can be");
+        let record = events.iter().fold(Record::new(told(rack), Moment(1)), after);
+        let mut book = Book::default();
+        book.put(record).expect("there is room");
+        book
+    };
+    let scripted = Event::Scripted { group: "g".to_owned(), profile: "p".to_owned(), token: None };
+    let installed = [scripted.clone(), Event::Reported(Report::Installed)];
+    let held = [Event::Ordered(Order::Hold("wait".to_owned()))];
+    for (config, book, reason) in [
+        (&once, book("1", &[]), None),
+        (&once, book("1", &[scripted]), None),
+        (&once, book("1", &installed), Some("installed")),
+        (&config("once", "sanboot"), book("1", &installed), None),
+        (&config("always", "silence"), book("1", &installed), None),
+        (&config("never", "silence"), book("1", &installed), None),
+        (&once, book("1", &held), None),
+        (&once, book("2", &[]), Some("no-group")),
+    ] {
+        match (answered(config, &book), reason) {
+            (Answer::Reply(_), None) => {}
+            (Answer::LeaveAlone(_, found), Some(reason)) => assert_eq!(found.label(), reason),
+            (other, reason) => panic!("{other:?}, not {reason:?}"),
+        }
+    }
+    let mut passed = Book::default();
+    passed.pass_by(told("2"));
+    let Answer::LeaveAlone(_, reason) = answered(&once, &passed) else { panic!("it has told") };
+    assert_eq!(reason.label(), "no-group");
 }

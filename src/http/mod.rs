@@ -4,6 +4,7 @@
 //! refused and in which words, which bytes of a file of known size and age are sent. Never reads a
 //! clock, a file or a socket; `serve::http` does.
 
+pub mod event;
 pub mod file;
 pub mod reply;
 pub mod request;

@@ -13,7 +13,10 @@ use hyper::{
     },
 };
 
-use super::request::{QueryError, Verb};
+use super::{
+    event::EventError,
+    request::{QueryError, Verb},
+};
 use crate::{check::Kind, machine::Mac, path::PathError};
 
 /// The `Server` header of every reply of ours; `serve::http` knows hyper's own replies by its
@@ -101,6 +104,9 @@ impl Reply {
             Refusal::NoMachine | Refusal::NotReady(_) => no_store(later(reply)),
             Refusal::Claim(_) | Refusal::NoGroup(_) | Refusal::Token => no_store(reply),
             Refusal::Method => reply.with(ALLOW, HeaderValue::from_static("GET, HEAD")),
+            Refusal::Event(EventError::Method) => {
+                reply.with(ALLOW, HeaderValue::from_static("POST"))
+            }
             Refusal::Range(len) => match HeaderValue::try_from(format!("bytes */{len}")) {
                 Ok(range) => reply.with(CONTENT_RANGE, range),
                 Err(_) => reply,
@@ -108,6 +114,7 @@ impl Reply {
             Refusal::Body
             | Refusal::Broken
             | Refusal::Changed
+            | Refusal::Event(_)
             | Refusal::Headers
             | Refusal::LongTarget
             | Refusal::NoSuchFile
@@ -190,6 +197,8 @@ pub enum Refusal {
     Changed,
     /// A query that says whose config it wants names no machine.
     Claim(QueryError),
+    /// A report that is not taken.
+    Event(EventError),
     /// Its headers are too large or too many.
     Headers,
     /// The target is over 8 KiB.
@@ -229,6 +238,7 @@ impl Refusal {
             // Never 404: the readers of configs give up then, and try again after 503.
             Self::Busy | Self::NoMachine | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
+            Self::Event(error) => error.status(),
             Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LongTarget => StatusCode::URI_TOO_LONG,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -253,6 +263,7 @@ impl fmt::Display for Refusal {
             Self::Busy => f.write_str("has to wait: the server is out of file descriptors"),
             Self::Changed => f.write_str("is another version than the one asked for"),
             Self::Claim(error) => error.fmt(f),
+            Self::Event(error) => error.fmt(f),
             Self::Headers => f.write_str("has more than 16 KiB or 100 lines of headers"),
             Self::LongTarget => f.write_str("is longer than 8192 bytes"),
             Self::Method => f.write_str("can only be read: GET and HEAD"),

@@ -99,7 +99,7 @@ impl Query {
             }
         }
         let mac = mac.ok_or(QueryError::NoMac)?;
-        let mac = mac.trim().parse().map_err(|NotAMac| QueryError::WrongMac(shown(&mac)))?;
+        let mac = mac.trim().parse().map_err(|NotAMac| QueryError::wrong(&mac))?;
         let uuid = uuid.and_then(|uuid| uuid.trim().parse().ok());
         labels.retain(|_, value| !value.is_empty());
         Ok(Self { mac, uuid, labels })
@@ -108,6 +108,13 @@ impl Query {
     /// The machine it tells of.
     pub fn machine(self) -> Machine {
         Machine::told(self.mac, self.uuid, self.labels)
+    }
+}
+
+impl QueryError {
+    /// What was given in the place of a hardware address.
+    pub(super) fn wrong(mac: &str) -> Self {
+        Self::WrongMac(shown(mac))
     }
 }
 

@@ -1,13 +1,19 @@
 //! All records, and whose is whose.
 
-use std::{collections::HashMap, fmt, net::Ipv4Addr};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    net::Ipv4Addr,
+};
 
-use super::{Moment, Record, State};
+use super::{Moment, Record};
 use crate::machine::{Mac, Machine, Uuid};
 
 /// Records that are kept: more machines than one VLAN has addresses in a /16. A LAN full of made-up
 /// machines ends here, and costs no known machine its record.
 const MOST: usize = 65_536;
+/// Machines without a group that are remembered: each may tell some 8 KB.
+const MOST_STRANGERS: usize = 1024;
 
 /// The records of all machines, by hardware address.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +22,33 @@ pub struct Book {
     by_address: HashMap<Ipv4Addr, Mac>,
     by_token: HashMap<String, Mac>,
     by_uuid: HashMap<Uuid, Vec<Mac>>,
+    strangers: Strangers,
+}
+
+/// Machines that no group matches, as they told; the oldest go first.
+#[derive(Clone, Debug, Default)]
+struct Strangers {
+    told: HashMap<Mac, Machine>,
+    order: VecDeque<Mac>,
+}
+
+impl Strangers {
+    fn get(&self, mac: Mac) -> Option<&Machine> {
+        self.told.get(&mac)
+    }
+
+    fn add(&mut self, stranger: Machine) {
+        let mac = stranger.mac;
+        if self.told.insert(mac, stranger).is_some() {
+            return;
+        }
+        self.order.push_back(mac);
+        if self.order.len() > MOST_STRANGERS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.told.remove(&oldest);
+        }
+    }
 }
 
 /// What is known of a machine that asks.
@@ -33,22 +66,41 @@ pub enum Found<'a> {
 impl Book {
     /// Finds what is known of a machine.
     pub fn find(&self, machine: &Machine) -> Found<'_> {
-        if let Some(record) = self.records.get(&machine.mac) {
-            return Found::Own(record);
+        let own = self.records.get(&machine.mac);
+        let known = own.map_or(Found::Nothing, Found::Own);
+        if own.is_some_and(Record::has_a_story) {
+            return known;
         }
-        let Some(uuid) = machine.uuid.filter(|uuid| !uuid.is_shared()) else {
-            return Found::Nothing;
-        };
-        let known = self.by_uuid.get(&uuid.in_one_order()).map_or(&[][..], Vec::as_slice);
-        let mut twins = known
-            .iter()
-            .filter_map(|mac| self.records.get(mac))
-            .filter(|it| it.state != State::New);
+        let uuid = machine.uuid.or_else(|| own?.machine.uuid);
+        let Some(uuid) = uuid.filter(|uuid| !uuid.is_shared()) else { return known };
+        let macs = self.by_uuid.get(&uuid.in_one_order()).map_or(&[][..], Vec::as_slice);
+        let others = macs.iter().filter(|&&mac| mac != machine.mac);
+        let mut twins =
+            others.filter_map(|mac| self.records.get(mac)).filter(|it| it.has_a_story());
         match (twins.next(), twins.next()) {
             (Some(twin), None) => Found::Twin(twin),
             // Where two machines have it already, it names none.
-            (None, _) | (Some(_), Some(_)) => Found::Nothing,
+            (None, _) | (Some(_), Some(_)) => known,
         }
+    }
+
+    /// The machine with what it told the last time, as a ROM does not tell it.
+    pub fn recall(&self, machine: &Machine) -> Machine {
+        let known = self.records.get(&machine.mac).map(|record| &record.machine);
+        let Some(known) = known.or_else(|| self.strangers.get(machine.mac)) else {
+            return machine.clone();
+        };
+        Machine {
+            mac: machine.mac,
+            uuid: machine.uuid.or(known.uuid),
+            platform: machine.platform.or(known.platform),
+            labels: machine.labels.clone().or_else(|| known.labels.clone()),
+        }
+    }
+
+    /// Remembers what a machine told that no group matches. Only here: nothing was done to it.
+    pub fn pass_by(&mut self, stranger: Machine) {
+        self.strangers.add(stranger);
     }
 
     /// The machine that has this address.

@@ -5,6 +5,8 @@
 //! surely not installed may be given a script that installs; unknown halves count as installed.
 
 mod book;
+mod choice;
+mod moment;
 mod record;
 
 use std::{fmt, net::Ipv4Addr};
@@ -12,9 +14,8 @@ use std::{fmt, net::Ipv4Addr};
 pub use crate::catalog::Install;
 use crate::machine::Machine;
 pub use book::{Book, Found, Full};
-pub use record::{
-    Attempt, Entry, Held, Holder, Image, Installed, Moment, Proof, Record, State, Token,
-};
+pub use moment::Moment;
+pub use record::{Attempt, Entry, Held, Holder, Image, Installed, Proof, Record, State, Token};
 
 /// What a machine that asks for a network boot may do.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,6 +75,13 @@ pub enum Event {
     Fetched(Piece),
     /// The last byte of its image is about to be sent: from here on it may have all of it.
     LastByte,
+    /// The script of a profile that installs nothing is about to be sent to it.
+    Booted {
+        /// The group that matched.
+        group: String,
+        /// The profile it names.
+        profile: String,
+    },
     /// An operator's word.
     Ordered(Order),
     /// Its firmware asks for a network boot: what went on before is over.
@@ -91,6 +99,8 @@ pub enum Event {
     },
     /// iPXE has told who the machine is.
     Told(Machine),
+    /// Another record has its UUID, for which it is held in these words.
+    Twin(String),
 }
 
 /// What a file means for an installation.

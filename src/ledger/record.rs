@@ -4,7 +4,7 @@ use std::{fmt, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Order, Piece, Refusal, Report, spent};
+use super::{Event, Moment, Order, Piece, Refusal, Report, spent};
 use crate::machine::Machine;
 
 /// Lines of history that are kept; the oldest go first.
@@ -18,12 +18,12 @@ const SAME_POWER_ON: u64 = 45;
 const RETURN: u64 = 300;
 /// Returns in a row that make a disk one that does not boot.
 const RETURNS: u32 = 3;
+/// Reports of progress within this many seconds are one line of the history.
+const BETWEEN_REPORTS: u64 = 30;
+/// How that line begins.
+const PROGRESS: &str = "it reports: ";
 /// A token serves one boot, and no boot takes longer, in seconds.
 const TOKEN_LIFE: u64 = 24 * 3600;
-
-/// A point in time: seconds since 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Moment(pub u64);
 
 /// What is known of one machine.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -42,6 +42,8 @@ pub struct Record {
     pub attempts: u32,
     /// What its configs are fetched with now.
     pub token: Option<Token>,
+    /// The group whose profile it booted last.
+    pub group: Option<String>,
     /// An operator said that it is not the machine whose UUID it shares.
     pub is_distinct: bool,
     /// Newest last.
@@ -176,6 +178,7 @@ impl Record {
             state: State::New,
             attempts: 0,
             token: None,
+            group: None,
             is_distinct: false,
             history: Vec::new(),
             last_power_on: None,
@@ -190,6 +193,15 @@ impl Record {
         next.last_seen = next.last_seen.max(now);
         match event {
             Event::Address(address) => next.moves(*address),
+            Event::Booted { group, profile } => {
+                next.group = Some(group.clone());
+                let text = format!("boots {profile} (group {group})");
+                let is_news =
+                    |last: &Entry| last.text != text || now.0 >= last.at.0 + SAME_POWER_ON;
+                if next.history.last().is_none_or(is_news) {
+                    next.note(now, text);
+                }
+            }
             Event::Fetched(piece) => next.fetched(*piece, now),
             Event::LastByte => {
                 if let State::Installing(attempt) = &mut next.state
@@ -204,9 +216,11 @@ impl Record {
             Event::Reported(report) => next.reported(report, most_attempts, now)?,
             Event::Scripted { group, profile, token } => {
                 next.token.clone_from(token);
+                next.group = Some(group.clone());
                 next.scripted(group, profile, now);
             }
             Event::Told(machine) => next.machine = machine.clone(),
+            Event::Twin(reason) => next.hold_as_twin(reason, now),
         }
         Ok(next)
     }
@@ -236,9 +250,35 @@ impl Record {
     }
 
     /// Holds it because another record has its UUID.
-    pub fn hold_as_twin(&mut self, reason: String, now: Moment) {
-        self.note(now, reason.clone());
-        self.state = State::Held(Held { reason, by: Holder::Twin, installed: None });
+    fn hold_as_twin(&mut self, reason: &str, now: Moment) {
+        let held = Held { reason: reason.to_owned(), by: Holder::Twin, installed: None };
+        let held = State::Held(held);
+        if self.state != held {
+            self.note(now, reason.to_owned());
+            self.state = held;
+        }
+    }
+
+    /// Whether something was done to this machine, or said about it, that no other card of it can
+    /// account for.
+    pub(super) fn has_a_story(&self) -> bool {
+        self.is_distinct
+            || match &self.state {
+                State::New => false,
+                State::Held(held) => held.by != Holder::Twin,
+                State::Failed { .. } | State::Installed(_) | State::Installing(_) => true,
+            }
+    }
+
+    /// Whether a discover now says more than the power-on that was noted last.
+    pub fn is_power_on_news(&self, most_attempts: u32, now: Moment) -> bool {
+        let is_same = |last: Moment| now.0.saturating_sub(last.0) < SAME_POWER_ON;
+        if !self.last_power_on.is_some_and(is_same) {
+            return true;
+        }
+        // A quick machine has installed itself meanwhile, or tried in vain.
+        let next = self.after(&Event::PoweredOn, most_attempts, now);
+        next.is_ok_and(|next| next.state != self.state)
     }
 
     fn moves(&mut self, address: Ipv4Addr) {
@@ -327,15 +367,16 @@ impl Record {
         now: Moment,
     ) -> Result<(), Refusal> {
         match (report, &mut self.state) {
-            (Report::Started | Report::Progress(_), State::Installing(attempt)) => {
+            (Report::Started, State::Installing(attempt)) => {
                 attempt.is_under_way = true;
-                let text = match report {
-                    Report::Progress(text) => format!("it reports: {text}"),
-                    Report::Failed(_) | Report::Installed | Report::Started => {
-                        "its install script runs".to_owned()
-                    }
-                };
-                self.note(now, text);
+                let text = "its install script runs";
+                if self.history.last().is_none_or(|last| last.text != text) {
+                    self.note(now, text.to_owned());
+                }
+            }
+            (Report::Progress(text), State::Installing(attempt)) => {
+                attempt.is_under_way = true;
+                self.progressed(text, now);
             }
             (Report::Failed(reason), State::Installing(_)) => {
                 let reason = reason.clone();
@@ -359,6 +400,19 @@ impl Record {
         Ok(())
     }
 
+    /// One line for what is reported within a short time: the rest of the history stays.
+    fn progressed(&mut self, text: &str, now: Moment) {
+        let text = format!("{PROGRESS}{text}");
+        match self.history.last_mut() {
+            Some(last)
+                if last.text.starts_with(PROGRESS) && now.0 < last.at.0 + BETWEEN_REPORTS =>
+            {
+                last.text = text;
+            }
+            Some(_) | None => self.note(now, text),
+        }
+    }
+
     fn obey(&mut self, order: &Order, now: Moment) -> Result<(), Refusal> {
         match order {
             Order::Hold(reason) => {
@@ -376,6 +430,7 @@ impl Record {
                 self.is_distinct = true;
                 self.attempts = 0;
                 self.token = None;
+                self.group = None;
                 self.state = State::New;
             }
             Order::Release => {
@@ -437,7 +492,7 @@ impl Attempt {
 
 impl fmt::Display for Installed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is installed: {}", self.profile, self.proof)
+        write!(f, "{} is installed since {}: {}", self.profile, self.at, self.proof)
     }
 }
 

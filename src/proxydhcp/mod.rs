@@ -10,8 +10,9 @@ mod request;
 use std::{fmt, net::Ipv4Addr};
 
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, HandOff, Verdict},
     firmware::Firmware,
+    ledger::{Book, Decision},
     machine::Machine,
     template::base_url,
     trace::{Stage, Step},
@@ -41,6 +42,10 @@ pub enum Port {
 pub struct Offering<'a> {
     /// What each machine should boot.
     pub catalog: &'a Catalog,
+    /// What each machine has done.
+    pub book: &'a Book,
+    /// Attempts to install a machine before it is held.
+    pub most_attempts: u32,
     /// The firmware that there is a boot program for.
     pub programs: &'a [Firmware],
     /// The port of HTTP.
@@ -94,8 +99,10 @@ pub enum Recipient {
 }
 
 /// Why a packet is not answered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reason {
+    /// Its own disk is what it boots, for this reason.
+    Installed(String),
     /// Not 6 octets of Ethernet that one machine can own.
     NoMachine,
     /// A PXE client that says neither in option 93 nor in option 60 what it is.
@@ -153,9 +160,8 @@ fn boot_file(
     arrival: &Arrival,
     offering: &Offering<'_>,
 ) -> Result<(Option<Firmware>, String), Reason> {
-    // What it has not told yet is decided when iPXE asks.
-    if !offering.catalog.may_select(&client.machine) {
-        return Err(Reason::NoGroup);
+    if let Some(reason) = to_disk(&client.machine, offering) {
+        return Err(reason);
     }
     let firmware = client.firmware();
     match client.stage {
@@ -174,10 +180,42 @@ fn boot_file(
     }
 }
 
+/// Why a machine boots its own disk, as far as it has told who it is, now or before; what it has
+/// not told is decided when iPXE asks.
+fn to_disk(machine: &Machine, offering: &Offering<'_>) -> Option<Reason> {
+    let Offering { catalog, book, most_attempts, .. } = *offering;
+    let machine = book.recall(machine);
+    let mut reason = Reason::NoGroup;
+    for group in catalog.groups() {
+        let verdict = group.selector.matches(&machine);
+        if verdict == Verdict::Mismatch {
+            continue;
+        }
+        match book.decide(&machine, group, catalog, most_attempts) {
+            // Without a record it comes once, is told why and gets one.
+            Decision::Disk(why)
+                if group.hand_off == HandOff::Silence && book.get(machine.mac).is_some() =>
+            {
+                if reason == Reason::NoGroup {
+                    reason = Reason::Installed(why);
+                }
+            }
+            Decision::Boot | Decision::Disk(_) | Decision::Hold(_) | Decision::Install => {
+                return None;
+            }
+        }
+        if verdict == Verdict::Match {
+            break;
+        }
+    }
+    Some(reason)
+}
+
 impl Reason {
     /// The stable name of this reason in counters and JSON logs.
-    pub fn label(self) -> &'static str {
+    pub fn label(&self) -> &'static str {
         match self {
+            Self::Installed(_) => "installed",
             Self::NoArchitecture => "no-architecture",
             Self::NoBootProgram(_) => "no-boot-program",
             Self::NoGroup => "no-group",
@@ -197,6 +235,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Installed(why) => f.write_str(why),
             Self::NoArchitecture => {
                 f.write_str("it says neither in option 93 nor in option 60 what firmware it is")
             }

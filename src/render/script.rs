@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use super::hand_off::{Ending, ended_notice};
 use crate::{
     catalog::{Catalog, Group, Source},
     firmware::Platform,
@@ -56,6 +57,7 @@ pub fn machine_script(
     names_initrd: bool,
 ) -> Result<String, TemplateError> {
     let profile = &group.profile;
+    let ending = Ending::after_a_notice(&words.machine);
     let initrd = named(&profile.initrd);
     let mut kernel = url(&profile.kernel, words);
     if names_initrd {
@@ -88,24 +90,18 @@ pub fn machine_script(
          sleep 3\n\
          goto load\n\
          :stop\n\
-         echo bootbox: giving up; this machine goes on to its next boot device\n\
-         exit 1\n",
+         echo bootbox: giving up; {}\n\
+         {}",
         TRIES + 1,
+        ending.announced(),
+        ending.commands(),
     );
     Ok(script)
 }
 
 /// The script that shows a reason on the machine's console and goes on to its next boot device.
 pub fn notice_script(reason: &str) -> String {
-    let mut script = String::from("#!ipxe\n");
-    for line in reason.lines() {
-        // iPXE would expand ${…} of a reason that quotes what a client sent.
-        let line: String = line.chars().filter(|c| !c.is_control() && *c != '$').collect();
-        let _ = writeln!(script, "echo bootbox: {line}");
-    }
-    script.push_str("echo bootbox: this machine goes on to its next boot device in 10 s\n");
-    script.push_str("sleep 10\nexit 1\n");
-    script
+    ended_notice(reason, Ending::Exit)
 }
 
 /// A name for each initrd, without spaces and each once: UEFI's kernel opens them by name.

@@ -1,18 +1,27 @@
 //! Ports 67 and 4011: hears a packet, asks `proxydhcp`, sends what it says.
 
 use std::{
+    collections::HashMap,
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
+    time::Instant,
 };
 
 use socket2::SockRef;
 use tokio::{net::UdpSocket, sync::watch};
 
-use super::{drain::Drain, journal::Journal, site::Site};
+use super::{
+    drain::Drain,
+    journal::Journal,
+    ledger::{Ledger, now},
+    site::Site,
+};
 use crate::{
-    proxydhcp::{Answer, Arrival, Lease, Recipient, answer},
-    trace::{Step, Who},
+    ledger::Event,
+    machine::Mac,
+    proxydhcp::{Answer, Arrival, Lease, Port, Reason, Recipient, answer},
+    trace::{Step, Throttle, Who},
 };
 
 /// Room for the largest DHCP message an Ethernet carries; a longer one is cut, and then has lost
@@ -20,6 +29,9 @@ use crate::{
 const LONGEST: usize = 2048;
 /// Room for a VLAN that is powered on at once, in bytes.
 const RECEIVE_BUFFER: usize = 1 << 20;
+/// Addresses that one machine may take at once, and then each second.
+const ADDRESSES: u32 = 20;
+const PER_SECOND: u32 = 1;
 /// Where DHCP clients without an address listen.
 const BROADCAST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, 68);
 
@@ -29,11 +41,13 @@ pub(super) async fn run(
     arrival: Arrival,
     site: watch::Receiver<Arc<Site>>,
     journal: Journal,
+    ledger: Ledger,
     mut drain: Drain,
 ) -> io::Result<()> {
     // The kernel's limit may be lower: then the clients' own retries fill the gap.
     let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
     let mut buffer = [0; LONGEST];
+    let mut leases = Leases::default();
     loop {
         let received = tokio::select! {
             received = socket.recv_from(&mut buffer) => received,
@@ -47,17 +61,26 @@ pub(super) async fn run(
         };
         let decided = {
             let site = Arc::clone(&site.borrow());
-            answer(&buffer[..len], &arrival, &site.offering())
+            ledger.with(|book| answer(&buffer[..len], &arrival, &site.offering(book)))
         };
         match decided {
             Answer::Ignore(reason) => journal.silence("dhcp", reason.label()),
-            Answer::Learn(lease) => learn(&journal, &lease),
+            Answer::Learn(lease) => {
+                learn(&journal, &lease);
+                leases.note(&ledger, &journal, &lease);
+            }
             Answer::LeaveAlone(machine, reason) => {
                 journal.silence("dhcp", reason.label());
+                let is_news = powers_on(&ledger, &arrival, machine.mac);
                 let step = Step::LeaveAlone { reason: reason.to_string() };
-                journal.step(Who::Machine(machine.mac), &step);
+                // It asks several times before it goes on to its disk.
+                match matches!(reason, Reason::Installed(_)) {
+                    true => journal.once(machine.mac, &step, is_news),
+                    false => journal.step(Who::Machine(machine.mac), &step),
+                }
             }
             Answer::Reply(reply) => {
+                powers_on(&ledger, &arrival, reply.machine.mac);
                 let to = match reply.to {
                     Recipient::Broadcast => BROADCAST.into(),
                     Recipient::Source if is_unspecified(source) => BROADCAST.into(),
@@ -68,6 +91,43 @@ pub(super) async fn run(
                     Err(error) => journal.failed_to_send("dhcp", &to, &error),
                 }
             }
+        }
+    }
+}
+
+/// Notes that a known machine asks for a network boot; false where that is known already. What is
+/// not known is noted when iPXE asks: no LAN can fill the ledger with discovers.
+fn powers_on(ledger: &Ledger, arrival: &Arrival, mac: Mac) -> bool {
+    let (most, now) = (ledger.most_attempts(), now());
+    let is_news = arrival.port == Port::Dhcp
+        && ledger.with(|book| book.get(mac).is_some_and(|it| it.is_power_on_news(most, now)));
+    if is_news {
+        ledger.note_soon(mac, Event::PoweredOn);
+    }
+    is_news
+}
+
+/// How often each known machine may change its address.
+#[derive(Default)]
+struct Leases(HashMap<Mac, Throttle>);
+
+impl Leases {
+    /// Notes the address of a known machine: by it we know who fetches a file.
+    fn note(&mut self, ledger: &Ledger, journal: &Journal, lease: &Lease) {
+        let mac = lease.machine.mac;
+        let is_news = ledger.with(|book| {
+            let holder = book.at(lease.address).map(|record| record.machine.mac);
+            book.get(mac).is_some() && holder != Some(mac)
+        });
+        if !is_news {
+            return;
+        }
+        let now = Instant::now();
+        let throttle =
+            self.0.entry(mac).or_insert_with(|| Throttle::new(ADDRESSES, PER_SECOND, now));
+        match throttle.admit(now) {
+            true => ledger.note_surely(mac, Event::Address(lease.address)),
+            false => journal.silence("dhcp", "too-many-addresses"),
         }
     }
 }

@@ -65,6 +65,15 @@ impl Journal {
         }
     }
 
+    /// Notes what a machine is told again and again only once in a boot, or when it is news.
+    pub fn once(&self, mac: Mac, step: &Step, is_news: bool) {
+        let (text, now) = (step.to_string(), Instant::now());
+        if is_news || !self.pages().boots.repeats(mac, &text, now) {
+            self.step(Who::Machine(mac), step);
+            self.pages().boots.repeats(mac, &text, now);
+        }
+    }
+
     /// Notes the address that a booting machine takes.
     pub fn lease(&self, mac: Mac, address: Ipv4Addr, step: &Step) {
         let is_news = self.pages().boots.learn(mac, address);
@@ -165,6 +174,7 @@ struct Fields<'a> {
     boot_file: Option<&'a str>,
     group: Option<&'a str>,
     profile: Option<&'a str>,
+    attempt: Option<u32>,
     protocol: Option<String>,
     file: Option<&'a str>,
     kind: Option<&'a str>,
@@ -199,6 +209,7 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
                 boot_file = fields.boot_file,
                 group = fields.group,
                 profile = fields.profile,
+                attempt = fields.attempt,
                 protocol = fields.protocol,
                 file = fields.file,
                 kind = fields.kind,
@@ -211,7 +222,11 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
             )
         };
     }
-    if step.is_routine() { line!(debug) } else { line!(info) }
+    match (step.is_grave(), step.is_routine()) {
+        (true, _) => line!(warn),
+        (false, true) => line!(debug),
+        (false, false) => line!(info),
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -224,7 +239,16 @@ impl<'a> Fields<'a> {
                 boot_file: Some(boot_file),
                 ..Self::default()
             },
-            Step::Advertise => Self::default(),
+            Step::Advertise | Step::DiskFails => Self::default(),
+            Step::Failed { profile, reason } | Step::Installed { profile, reason } => {
+                Self { profile: Some(profile), reason: Some(reason), ..Self::default() }
+            }
+            Step::Installing { group, profile, attempt } => Self {
+                group: Some(group),
+                profile: Some(profile),
+                attempt: Some(*attempt),
+                ..Self::default()
+            },
             Step::Config { file, kind, group } => Self {
                 file: Some(file),
                 kind: Some(kind),
@@ -236,9 +260,10 @@ impl<'a> Fields<'a> {
                 server: server.map(|server| server.to_string()),
                 ..Self::default()
             },
-            Step::LeaveAlone { reason } | Step::Notice { reason } => {
-                Self { reason: Some(reason), ..Self::default() }
-            }
+            Step::Disk { reason }
+            | Step::Held { reason }
+            | Step::LeaveAlone { reason }
+            | Step::Notice { reason } => Self { reason: Some(reason), ..Self::default() },
             Step::Script { group, profile } => {
                 Self { group: Some(group), profile: Some(profile), ..Self::default() }
             }

@@ -9,6 +9,7 @@
 //! The book changes only after the commit, so that nobody acts on what a crash could take back.
 
 mod disk;
+mod steps;
 mod writer;
 
 use std::{
@@ -21,7 +22,10 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 
 use super::journal::Journal;
 use crate::{
@@ -103,6 +107,11 @@ impl Ledger {
         self.change(mac, What::Note(events)).await
     }
 
+    /// Notes several things about a machine that is still as it was when they were decided on.
+    pub async fn note_if(&self, known: Record, events: Vec<Event>) -> Result<Record, NoteError> {
+        self.change(known.machine.mac, What::NoteIf(Box::new(known), events)).await
+    }
+
     /// Notes in the background what is no loss where the queue is full; that is counted.
     pub fn note_soon(&self, mac: Mac, event: Event) {
         let Some(queue) = &self.queue else { return };
@@ -117,11 +126,12 @@ impl Ledger {
         let Some(queue) = &self.queue else { return };
         let change = Change { mac, what: What::Note(vec![event]), answer: None };
         if let Err(mpsc::error::TrySendError::Full(change)) = queue.try_send(change) {
-            let queue = queue.clone();
-            tokio::spawn(async move {
+            let (queue, journal) = (queue.clone(), &self.shared.journal);
+            match Handle::try_current() {
                 // It fails only when the writer is gone, and the process with it.
-                let _ = queue.send(change).await;
-            });
+                Ok(runtime) => drop(runtime.spawn(async move { queue.send(change).await })),
+                Err(_) => journal.silence("ledger", "queue-full"),
+            }
         }
     }
 
@@ -133,6 +143,11 @@ impl Ledger {
     /// Makes a record for a machine where there is none.
     pub async fn add(&self, machine: Machine) -> Result<Record, NoteError> {
         self.meet(machine, Vec::new()).await
+    }
+
+    /// Remembers, in memory alone, what a machine told that no group matches.
+    pub fn pass_by(&self, stranger: Machine) {
+        self.shared.book.write().unwrap_or_else(PoisonError::into_inner).pass_by(stranger);
     }
 
     /// Forgets a machine; the answer is what was known of it.
@@ -178,6 +193,8 @@ pub fn now() -> Moment {
 /// Why something was not written down.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NoteError {
+    /// Something else has happened to the machine meanwhile.
+    Changed,
     /// The disk does not take it.
     Disk(String),
     /// There are too many machines.
@@ -199,6 +216,7 @@ impl NoteError {
 impl fmt::Display for NoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Changed => f.write_str("something else has happened to it meanwhile"),
             Self::Disk(error) => write!(f, "the ledger cannot be written: {error}"),
             Self::Full(full) => full.fmt(f),
             Self::NoLedger => f.write_str("there is no ledger, so nothing is remembered"),

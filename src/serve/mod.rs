@@ -32,7 +32,12 @@ pub mod tftp;
 mod version;
 mod visitors;
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
@@ -166,6 +171,7 @@ impl Services {
                 arrival,
                 self.site.clone(),
                 self.journal.clone(),
+                self.ledger.clone(),
                 self.drain.clone(),
             );
             self.spawn(format!("ProxyDHCP on {interface}, port {number}"), service);
@@ -212,6 +218,7 @@ impl Services {
             ledger: self.ledger.clone(),
             scripts: Arc::new(Renderer {
                 journal: self.journal.clone(),
+                ledger: self.ledger.clone(),
                 visitors: self.visitors.clone(),
             }),
             limits: http::Limits::default(),
@@ -266,6 +273,14 @@ impl Services {
 /// Without a ledger, a site that installs nothing is still served.
 fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
     let config = &site.config;
+    let is_beneath = |folder: &Path| {
+        let ledger = config.ledger.path.parent()?.canonicalize().ok()?;
+        Some(ledger.starts_with(folder.canonicalize().ok()?))
+    };
+    let served = [Some(&config.repository), config.boot_programs.as_ref()];
+    if served.into_iter().flatten().any(|folder| is_beneath(&folder.path) == Some(true)) {
+        return Err(LedgerError::Served(config.ledger.path.clone()));
+    }
     match Ledger::open(&config.ledger.path, config.most_attempts, journal.clone()) {
         Err(error) if !config.installs() => {
             tracing::warn!("{error}");

@@ -1,50 +1,74 @@
-//! What `/boot.ipxe` and `/ipxe` say to one machine: its script, or on its console why there is none.
+//! What `/boot.ipxe` and `/ipxe` say to one machine: its script, the way to its disk, or on its
+//! console why there is none.
+//!
+//! A script that installs is sent only once the ledger has it on disk.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use hyper::StatusCode;
+use tokio::time::timeout;
 
 use super::{
-    http::{Arrival, Config, Scripts, Text},
+    http::{Arrival, Config, Rendering, Scripts, Text},
     journal::Journal,
+    ledger::{Ledger, NoteError, now},
     site::Site,
     visitors::Visitors,
 };
 use crate::{
+    catalog::{Group, Install},
     config::Access,
     http::{
         reply::Refusal,
         request::{Query, Verb},
         route::{Asked, Script},
     },
-    render::{boot_script, notice_script, script_for},
+    ledger::{self, Decision, Event, Found, Record},
+    machine::Machine,
+    render::{
+        Ending, boot_script, disk_script, hold_script, notice_for, notice_script, script_for,
+    },
     template::{Words, base_url},
     token::Token,
     trace::{Step, Who},
 };
 
-/// Renders scripts and configs, and notes each in the log.
+/// How long the ledger's disk may take for what must be written first.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where a machine boots in any case.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a decision is taken anew because the machine did something meanwhile.
+const TRIES: usize = 4;
+
+/// Renders scripts and configs, and notes each in the ledger and the log.
 #[derive(Debug)]
 pub(super) struct Renderer {
     pub(super) journal: Journal,
+    pub(super) ledger: Ledger,
     pub(super) visitors: Visitors,
 }
 
 impl Scripts for Renderer {
     /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
     /// person at the console needs the reason.
-    fn render(&self, script: &Script, site: &Site, arrival: Arrival) -> Text {
-        let body = match script {
-            Script::Boot => boot_script().to_owned(),
-            Script::Machine(query) => self.machine(query, site, arrival),
-            Script::Nobody(error) => {
-                self.notice(Who::Address(ipv4(arrival.peer)), error.to_string())
-            }
-        };
-        Text { status: StatusCode::OK, body }
+    fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
+        Box::pin(async move {
+            let body = match script {
+                Script::Boot => boot_script().to_owned(),
+                Script::Machine(query) => self.machine(query, site, arrival).await,
+                Script::Nobody(error) => {
+                    let reason = error.to_string();
+                    let script = notice_script(&reason);
+                    let who = Who::Address(ipv4(arrival.peer));
+                    self.journal.step(who, &Step::Notice { reason });
+                    script
+                }
+            };
+            Text { status: StatusCode::OK, body }
+        })
     }
 
     fn config(
@@ -63,35 +87,158 @@ impl Scripts for Renderer {
 }
 
 impl Renderer {
-    fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
-        let who = Who::Machine(query.mac);
+    async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
+        let machine = query.clone().machine();
         let token = match site.config.config_access {
             Access::Address => None,
             Access::Token => match random() {
                 Ok(token) => Some(token),
-                Err(error) => return self.notice(who, format!("no token can be made: {error}")),
+                Err(error) => {
+                    return self.notice(&machine, format!("no token can be made: {error}"));
+                }
             },
         };
         let base_url = base_url(ipv4(arrival.local), site.config.http_port);
-        let ip = ipv4(arrival.peer);
-        let words = Words { base_url, ip, machine: query.clone().machine(), token };
-        match script_for(&site.config.catalog, &words) {
-            Ok((group, script)) => {
-                let (group, profile) = (group.name.clone(), group.profile.name.clone());
-                self.journal.step(who, &Step::Script { group, profile });
-                self.journal.learn(query.mac, ip);
-                self.visitors.scripted(words.machine, ip, token, Instant::now());
-                script
+        let words = Words { base_url, ip: ipv4(arrival.peer), machine, token };
+        let Some(group) = site.config.catalog.select(&words.machine) else {
+            self.ledger.pass_by(words.machine.clone());
+            return self.notice(&words.machine, format!("no group matches {}", query.mac));
+        };
+        let met = self.meet(&words, group).await;
+        for _ in 0..TRIES {
+            match self.answer(&words, group, site, met.as_ref().err()).await {
+                Ok(script) => return script,
+                Err(NoteError::Changed) => {}
+                Err(error) => return self.notice(&words.machine, error.to_string()),
             }
-            Err(reason) => self.notice(who, reason),
+        }
+        self.notice(&words.machine, NoteError::Changed.to_string())
+    }
+
+    /// Writes down who asks, and that it does.
+    async fn meet(&self, words: &Words, group: &Group) -> Result<(), NoteError> {
+        let mac = words.machine.mac;
+        let (most, now) = (self.ledger.most_attempts(), now());
+        let is_news = |record: &Record| record.is_power_on_news(most, now);
+        let mut events = vec![Event::Address(words.ip)];
+        if self.ledger.with(|book| book.get(mac).is_none_or(is_news)) {
+            events.push(Event::PoweredOn);
+        }
+        in_time(group, self.ledger.meet(words.machine.clone(), events)).await.map(drop)
+    }
+
+    /// Decides, and writes down what follows before it is said. `unmet` is why nothing is known of
+    /// the machine now.
+    async fn answer(
+        &self,
+        words: &Words,
+        group: &Group,
+        site: &Site,
+        unmet: Option<&NoteError>,
+    ) -> Result<String, NoteError> {
+        let (machine, catalog) = (&words.machine, &site.config.catalog);
+        let most_attempts = self.ledger.most_attempts();
+        let (decision, record, is_twin) = self.ledger.with(|book| {
+            let decision = book.decide(machine, group, catalog, most_attempts);
+            let is_twin = matches!(book.find(machine), Found::Twin(_));
+            (decision, book.get(machine.mac).cloned(), is_twin)
+        });
+        match decision {
+            Decision::Boot => {
+                self.boots(group, record).await;
+                Ok(self.script(words, site))
+            }
+            Decision::Install => {
+                let Some(record) = record.filter(|_| unmet.is_none()) else {
+                    return Err(unmet.cloned().unwrap_or(NoteError::Changed));
+                };
+                let script = match script_for(catalog, words) {
+                    Ok((_, script)) => script,
+                    Err(reason) => return Ok(self.notice(machine, reason)),
+                };
+                let event = Event::Scripted {
+                    group: group.name.clone(),
+                    profile: group.profile.name.clone(),
+                    token: words
+                        .token
+                        .map(|token| ledger::Token { text: token.to_string(), made: now() }),
+                };
+                in_time(group, self.ledger.note_if(record, vec![event])).await?;
+                self.scripted(words, group);
+                Ok(script)
+            }
+            Decision::Disk(reason) => {
+                self.is_twin(machine, is_twin, &reason).await?;
+                let script = disk_script(&reason, Ending::to_disk(machine, group.hand_off));
+                self.journal.step(Who::Machine(machine.mac), &Step::Disk { reason });
+                Ok(script)
+            }
+            Decision::Hold(reason) => {
+                self.is_twin(machine, is_twin, &reason).await?;
+                let script = hold_script(machine, &reason);
+                self.journal.once(machine.mac, &Step::Notice { reason }, false);
+                Ok(script)
+            }
         }
     }
 
-    fn notice(&self, who: Who, reason: String) -> String {
-        let script = notice_script(&reason);
-        self.journal.step(who, &Step::Notice { reason });
+    /// An operator can speak of a twin once it has a record.
+    async fn is_twin(&self, machine: &Machine, is: bool, why: &str) -> Result<(), NoteError> {
+        if is {
+            let event = Event::Twin(why.to_owned());
+            timeout(PATIENCE, self.ledger.note(machine.mac, event)).await.unwrap_or_else(late)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the group of a machine that runs from RAM, so that losing it never installs it.
+    async fn boots(&self, group: &Group, record: Option<Record>) {
+        let Some(record) = record else { return };
+        let mac = record.machine.mac;
+        let event =
+            Event::Booted { group: group.name.clone(), profile: group.profile.name.clone() };
+        // It boots all the same; that the disk does not take it is in the log.
+        let _ = in_time(group, self.ledger.note(mac, event)).await;
+    }
+
+    fn script(&self, words: &Words, site: &Site) -> String {
+        match script_for(&site.config.catalog, words) {
+            Ok((group, script)) => {
+                self.scripted(words, group);
+                script
+            }
+            Err(reason) => self.notice(&words.machine, reason),
+        }
+    }
+
+    fn scripted(&self, words: &Words, group: &Group) {
+        let mac = words.machine.mac;
+        let (group, profile) = (group.name.clone(), group.profile.name.clone());
+        self.journal.step(Who::Machine(mac), &Step::Script { group, profile });
+        self.journal.learn(mac, words.ip);
+        self.visitors.scripted(words.machine.clone(), words.ip, words.token, Instant::now());
+    }
+
+    fn notice(&self, machine: &Machine, reason: String) -> String {
+        let script = notice_for(machine, &reason);
+        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
         script
     }
+}
+
+async fn in_time(
+    group: &Group,
+    noted: impl Future<Output = Result<Record, NoteError>>,
+) -> Result<Record, NoteError> {
+    let patience = match group.profile.install {
+        Install::Never => SHORT_PATIENCE,
+        Install::Always | Install::Once => PATIENCE,
+    };
+    timeout(patience, noted).await.unwrap_or_else(late)
+}
+
+fn late(_: tokio::time::error::Elapsed) -> Result<Record, NoteError> {
+    Err(NoteError::Disk("its disk does not answer".to_owned()))
 }
 
 fn random() -> Result<Token, getrandom::Error> {

@@ -18,6 +18,7 @@ use crate::{
     catalog::Install,
     config::{Config, ConfigError, Problem, Text, names_ignition},
     firmware::Firmware,
+    ledger::Book,
     machine::Machine,
     path::{RepositoryPath, UrlPath},
     proxydhcp::Offering,
@@ -170,9 +171,11 @@ impl Site {
     }
 
     /// What ProxyDHCP has to offer.
-    pub fn offering(&self) -> Offering<'_> {
+    pub fn offering<'a>(&'a self, book: &'a Book) -> Offering<'a> {
         Offering {
             catalog: &self.config.catalog,
+            book,
+            most_attempts: self.config.most_attempts,
             programs: &self.programs,
             http_port: self.config.http_port,
         }

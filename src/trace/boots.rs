@@ -62,6 +62,8 @@ struct Boot {
     last: Instant,
     reached: Reached,
     address: Option<Ipv4Addr>,
+    /// What it was told last on its console.
+    notice: Option<String>,
 }
 
 /// How far a boot has come; a step that only an earlier point can have made starts a new boot.
@@ -115,6 +117,17 @@ impl Boots {
         true
     }
 
+    /// Whether a machine was told this already in this boot; from now on it was.
+    pub fn repeats(&mut self, mac: Mac, notice: &str, now: Instant) -> bool {
+        let Some(boot) = self.by_mac.get_mut(&mac) else { return false };
+        let repeats = boot.notice.as_deref() == Some(notice)
+            && now.saturating_duration_since(boot.last) <= FORGOTTEN;
+        if !repeats {
+            boot.notice = Some(notice.to_owned());
+        }
+        repeats
+    }
+
     /// Whether iPXE runs on this machine now, chainloaded or answered by us within `window`.
     pub fn runs_ipxe(&self, mac: Mac, now: Instant, window: Duration) -> bool {
         self.by_mac.get(&mac).is_some_and(|boot| {
@@ -133,7 +146,8 @@ impl Boots {
         self.next = self.next.wrapping_add(1);
         // The address stays known across a reboot: most DHCP servers give the same one again.
         let address = self.by_mac.get(&mac).and_then(|boot| boot.address);
-        let boot = Boot { id, started: now, last: now, reached: Reached::Discover, address };
+        let boot =
+            Boot { id, started: now, last: now, reached: Reached::Discover, address, notice: None };
         self.by_mac.insert(mac, boot);
     }
 }
@@ -144,9 +158,14 @@ fn reached(step: &Step) -> Option<Reached> {
             Some(Reached::Ipxe)
         }
         Step::Ack { stage: Stage::Rom, .. } => Some(Reached::BootProgram),
-        Step::Config { .. } | Step::Script { .. } => Some(Reached::Script),
+        Step::Config { .. } | Step::Disk { .. } | Step::Script { .. } => Some(Reached::Script),
         Step::Transfer(_) => Some(Reached::BootProgram),
         Step::Advertise
+        | Step::DiskFails
+        | Step::Failed { .. }
+        | Step::Held { .. }
+        | Step::Installed { .. }
+        | Step::Installing { .. }
         | Step::Lease { .. }
         | Step::LeaveAlone { .. }
         | Step::Notice { .. }
@@ -162,6 +181,12 @@ fn begins_anew(step: &Step, reached: Reached) -> bool {
         Step::LeaveAlone { .. } => reached > Reached::Discover,
         Step::Ack { .. }
         | Step::Advertise
+        | Step::Disk { .. }
+        | Step::DiskFails
+        | Step::Failed { .. }
+        | Step::Held { .. }
+        | Step::Installed { .. }
+        | Step::Installing { .. }
         | Step::Config { .. }
         | Step::Lease { .. }
         | Step::Notice { .. }
@@ -261,6 +286,20 @@ mod tests {
         assert_eq!(story.step(Who::Address(address), &transfer()), theirs);
         assert!(story.boots.learn(story.mac, Ipv4Addr::new(192, 0, 2, 8)));
         assert_eq!(story.step(Who::Address(address), &transfer()), theirs, "still theirs");
+    }
+
+    #[test]
+    fn a_notice_is_repeated_within_one_boot() {
+        let mut story = Story::new();
+        story.machine(&offer(Stage::Rom));
+        let (mac, now) = (story.mac, story.now);
+        let told: Vec<bool> =
+            ["a", "a", "b"].map(|notice| story.boots.repeats(mac, notice, now)).into();
+        assert_eq!(told, [false, true, false]);
+        assert!(!story.boots.repeats(mac, "b", now + FORGOTTEN + Duration::from_secs(1)));
+        story.machine(&offer(Stage::Ipxe));
+        story.machine(&offer(Stage::Rom));
+        assert!(!story.boots.repeats(mac, "b", now), "another boot");
     }
 
     #[test]

@@ -27,6 +27,41 @@ pub enum Step {
         /// The group whose words it has; absent where every machine gets the same.
         group: Option<String>,
     },
+    /// It is installed, and still it keeps coming back to the network.
+    DiskFails,
+    /// The script that sends the machine to its disk was sent.
+    Disk {
+        /// Why it boots nothing else.
+        reason: String,
+    },
+    /// Its install script says that it gave up.
+    Failed {
+        /// What was to be installed.
+        profile: String,
+        /// Why, in the script's words.
+        reason: String,
+    },
+    /// Nothing is installed on it until an operator says so.
+    Held {
+        /// Why.
+        reason: String,
+    },
+    /// It is installed from now on.
+    Installed {
+        /// What is on its disk.
+        profile: String,
+        /// How that is known.
+        reason: String,
+    },
+    /// An attempt to install it begins.
+    Installing {
+        /// The group that matched.
+        group: String,
+        /// The profile it names.
+        profile: String,
+        /// Which attempt it is, from 1.
+        attempt: u32,
+    },
     /// A lease was seen to be taken from the LAN's own DHCP server.
     Lease {
         /// The machine's address from now on.
@@ -132,6 +167,12 @@ impl Step {
             Self::Ack { .. } => "ack",
             Self::Advertise => "advertise",
             Self::Config { .. } => "config",
+            Self::Disk { .. } => "disk",
+            Self::DiskFails => "disk-fails",
+            Self::Failed { .. } => "failed",
+            Self::Held { .. } => "held",
+            Self::Installed { .. } => "installed",
+            Self::Installing { .. } => "installing",
             Self::Lease { .. } => "lease",
             Self::LeaveAlone { .. } => "leave-alone",
             Self::Notice { .. } => "notice",
@@ -141,6 +182,11 @@ impl Step {
         }
     }
 
+    /// Whether an operator must mend something.
+    pub fn is_grave(&self) -> bool {
+        *self == Self::DiskFails
+    }
+
     /// Whether a person following a boot wants the line; the rest is for debugging.
     pub fn is_routine(&self) -> bool {
         match self {
@@ -148,6 +194,12 @@ impl Step {
             Self::Ack { .. }
             | Self::Advertise
             | Self::Config { .. }
+            | Self::Disk { .. }
+            | Self::DiskFails
+            | Self::Failed { .. }
+            | Self::Held { .. }
+            | Self::Installed { .. }
+            | Self::Installing { .. }
             | Self::Lease { .. }
             | Self::LeaveAlone { .. }
             | Self::Notice { .. }
@@ -170,6 +222,16 @@ impl fmt::Display for Step {
                 write!(f, "{kind} {file} for a machine of group {group}")
             }
             Self::Config { file, kind, group: None } => write!(f, "{kind} {file}, as for everyone"),
+            Self::Disk { reason } => write!(f, "sent to its disk: {reason}"),
+            Self::DiskFails => f.write_str(
+                "its disk does not boot: installed, and back on the network again and again",
+            ),
+            Self::Failed { profile, reason } => write!(f, "installing {profile} failed: {reason}"),
+            Self::Held { reason } => write!(f, "held: {reason}"),
+            Self::Installed { profile, reason } => write!(f, "{profile} is installed: {reason}"),
+            Self::Installing { group, profile, attempt } => {
+                write!(f, "attempt {attempt} to install {profile} (group {group})")
+            }
             Self::Lease { address, server: Some(server) } => {
                 write!(f, "takes {address} from DHCP server {server}")
             }

@@ -86,19 +86,30 @@ impl Walker {
 
     /// Broadcasts a discover until an offer comes, as firmware does.
     pub fn discover(&self, port_68: &UdpSocket, stage: Stage) -> Result<Offer, Failure> {
+        self.offer_within(port_68, stage, PATIENCE)?
+            .ok_or_else(|| Failure::new(format!("{}: no offer in {PATIENCE:?}", self.mac_text())))
+    }
+
+    /// The same for so long; nothing where it is left alone.
+    pub fn offer_within(
+        &self,
+        port_68: &UdpSocket,
+        stage: Stage,
+        limit: Duration,
+    ) -> Result<Option<Offer>, Failure> {
         let began = Instant::now();
         port_68.set_read_timeout(Some(Duration::from_millis(500)))?;
         let message = self.message(1, stage, &[]);
         let mut buffer = [0; 2048];
-        while began.elapsed() < PATIENCE {
+        while began.elapsed() < limit {
             port_68.send_to(&message, SocketAddrV4::new(self.to, 67))?;
             while let Ok((len, _)) = port_68.recv_from(&mut buffer) {
                 if let Some(offer) = self.read_offer(&buffer[..len]) {
-                    return Ok(offer);
+                    return Ok(Some(offer));
                 }
             }
         }
-        Err(Failure::new(format!("{}: no offer in {PATIENCE:?}", self.mac_text())))
+        Ok(None)
     }
 
     /// Broadcasts the request that takes the office server's offer.

@@ -5,12 +5,11 @@
 //! address and sends as many bytes of the file instead.
 
 use std::{
-    convert::Infallible,
-    io::IoSlice,
+    io::{self, IoSlice},
     mem,
     pin::Pin,
     sync::{Arc, LazyLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
@@ -18,8 +17,10 @@ use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
 use super::{
     super::store::{Content, Opened},
     download::Download,
+    evidence::Evidence,
     wire::{Line, Section},
 };
+use crate::trace::End;
 
 /// The most that one system call sends: what is not in the page cache is read from disk meanwhile,
 /// and the worker waits.
@@ -35,6 +36,7 @@ pub(super) fn is_hole(slice: &IoSlice<'_>) -> bool {
 /// The body of a reply.
 pub(super) enum ReplyBody {
     Empty,
+    Guarded(Guarded),
     Part(Part),
     Text(Bytes),
 }
@@ -48,6 +50,13 @@ pub(super) struct Part {
     pub(super) download: Arc<Download>,
 }
 
+/// Bytes of a file whose last one has to wait for something.
+pub(super) struct Guarded {
+    before: Option<Part>,
+    last: Part,
+    wait: Pin<Box<dyn Future<Output = Result<(), String>> + Send>>,
+}
+
 /// What hyper frames and queues.
 pub(super) enum Chunk {
     Hole { left: usize, download: Arc<Download> },
@@ -56,6 +65,30 @@ pub(super) enum Chunk {
 }
 
 impl Part {
+    /// The same, but its last byte leaves only when the kernel has taken all others and the ledger
+    /// knows that the machine may have the whole file.
+    pub(super) fn guarded(self, evidence: Evidence) -> Guarded {
+        let Self { opened, line, start, len, download } = self;
+        let before = len.saturating_sub(1);
+        let part = |start, len| Self {
+            opened: Arc::clone(&opened),
+            line: Arc::clone(&line),
+            start,
+            len,
+            download: Arc::clone(&download),
+        };
+        let watched = Arc::clone(&download);
+        let wait = Box::pin(async move {
+            watched.taken(before).await;
+            evidence.last_byte().await
+        });
+        Guarded {
+            before: Some(part(start, before)),
+            last: part(start + before, len - before),
+            wait,
+        }
+    }
+
     fn into_chunk(self) -> Option<Chunk> {
         let Self { opened, line, start, len, download } = self;
         let left = usize::try_from(len).ok().filter(|&left| left > 0)?;
@@ -69,16 +102,42 @@ impl Part {
     }
 }
 
+impl Guarded {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, io::Error>> {
+        if let Some(chunk) = self.before.take().and_then(Part::into_chunk) {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        match ready!(self.wait.as_mut().poll(cx)) {
+            Ok(()) => Poll::Ready(Ok(None)),
+            Err(reason) => {
+                self.last.download.ends(End::Fail { reason: reason.clone() });
+                Poll::Ready(Err(io::Error::other(reason)))
+            }
+        }
+    }
+}
+
 impl Body for ReplyBody {
     type Data = Chunk;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Chunk>, Infallible>>> {
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Chunk>, io::Error>>> {
+        if let Self::Guarded(guarded) = &mut *self {
+            match ready!(guarded.poll(cx)) {
+                Ok(Some(chunk)) => return Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                Ok(None) => {}
+                Err(error) => {
+                    *self = Self::Empty;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
         let chunk = match mem::replace(&mut *self, Self::Empty) {
             Self::Empty => None,
+            Self::Guarded(Guarded { last, .. }) => last.into_chunk(),
             Self::Part(part) => part.into_chunk(),
             Self::Text(text) => Some(Chunk::Text(text)),
         };
@@ -88,6 +147,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Guarded(_) => false,
             Self::Part(part) => part.len == 0,
             Self::Text(text) => text.is_empty(),
         }
@@ -96,6 +156,9 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
             Self::Empty => 0,
+            Self::Guarded(Guarded { before, last, .. }) => {
+                before.as_ref().map_or(0, |before| before.len) + last.len
+            }
             Self::Part(part) => part.len,
             Self::Text(text) => text.len() as u64,
         })

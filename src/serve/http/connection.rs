@@ -1,8 +1,7 @@
 //! One connection, from accept to close.
 
 use std::{
-    convert::Infallible, error::Error, future::ready, io, net::SocketAddr, pin::Pin, sync::Arc,
-    time::Duration,
+    convert::Infallible, error::Error, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
 };
 
 use hyper::{server::conn::http1, service::service_fn};
@@ -30,6 +29,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, service: Service,
     let journal = service.journal.clone();
     let wire = Wire::new(stream, Arc::clone(&line), &service.limits);
     let exchange = Exchange { service, line: Arc::clone(&line), arrival: Arrival { peer, local } };
+    let exchange = &exchange;
     let mut connection = http1::Builder::new()
         // GRUB 2.06 compares "Content-Length: " case-sensitively.
         .title_case_headers(true)
@@ -40,7 +40,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, service: Service,
         .header_read_timeout(None)
         .serve_connection(
             wire,
-            service_fn(|request| ready(Ok::<_, Infallible>(exchange.answer(&request)))),
+            service_fn(|request| async { Ok::<_, Infallible>(exchange.answer(request).await) }),
         );
     let ended = tokio::select! {
         served = &mut connection => Some(served),

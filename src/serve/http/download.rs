@@ -9,7 +9,9 @@ use std::{
     time::Instant,
 };
 
-use super::{super::journal::Journal, wire::Line};
+use tokio::sync::Notify;
+
+use super::{super::journal::Journal, evidence::Evidence, wire::Line};
 use crate::trace::{End, Protocol, Step, Transfer, Who};
 
 /// Shared by the body and the chunks that hyper holds of it; the last to go writes the line.
@@ -20,7 +22,11 @@ pub(super) struct Download {
     file: String,
     size: u64,
     sent: AtomicU64,
+    /// Rings when the kernel has taken more.
+    news: Notify,
     end: OnceLock<End>,
+    /// What it means for an installation that it is complete.
+    evidence: Option<Evidence>,
     started: Instant,
 }
 
@@ -34,12 +40,31 @@ impl Download {
         started: Instant,
     ) -> Self {
         let (sent, end) = (AtomicU64::new(0), OnceLock::new());
-        Self { journal, peer, line, file, size, sent, end, started }
+        let (news, evidence) = (Notify::new(), None);
+        Self { journal, peer, line, file, size, sent, news, end, evidence, started }
+    }
+
+    /// The same, that tells the ledger when it is complete.
+    pub(super) fn with(mut self, evidence: Option<Evidence>) -> Self {
+        self.evidence = evidence;
+        self
+    }
+
+    /// Waits until the kernel has taken so many bytes.
+    pub(super) async fn taken(&self, bytes: u64) {
+        loop {
+            let news = self.news.notified();
+            if self.sent.load(Ordering::Relaxed) >= bytes {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// Counts bytes that the kernel took.
     pub(super) fn sent(&self, count: usize) {
         self.sent.fetch_add(count as u64, Ordering::Relaxed);
+        self.news.notify_waiters();
     }
 
     /// Settles how it ends, unless that is settled.
@@ -65,10 +90,14 @@ impl Drop for Download {
         let bytes = self.sent.load(Ordering::Relaxed);
         // Boots are told apart by IPv4 addresses, the only ones a ProxyDHCP client has.
         let IpAddr::V4(address) = self.peer.ip() else { return };
+        let end = self.end(bytes);
+        if let (End::Complete, Some(evidence)) = (&end, &self.evidence) {
+            evidence.is_complete();
+        }
         let transfer = Transfer {
             protocol: Protocol::Http,
             file: std::mem::take(&mut self.file),
-            end: self.end(bytes),
+            end,
             bytes,
             size: self.size,
             took: self.started.elapsed(),

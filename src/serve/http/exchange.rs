@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Request, Response, StatusCode, body::Incoming};
 use nix::errno::Errno;
 
 use super::{
@@ -13,11 +13,12 @@ use super::{
     Arrival, Config, Service, Text,
     body::{Part, ReplyBody},
     download::Download,
+    evidence::{self, Evidence},
     wire::Line,
 };
 use crate::{
     http::{
-        self, file,
+        self, event, file,
         reply::{self, Body, Refusal, Reply},
         request::{Verb, shown_path},
         route::{Asked, Route, Script},
@@ -35,17 +36,28 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Answers one request. Opens the file it names, reads nothing of it.
-    pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<ReplyBody> {
+    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<ReplyBody> {
         self.line.note_request();
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        if let Some(told) = event::read(method, uri, headers) {
+            let told = match told {
+                Ok(told) => evidence::report(&self.service, self.arrival, told, &mut request).await,
+                Err(error) => Err(error),
+            };
+            return match told {
+                Ok(text) => respond(Reply::text(StatusCode::OK, text), ReplyBody::Empty),
+                Err(error) => self.refuse(&request, &Refusal::Event(error)),
+            };
+        }
         let site = Arc::clone(&self.service.site.borrow());
         let is_config = |path: &UrlPath| site.configs.get(path).is_some();
-        let answered = http::read(request.method(), request.uri(), request.headers(), is_config)
-            .and_then(|(verb, route)| match route {
-                Route::Config(asked) => self.config(verb, &asked, &site, request),
-                Route::Script(script) => Ok(self.script(verb, &script, &site)),
-                Route::File(path) => self.file(verb, &path, &site, request),
-            });
-        answered.unwrap_or_else(|refusal| self.refuse(request, &refusal))
+        let answered = match http::read(method, uri, headers, is_config) {
+            Ok((verb, Route::Config(asked))) => self.config(verb, &asked, &site, &request),
+            Ok((verb, Route::Script(script))) => Ok(self.script(verb, &script, &site).await),
+            Ok((verb, Route::File(path))) => self.file(verb, &path, &site, &request),
+            Err(refusal) => Err(refusal),
+        };
+        answered.unwrap_or_else(|refusal| self.refuse(&request, &refusal))
     }
 
     fn config(
@@ -66,8 +78,8 @@ impl Exchange {
         Ok(respond(Reply::config(kind, text).to(verb), ReplyBody::Empty))
     }
 
-    fn script(&self, verb: Verb, script: &Script, site: &Site) -> Response<ReplyBody> {
-        let Text { status, body } = self.service.scripts.render(script, site, self.arrival);
+    async fn script(&self, verb: Verb, script: &Script, site: &Site) -> Response<ReplyBody> {
+        let Text { status, body } = self.service.scripts.render(script, site, self.arrival).await;
         respond(Reply::text(status, body).to(verb), ReplyBody::Empty)
     }
 
@@ -93,8 +105,19 @@ impl Exchange {
             probe.ends(End::Probe);
             return Ok(respond(reply, ReplyBody::Empty));
         };
-        let download = Arc::new(self.download(name, len, started));
-        Ok(respond(reply, ReplyBody::Part(self.part(opened, start, len, download))))
+        let (ledger, path) = (&self.service.ledger, path.as_bytes());
+        let evidence = Evidence::of(ledger, self.arrival, path, (start, len), meta.len);
+        let download = self.download(name, len, started).with(evidence.clone());
+        let part = self.part(opened, start, len, Arc::new(download));
+        Ok(respond(
+            reply,
+            match evidence {
+                Some(evidence) if evidence.needs_a_word_first() => {
+                    ReplyBody::Guarded(part.guarded(evidence))
+                }
+                Some(_) | None => ReplyBody::Part(part),
+            },
+        ))
     }
 
     fn part(&self, opened: Opened, start: u64, len: u64, download: Arc<Download>) -> Part {

@@ -12,13 +12,17 @@
 mod body;
 mod connection;
 mod download;
+mod evidence;
 mod exchange;
 mod wire;
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt,
+    future::ready,
+    io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -90,7 +94,7 @@ impl Default for Limits {
 /// Renders the texts that are not files. The seam between HTTP and the catalog.
 pub trait Scripts: Send + Sync {
     /// The text that answers this request, from this site.
-    fn render(&self, script: &Script, site: &Site, arrival: Arrival) -> Text;
+    fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a>;
 
     /// The config that is asked for, or what `current/version.txt` says where it is no file.
     fn config(
@@ -104,9 +108,12 @@ pub trait Scripts: Send + Sync {
     }
 }
 
+/// A text that may have to wait for the ledger's disk.
+pub type Rendering<'a> = Pin<Box<dyn Future<Output = Text> + Send + 'a>>;
+
 impl<F: Fn(&Script, &Site, Arrival) -> Text + Send + Sync> Scripts for F {
-    fn render(&self, script: &Script, site: &Site, arrival: Arrival) -> Text {
-        self(script, site, arrival)
+    fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
+        Box::pin(ready(self(script, site, arrival)))
     }
 }
 

@@ -193,6 +193,8 @@ pub enum LedgerError {
     Io(PathBuf, String),
     /// A later bootbox wrote it.
     Newer(PathBuf, u64),
+    /// Anyone may read it: symlinks lead it into a folder that is served.
+    Served(PathBuf),
 }
 
 impl LedgerError {
@@ -222,7 +224,7 @@ impl LedgerError {
     pub fn is_about_the_file(&self) -> bool {
         match self {
             Self::Broken(..) | Self::Newer(..) => true,
-            Self::InUse(_) | Self::Io(..) => false,
+            Self::InUse(_) | Self::Io(..) | Self::Served(_) => false,
         }
     }
 }
@@ -245,6 +247,12 @@ impl fmt::Display for LedgerError {
             Self::Io(path, error) => write!(
                 f,
                 "[install] ledger {}: {error}; its folder must be one that bootbox may write to",
+                path.display()
+            ),
+            Self::Served(path) => write!(
+                f,
+                "[install] ledger {}: it lies in a folder that is served, and anyone may read it; \
+                 name another one",
                 path.display()
             ),
             Self::Newer(path, format) => write!(

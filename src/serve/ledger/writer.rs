@@ -8,10 +8,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{NoteError, Shared, disk::Disk, now};
+use super::{NoteError, Shared, disk::Disk, now, steps::steps};
 use crate::{
     ledger::{Book, Event, Full, Moment, Record},
     machine::{Mac, Machine},
+    trace::Who,
 };
 
 /// Changes that share a transaction.
@@ -30,6 +31,8 @@ pub(super) enum What {
     Forget,
     Meet(Machine, Vec<Event>),
     Note(Vec<Event>),
+    /// Only while the machine is still as it is here.
+    NoteIf(Box<Record>, Vec<Event>),
 }
 
 /// What the thread owns.
@@ -99,13 +102,20 @@ impl Writer {
     }
 
     fn publish(&self, changed: HashMap<Mac, Option<Record>>) {
+        let mut told = Vec::new();
         let mut book = self.shared.book.write().unwrap_or_else(PoisonError::into_inner);
         for (mac, record) in changed {
-            match record {
-                // There is room: the draft has counted.
-                Some(record) => drop(book.put(record)),
-                None => drop(book.remove(mac)),
-            }
+            let Some(record) = record else {
+                book.remove(mac);
+                continue;
+            };
+            told.extend(steps(book.get(mac), &record).into_iter().map(|step| (mac, step)));
+            // There is room: the draft has counted.
+            let _ = book.put(record);
+        }
+        drop(book);
+        for (mac, step) in told {
+            self.shared.journal.step(Who::Machine(mac), &step);
         }
     }
 }
@@ -152,6 +162,13 @@ impl<'a> Draft<'a> {
                 Some(record) => (record, [vec![Event::Told(machine)], events].concat()),
                 None => (Record::new(machine, self.now), events),
             },
+            What::NoteIf(expected, events) => {
+                let known = known.clone().ok_or(NoteError::Unknown(mac))?;
+                if !expected.says_no_more_than(&known) {
+                    return Err(NoteError::Changed);
+                }
+                (known, events)
+            }
             What::Note(events) => (known.clone().ok_or(NoteError::Unknown(mac))?, events),
         };
         if known.is_none() {

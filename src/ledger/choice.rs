@@ -1,0 +1,71 @@
+//! What a machine of a group may do, by all that is known of it and of the machines beside it.
+
+use super::{Book, Decision, Found, Install, Record, State, decide};
+use crate::{
+    catalog::{Catalog, Group, Verdict},
+    machine::{Mac, Machine},
+};
+
+impl Book {
+    /// Decides for a machine that this group of the catalog matches, or may match.
+    pub fn decide(
+        &self,
+        machine: &Machine,
+        group: &Group,
+        catalog: &Catalog,
+        most_attempts: u32,
+    ) -> Decision {
+        let install = group.profile.install;
+        let record = match self.find(machine) {
+            Found::Nothing => None,
+            Found::Own(record) => Some(record),
+            Found::Twin(twin) if install == Install::Once => {
+                return beside(machine.mac, twin, most_attempts);
+            }
+            Found::Twin(_) => self.get(machine.mac),
+        };
+        match (decide(record, install, most_attempts), record) {
+            (Decision::Install, Some(record)) => {
+                fallen(record, machine, group, catalog).map_or(Decision::Install, Decision::Hold)
+            }
+            (decision, _) => decision,
+        }
+    }
+}
+
+/// Why a machine that came into this group by losing another one is not installed.
+fn fallen(record: &Record, machine: &Machine, group: &Group, catalog: &Catalog) -> Option<String> {
+    let earlier = record.group.as_ref().filter(|earlier| **earlier != group.name)?;
+    let still_matches = catalog.groups().iter().any(|other| {
+        other.name == *earlier && other.selector.matches(machine) != Verdict::Mismatch
+    });
+    let why = match &record.state {
+        State::Installing(_) | State::Failed { .. } => {
+            format!("its installation by group {earlier} is not finished")
+        }
+        // A narrower group that an operator adds for it is meant; one that is left over is not.
+        State::Held(_) | State::Installed(_) | State::New if still_matches => return None,
+        State::Held(_) | State::Installed(_) | State::New => {
+            format!("it was in group {earlier}, which matches it no more")
+        }
+    };
+    Some(format!(
+        "{why}, and group {} would install {}; if that is meant: bootbox reinstall {}",
+        group.name, group.profile.name, machine.mac
+    ))
+}
+
+/// What the other card of a machine may do, or a machine whose maker numbers badly.
+fn beside(mac: Mac, twin: &Record, most_attempts: u32) -> Decision {
+    let other = twin.machine.mac;
+    let other_machine = format!("if it is another machine: bootbox reinstall {mac}");
+    match decide(Some(twin), Install::Once, most_attempts) {
+        // Its disk is then the one that is installed.
+        Decision::Disk(reason) => {
+            Decision::Disk(format!("it has the UUID of {other} ({reason}); {other_machine}"))
+        }
+        Decision::Boot | Decision::Hold(_) | Decision::Install => Decision::Hold(format!(
+            "it has the UUID of {other}, which is not finished; {other_machine}"
+        )),
+    }
+}

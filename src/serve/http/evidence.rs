@@ -1,0 +1,129 @@
+//! What a machine fetches and reports, as the ledger is told of it.
+//!
+//! The last byte of an image leaves only when it is on disk that it does: whatever kills this
+//! process, a machine that has the whole image is one that may be installed.
+
+use std::{future::poll_fn, net::Ipv4Addr, pin::Pin};
+
+use hyper::{
+    Request,
+    body::{Body as _, Incoming},
+};
+
+use super::{
+    super::{
+        ledger::{Ledger, NoteError},
+        scripts::ipv4,
+    },
+    Arrival, Service,
+};
+use crate::{
+    http::event::{EventError, LONGEST_BODY, Told},
+    ledger::{Book, Event, Piece, State},
+    machine::Mac,
+};
+
+/// What a file that is sent means for the installation that goes on at its other end.
+#[derive(Clone)]
+pub(super) struct Evidence {
+    ledger: Ledger,
+    mac: Mac,
+    piece: Piece,
+    is_whole: bool,
+}
+
+impl Evidence {
+    /// That of these bytes of a file; `None` where nobody known installs anything at this address,
+    /// or they mean nothing.
+    pub(super) fn of(
+        ledger: &Ledger,
+        arrival: Arrival,
+        path: &[u8],
+        (start, len): (u64, u64),
+        whole: u64,
+    ) -> Option<Self> {
+        let piece = Piece::of(path);
+        let is_whole = len == whole;
+        let means_something = match piece {
+            Piece::Boot => true,
+            // Of a part, the end may be all that the machine still needs.
+            Piece::Image => len > 0 && start + len == whole,
+            Piece::Signature => is_whole,
+        };
+        let mac = ledger.with(|book| installing(book, ipv4(arrival.peer), piece))?;
+        means_something.then(|| Self { ledger: ledger.clone(), mac, piece, is_whole })
+    }
+
+    /// Whether the ledger must know before the machine has it.
+    pub(super) fn needs_a_word_first(&self) -> bool {
+        self.piece == Piece::Image
+    }
+
+    /// Writes down that the last byte is about to leave.
+    pub(super) async fn last_byte(&self) -> Result<(), String> {
+        match self.ledger.note(self.mac, Event::LastByte).await {
+            // Who is forgotten meanwhile counts as new, as the operator was told.
+            Ok(_) | Err(NoteError::Unknown(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Writes down that all of it was sent.
+    pub(super) fn is_complete(&self) {
+        // Of an image that came in parts, only its last byte is known of.
+        if self.is_whole || self.piece == Piece::Boot {
+            self.ledger.note_surely(self.mac, Event::Fetched(self.piece));
+        }
+    }
+}
+
+/// The machine at this address, while it installs and the piece is news.
+fn installing(book: &Book, address: Ipv4Addr, piece: Piece) -> Option<Mac> {
+    let record = book.at(address)?;
+    let State::Installing(attempt) = &record.state else { return None };
+    let is_news = piece != Piece::Boot || !attempt.is_under_way;
+    is_news.then_some(record.machine.mac)
+}
+
+/// Takes a report; answers only when it is on disk.
+pub(super) async fn report(
+    service: &Service,
+    arrival: Arrival,
+    told: Told,
+    request: &mut Request<Incoming>,
+) -> Result<String, EventError> {
+    pass_over(request.body_mut()).await?;
+    let mac = service.ledger.with(|book| whose(book, ipv4(arrival.peer), told.mac))?;
+    match service.ledger.note(mac, Event::Reported(told.report)).await {
+        Ok(_) => Ok("ok\n".to_owned()),
+        Err(NoteError::Refused(refusal)) => Err(EventError::Refused(refusal.to_string())),
+        Err(NoteError::Unknown(_)) => Err(EventError::Unknown),
+        Err(error) => Err(EventError::NotNoted(error.to_string())),
+    }
+}
+
+/// Who reports: the machine at the address; where none is known there, the one that is named.
+fn whose(book: &Book, address: Ipv4Addr, named: Option<Mac>) -> Result<Mac, EventError> {
+    let here = book.at(address).map(|record| record.machine.mac);
+    match (here, named) {
+        (Some(here), Some(named)) if here != named => {
+            Err(EventError::Contradiction { here, named })
+        }
+        (Some(here), _) => Ok(here),
+        (None, Some(named)) if book.get(named).is_some() => Ok(named),
+        (None, _) => Err(EventError::Unknown),
+    }
+}
+
+async fn pass_over(body: &mut Incoming) -> Result<(), EventError> {
+    let mut read = 0;
+    // The wire has a clock for a body that does not come.
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        let data = frame.ok().and_then(|frame| frame.into_data().ok());
+        read += data.ok_or(EventError::Body)?.len() as u64;
+        if read > LONGEST_BODY {
+            return Err(EventError::Body);
+        }
+    }
+    Ok(())
+}
