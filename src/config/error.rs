@@ -45,6 +45,12 @@ impl ConfigError {
     }
 }
 
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
+    }
+}
+
 /// One file that is read, and what the operator calls it.
 #[derive(Clone, Debug)]
 pub(super) struct Page<'a> {
@@ -85,9 +91,15 @@ impl fmt::Display for ConfigError {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{}: {}", problem.place, problem.text)?;
+            problem.fmt(f)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
     }
 }
 

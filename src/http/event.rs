@@ -14,6 +14,7 @@ use super::request::QueryError;
 use crate::{
     ledger::Report,
     machine::{Mac, NotAMac},
+    token::Token,
 };
 
 /// Where reports go.
@@ -30,22 +31,26 @@ pub struct Told {
     pub report: Report,
     /// The machine, where the script names it.
     pub mac: Option<Mac>,
+    /// The token of its URL.
+    pub token: Option<Token>,
 }
 
 /// Reads a report; `None` where the request is for something else.
 pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Result<Told, EventError>> {
-    if uri.path() != PATH {
+    let (token, path) = Token::split(uri.path().as_bytes());
+    if path != PATH.as_bytes() {
         return None;
     }
+    let token = token.and_then(Token::read);
     let query = uri.query().unwrap_or("");
     Some(match (method == Method::POST, is_long(headers)) {
-        (true, false) => parse(query),
+        (true, false) => parse(query, token),
         (true, true) => Err(EventError::Body),
         (false, _) => Err(EventError::Method),
     })
 }
 
-fn parse(query: &str) -> Result<Told, EventError> {
+fn parse(query: &str, token: Option<Token>) -> Result<Told, EventError> {
     let word = |name: &str| {
         form_urlencoded::parse(query.as_bytes())
             .find(|(word, _)| word == name)
@@ -63,7 +68,7 @@ fn parse(query: &str) -> Result<Told, EventError> {
     };
     let mac = word("mac")
         .map(|mac| mac.parse().map_err(|NotAMac| EventError::Mac(QueryError::wrong(&mac))));
-    Ok(Told { report, mac: mac.transpose()? })
+    Ok(Told { report, mac: mac.transpose()?, token })
 }
 
 fn is_long(headers: &HeaderMap) -> bool {

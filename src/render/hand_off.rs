@@ -103,10 +103,19 @@ pub(super) fn ended_notice(reason: &str, ending: Ending) -> String {
 ///
 /// It waits for as long as nobody answers: going on would boot a disk that may be half written.
 pub fn hold_script(machine: &Machine, reason: &str) -> String {
+    asking_again(machine, reason, "this machine is held and waits for its operator")
+}
+
+/// The script of a machine whose profile is not ready yet.
+pub fn wait_script(machine: &Machine, reason: &str) -> String {
+    asking_again(machine, reason, "this machine waits")
+}
+
+fn asking_again(machine: &Machine, reason: &str, what: &str) -> String {
     let mut script = shown(reason);
     let _ = write!(
         script,
-        "echo bootbox: this machine is held and waits for its operator; it asks again every 30 s\n\
+        "echo bootbox: {what}; it asks again every 30 s\n\
          :wait\n\
          sleep 30\n\
          chain --replace {} || goto wait\n",

@@ -6,7 +6,7 @@ mod rehearsal;
 mod script;
 
 pub use config::{ConfigText, Configs, Unfit};
-pub use hand_off::{Ending, disk_script, hold_script, notice_for};
+pub use hand_off::{Ending, disk_script, hold_script, notice_for, wait_script};
 pub use rehearsal::{Finding, Role, rehearse};
 pub use script::{boot_script, machine_script, notice_script, script_for};
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{
     http::{Arrival, Config},
+    ledger::now,
     scripts::{Renderer, ipv4},
     site::Site,
     version,
@@ -12,11 +13,17 @@ use crate::{
     catalog::{Group, NotTold},
     check::Kind,
     config::Access,
-    http::{reply::Refusal, request::Claim, route::Asked},
+    http::{
+        reply::Refusal,
+        request::{Claim, Query},
+        route::Asked,
+    },
+    ledger::{Book, State},
     machine::Machine,
     path::RepositoryPath,
     render::{ConfigText, Unfit},
     template::{Words, base_url},
+    token::Token,
     trace::{Step, Who},
 };
 
@@ -79,27 +86,48 @@ impl Renderer {
         site: &Site,
         arrival: Arrival,
     ) -> Result<Option<Machine>, Refusal> {
-        let holder = || self.visitors.by_token(asked.token?, Instant::now());
+        let holder = || self.holder(asked.token?);
         match site.config.config_access {
             Access::Token => holder().map(Some).ok_or(Refusal::Token),
             Access::Address => match &asked.claim {
                 Claim::Wrong(error) => Err(Refusal::Claim(error.clone())),
                 Claim::Uuid(uuid) => Ok(self.visitors.by_uuid(*uuid)),
-                Claim::Machine(query) => Ok(Some(self.visitors.by_mac(query.mac).unwrap_or_else(
-                    // What it does not tell here, it may have told before we were started.
-                    || match query.labels.is_empty() {
-                        true => Machine::heard(query.mac, query.uuid, None),
-                        false => query.clone().machine(),
-                    },
-                ))),
+                Claim::Machine(query) => Ok(Some(self.machine_of(query))),
                 Claim::Nobody => Ok(holder().or_else(|| self.machine_at(arrival))),
             },
         }
     }
 
-    /// The machine that took the address that is asked from.
+    /// The machine that took the address that is asked from. The ledger knows it across a restart
+    /// of ours.
     fn machine_at(&self, arrival: Arrival) -> Option<Machine> {
-        self.visitors.at(ipv4(arrival.peer))
+        let address = ipv4(arrival.peer);
+        let recorded = |book: &Book| book.at(address).map(|record| record.machine.clone());
+        self.visitors.at(address).or_else(|| self.ledger.with(recorded))
+    }
+
+    /// The machine that a token was made for. It is worth nothing once that machine is installed.
+    fn holder(&self, token: Token) -> Option<Machine> {
+        let visitor = self.visitors.by_token(token, Instant::now());
+        self.ledger.with(|book| match visitor {
+            Some(machine) => {
+                let record = book.get(machine.mac);
+                let is_over =
+                    record.is_some_and(|record| matches!(record.state, State::Installed(_)));
+                (!is_over).then_some(machine)
+            }
+            None => Some(book.by_token(&token.to_string(), now())?.machine.clone()),
+        })
+    }
+
+    /// The machine that a query names, with what it told before where it tells less now.
+    fn machine_of(&self, query: &Query) -> Machine {
+        let recorded = |book: &Book| book.get(query.mac).map(|record| record.machine.clone());
+        let known = self.visitors.by_mac(query.mac).or_else(|| self.ledger.with(recorded));
+        known.unwrap_or_else(|| match query.labels.is_empty() {
+            true => Machine::heard(query.mac, query.uuid, None),
+            false => query.clone().machine(),
+        })
     }
 
     /// No secret, so that a machine is known by whatever there is.

@@ -42,7 +42,8 @@ use std::{
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
-    config::Solicitations,
+    catalog::Install,
+    config::{Problem, Solicitations},
     machine::Machine,
     proxydhcp::{Arrival, Port},
 };
@@ -51,12 +52,15 @@ use interface::{BindError, Interface, InterfaceError};
 use journal::Journal;
 use ledger::{Ledger, LedgerError};
 use process::{Request, Signals};
+use releases::{Preflight, Proofs, Verifier};
 use scripts::Renderer;
 use site::{Site, SiteError};
 use visitors::Visitors;
 
 /// How long downloads may go on after we were asked to stop; systemd's own limit is 90 s.
 const LAST_CALL: Duration = Duration::from_secs(30);
+/// Beside the ledger: which releases were verified, so that a restart does not read them again.
+const PROVEN: &str = "verified";
 /// How long the ledger may take for what is noted by then.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -74,13 +78,16 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     // Before any machine is answered: of two servers, the second must not begin.
     let listener = commands(&site)?;
     let (tap, drain) = drain::channel();
-    let (current, watched) = watch::channel(Arc::new(site));
+    let site = Arc::new(site);
+    let (open, proofs) = watch::channel(Arc::new(doors(&site)?));
+    let (current, watched) = watch::channel(site);
     let mut services = Services {
         tasks: JoinSet::new(),
         site: watched,
         journal,
         ledger: ledger.clone(),
         visitors: Visitors::default(),
+        proofs,
         drain,
     };
     for interface in &interfaces {
@@ -97,7 +104,7 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     loop {
         tokio::select! {
             request = signals.next() => match request {
-                Request::Reload => reload(config.as_ref(), &current, &ledger),
+                Request::Reload => reload(config.as_ref(), &current, &open, &ledger),
                 Request::Stop => break,
             },
             // Services end only by failing: nobody has asked them to yet.
@@ -144,6 +151,7 @@ struct Services {
     journal: Journal,
     ledger: Ledger,
     visitors: Visitors,
+    proofs: watch::Receiver<Arc<Proofs>>,
     drain: Drain,
 }
 
@@ -220,6 +228,7 @@ impl Services {
                 journal: self.journal.clone(),
                 ledger: self.ledger.clone(),
                 visitors: self.visitors.clone(),
+                proofs: self.proofs.clone(),
             }),
             limits: http::Limits::default(),
         }
@@ -291,13 +300,33 @@ fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
     }
 }
 
+/// Who says which profiles may be served, by their releases on disk and the keyring.
+fn doors(site: &Arc<Site>) -> Result<Proofs, ServeError> {
+    let closed = Preflight::of(site, |profile| profile.install != Install::Never);
+    closed.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    closed.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+    let memory = site.config.ledger.path.with_file_name(PROVEN);
+    let verifier = site.config.keyring.as_ref().map(|keyring| {
+        Verifier::new(&keyring.path, Some(&memory)).map(Arc::new).map_err(|error| {
+            let problem = Problem { place: keyring.place.clone(), text: error.to_string() };
+            SiteError::Config(problem.into())
+        })
+    });
+    Proofs::start(Arc::clone(site), verifier.transpose()?).map_err(ServeError::Io)
+}
+
 /// The machines that have been here before.
 fn known(ledger: &Ledger) -> Vec<Machine> {
     ledger.with(|book| book.records().map(|record| record.machine.clone()).collect())
 }
 
 /// Loads the config again; what is wrong with it changes nothing.
-fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>, ledger: &Ledger) {
+fn reload(
+    config: Option<&PathBuf>,
+    current: &watch::Sender<Arc<Site>>,
+    open: &watch::Sender<Arc<Proofs>>,
+    ledger: &Ledger,
+) {
     process::notify_reloading();
     match Site::load(config.map(PathBuf::as_path)) {
         Ok(site) if site.config.installs() && !ledger.remembers() => {
@@ -315,6 +344,14 @@ fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>, ledger: 
             // Machines are sent to the port that is open, not to the one that will be.
             site.config.http_port = bound;
             let site = Arc::new(site);
+            match doors(&site) {
+                Ok(doors) => open.send_replace(Arc::new(doors)),
+                Err(error) => {
+                    kept(&error);
+                    process::notify_ready();
+                    return;
+                }
+            };
             current.send_replace(Arc::clone(&site));
             site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             if needs_restart {
@@ -325,12 +362,14 @@ fn reload(config: Option<&PathBuf>, current: &watch::Sender<Arc<Site>>, ledger: 
             }
             tracing::info!("{} is loaded", site.config.name);
         }
-        Err(error) => {
-            error.to_string().lines().for_each(|line| tracing::error!("{line}"));
-            tracing::error!("the config was not loaded; the last good one still holds");
-        }
+        Err(error) => kept(&error),
     }
     process::notify_ready();
+}
+
+fn kept(error: &dyn fmt::Display) {
+    error.to_string().lines().for_each(|line| tracing::error!("{line}"));
+    tracing::error!("the config was not loaded; the last good one still holds");
 }
 
 fn outcome(ended: Result<(String, io::Result<()>), tokio::task::JoinError>) -> String {

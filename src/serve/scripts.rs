@@ -5,16 +5,18 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use hyper::StatusCode;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     http::{Arrival, Config, Rendering, Scripts, Text},
     journal::Journal,
     ledger::{Ledger, NoteError, now},
+    releases::Proofs,
     site::Site,
     visitors::Visitors,
 };
@@ -28,8 +30,11 @@ use crate::{
     },
     ledger::{self, Decision, Event, Found, Record},
     machine::Machine,
+    path::RepositoryPath,
+    release::Gate,
     render::{
         Ending, boot_script, disk_script, hold_script, notice_for, notice_script, script_for,
+        wait_script,
     },
     template::{Words, base_url},
     token::Token,
@@ -49,6 +54,7 @@ pub(super) struct Renderer {
     pub(super) journal: Journal,
     pub(super) ledger: Ledger,
     pub(super) visitors: Visitors,
+    pub(super) proofs: watch::Receiver<Arc<Proofs>>,
 }
 
 impl Scripts for Renderer {
@@ -69,6 +75,12 @@ impl Scripts for Renderer {
             };
             Text { status: StatusCode::OK, body }
         })
+    }
+
+    /// What belongs to a profile that is not served is not, either: an installer that waits tries
+    /// again at 503.
+    fn admits(&self, path: &RepositoryPath) -> Result<(), Refusal> {
+        self.proofs.borrow().admits(path).map_err(Refusal::NotReady)
     }
 
     fn config(
@@ -105,6 +117,9 @@ impl Renderer {
             return self.notice(&words.machine, format!("no group matches {}", query.mac));
         };
         let met = self.meet(&words, group).await;
+        if let Some(script) = self.closed(&words.machine, group, site) {
+            return script;
+        }
         for _ in 0..TRIES {
             match self.answer(&words, group, site, met.as_ref().err()).await {
                 Ok(script) => return script,
@@ -113,6 +128,30 @@ impl Renderer {
             }
         }
         self.notice(&words.machine, NoteError::Changed.to_string())
+    }
+
+    /// What a machine is told whose profile may not be served, or not yet. One that is on its way to
+    /// its own disk needs no profile.
+    fn closed(&self, machine: &Machine, group: &Group, site: &Site) -> Option<String> {
+        let most_attempts = self.ledger.most_attempts();
+        let catalog = &site.config.catalog;
+        let decision = self.ledger.with(|book| book.decide(machine, group, catalog, most_attempts));
+        match decision {
+            Decision::Boot | Decision::Install => {}
+            Decision::Disk(_) | Decision::Hold(_) => return None,
+        }
+        let installs = group.profile.install != Install::Never;
+        let name = &group.profile.name;
+        let (reason, script): (_, fn(&Machine, &str) -> String) =
+            match self.proofs.borrow().gate(&group.profile, installs) {
+                Gate::Open => return None,
+                Gate::Closed(reason) => (reason, notice_for),
+                Gate::Pending(reason) => (reason, wait_script),
+            };
+        let reason = format!("profile {name} is not served: {reason}");
+        let script = script(machine, &reason);
+        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
+        Some(script)
     }
 
     /// Writes down who asks, and that it does.

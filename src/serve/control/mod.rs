@@ -188,7 +188,8 @@ fn refusal(mac: Mac, error: NoteError) -> Refusal {
         NoteError::NoLedger => Refusal::NoLedger,
         NoteError::Refused(ledger::Refusal::NotHeld) => Refusal::NotHeld(mac),
         NoteError::Unknown(mac) => Refusal::Unknown(mac.into()),
-        NoteError::Disk(_)
+        NoteError::Changed
+        | NoteError::Disk(_)
         | NoteError::Full(_)
         | NoteError::Refused(ledger::Refusal::NotInstalling) => Refusal::Failed(error.to_string()),
     }

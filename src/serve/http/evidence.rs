@@ -12,7 +12,7 @@ use hyper::{
 
 use super::{
     super::{
-        ledger::{Ledger, NoteError},
+        ledger::{Ledger, NoteError, now},
         scripts::ipv4,
     },
     Arrival, Service,
@@ -93,7 +93,7 @@ pub(super) async fn report(
     request: &mut Request<Incoming>,
 ) -> Result<String, EventError> {
     pass_over(request.body_mut()).await?;
-    let mac = service.ledger.with(|book| whose(book, ipv4(arrival.peer), told.mac))?;
+    let mac = service.ledger.with(|book| whose(book, ipv4(arrival.peer), &told))?;
     match service.ledger.note(mac, Event::Reported(told.report)).await {
         Ok(_) => Ok("ok\n".to_owned()),
         Err(NoteError::Refused(refusal)) => Err(EventError::Refused(refusal.to_string())),
@@ -102,10 +102,13 @@ pub(super) async fn report(
     }
 }
 
-/// Who reports: the machine at the address; where none is known there, the one that is named.
-fn whose(book: &Book, address: Ipv4Addr, named: Option<Mac>) -> Result<Mac, EventError> {
-    let here = book.at(address).map(|record| record.machine.mac);
-    match (here, named) {
+/// Who reports: the machine that the token was made for. Once it is installed its token has expired,
+/// and a report that is said again, for want of an answer, is still its: then, and without a token, it
+/// is the machine at the address; where none is known there, the one that is named.
+fn whose(book: &Book, address: Ipv4Addr, told: &Told) -> Result<Mac, EventError> {
+    let holder = told.token.and_then(|token| book.by_token(&token.to_string(), now()));
+    let here = holder.or_else(|| book.at(address)).map(|record| record.machine.mac);
+    match (here, told.mac) {
         (Some(here), Some(named)) if here != named => {
             Err(EventError::Contradiction { here, named })
         }

@@ -92,6 +92,7 @@ impl Exchange {
     ) -> Result<Response<ReplyBody>, Refusal> {
         let started = Instant::now();
         let opened = site.store.read(path).map_err(refusal)?;
+        self.service.scripts.admits(path)?;
         let meta = file::Meta {
             len: opened.stamp.len,
             etag: opened.stamp.etag(),

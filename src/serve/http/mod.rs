@@ -43,6 +43,7 @@ use crate::{
         request::Verb,
         route::{Asked, Script},
     },
+    path::RepositoryPath,
 };
 
 /// After the kernel refuses a connection for want of descriptors or memory.
@@ -95,6 +96,11 @@ impl Default for Limits {
 pub trait Scripts: Send + Sync {
     /// The text that answers this request, from this site.
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a>;
+
+    /// Whether this file of the repository may be sent now.
+    fn admits(&self, _path: &RepositoryPath) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// The config that is asked for, or what `current/version.txt` says where it is no file.
     fn config(

@@ -15,7 +15,7 @@ use super::{
     verifier::{Verifier, identity},
 };
 use crate::{
-    catalog::Profile,
+    catalog::{Install, Profile, Source},
     path::RepositoryPath,
     release::{Fault, Finding, Gate, Part, Release, Subject, Verdict, gate},
     serve::{site::Site, store::Store},
@@ -76,6 +76,26 @@ impl Proofs {
             false => BTreeMap::new(),
         };
         gate(&subject, &releases, &findings)
+    }
+}
+
+impl Proofs {
+    /// Whether this file may be sent: not where every profile that it is the release of is closed.
+    pub fn admits(&self, path: &RepositoryPath) -> Result<(), String> {
+        let folder = path.folder();
+        let is_kernels = |profile: &&Profile| match &profile.kernel {
+            Source::Repository(kernel) => folder.is_some() && kernel.folder() == folder,
+            Source::Url(_) => false,
+        };
+        let groups = self.0.site.config.catalog.groups().iter();
+        let mut refused = Ok(());
+        for profile in groups.map(|group| &*group.profile).filter(is_kernels) {
+            match self.gate(profile, profile.install != Install::Never) {
+                Gate::Open => return Ok(()),
+                Gate::Closed(reason) | Gate::Pending(reason) => refused = Err(reason),
+            }
+        }
+        refused
     }
 }
 
