@@ -237,6 +237,12 @@ impl FromStr for Subject {
     }
 }
 
+impl From<Mac> for Subject {
+    fn from(mac: Mac) -> Self {
+        Self::Mac(mac)
+    }
+}
+
 impl From<Subject> for String {
     fn from(subject: Subject) -> Self {
         subject.to_string()

@@ -47,9 +47,11 @@ fn config(folder: &Path, secret: &str) -> PathBuf {
     let ledger = folder.join("ledger");
     fs::create_dir_all(&ledger).unwrap();
     fs::set_permissions(&ledger, fs::Permissions::from_mode(0o777)).unwrap();
+    let socket = ledger.join("control.sock");
     let ledger = ledger.join("ledger.redb");
     let text = format!(
-        "network.interfaces = [\"eth0\"]\ninstall.ledger = {ledger:?}\n[repository]\nroot = {root:?}\n\
+        "network.interfaces = [\"eth0\"]\ninstall.ledger = {ledger:?}\n\
+         control.socket = {socket:?}\nrepository.root = {root:?}\n\
          [[profile]]\nname = \"p\"\nkernel = \"/vmlinuz\"\ninitrd = [\"/initrd.img\"]\n\
          args = [\"secret={secret}\", \"from={{{{ base_url }}}}\"]\n\
          [[group]]\nname = \"g\"\nprofile = \"p\"\n"
@@ -81,9 +83,22 @@ fn script_at(desk: &Namespace) -> Result<String, Failure> {
 #[test]
 fn help_version_man_page_and_completions_come_from_one_definition() {
     let help = said(&bootbox(&["--help"]));
-    for word in
-        ["serve", "check", "completions", "explain", "man", "vmware", "Start here", "Exit codes"]
-    {
+    for word in [
+        "serve",
+        "check",
+        "completions",
+        "explain",
+        "forget",
+        "hold",
+        "machine",
+        "machines",
+        "man",
+        "reinstall",
+        "release",
+        "vmware",
+        "Start here",
+        "Exit codes",
+    ] {
         assert!(help.contains(word), "{word}: {help}");
     }
     assert_eq!(
@@ -220,8 +235,8 @@ fn a_bad_reload_keeps_the_last_good_config() {
         assert!(script_at(desk)?.contains("secret=second"));
 
         // A port that is not open yet must not be named to a machine.
-        let moved =
-            fs::read_to_string(file)?.replace("[repository]", "[http]\nport = 8080\n[repository]");
+        let moved = fs::read_to_string(file)?
+            .replace("repository.root", "http.port = 8080\nrepository.root");
         fs::write(file, moved)?;
         server.process().signal("HUP")?;
         server.process().wait_for("take effect at the next start", LIMIT)?;
@@ -258,6 +273,10 @@ fn asked_to_stop_it_ends_what_goes_on_and_takes_nothing_new() {
 #[test]
 fn a_port_that_is_taken_stops_everything_and_is_named() {
     with_server("a_port_that_is_taken_stops_everything", "text", |lab, _, _, file| {
+        // The socket for commands is not what it is about.
+        let text = fs::read_to_string(file)?.replace("/control.sock", "/second.sock");
+        let file = lab.scratch().join("second.toml");
+        fs::write(&file, text)?;
         let output = lab.server().command(BINARY).args(["serve", "--config"]).arg(file).output()?;
         assert_eq!(output.status.code(), Some(71), "{}", said(&output));
         assert!(said(&output).contains("UDP port 67 on eth0: "), "{}", said(&output));

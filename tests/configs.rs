@@ -186,6 +186,13 @@ fn a_machine_gets_its_own_texts_by_the_address_it_took() {
         assert_eq!((status, body.as_str()), (200, ""));
         assert!(head.contains(&format!("Content-Length: {length}")), "{head}");
         desk.server.process().wait_for("script /coreos/ for a machine of group one", LIMIT)?;
+        // The file itself would be a broken config.
+        for name in ["install.sh", "ignition.json"] {
+            let url = format!("tftp://{BOX}/coreos/{name}");
+            let output = desk.desk.command("curl").args(["-sS", "-m", "10", &url]).output()?;
+            assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        }
+        desk.server.process().wait_for("is made for each machine, over HTTP only", LIMIT)?;
         Ok(())
     });
 }

@@ -222,3 +222,21 @@ fn values_say_what_to_write() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn a_machine_that_has_not_told_all_is_settled_only_where_that_changes_nothing() {
+    let (any, one) = (profile("any"), profile("one"));
+    let product = [("mac", ONE), ("product", "P")];
+    let groups = vec![group("all", &[("arch", "x86_64")], &any), group("this", &product, &one)];
+    let catalog = Catalog::new(groups).unwrap();
+    let name = |machine: &Machine| {
+        catalog.settle(machine).map(|group| group.map(|group| group.name.as_str()))
+    };
+    let heard = Machine::heard(ONE.parse().unwrap(), None, None);
+    assert_eq!(name(&heard), Err(NotTold), "it may be in the more specific one");
+    assert_eq!(name(&told(ONE, None, &[("product", "P")])), Ok(Some("this")));
+    assert_eq!(name(&told(ONE, None, &[("arch", "x86_64")])), Ok(Some("all")));
+    assert_eq!(name(&told(TWO, None, &[])), Ok(None));
+    let exact = Catalog::new(vec![group("this", &[("mac", ONE)], &profile("one"))]).unwrap();
+    assert_eq!(exact.settle(&heard).unwrap().unwrap().name, "this");
+}

@@ -18,9 +18,12 @@ use crate::serve::log::Format;
         3. bootbox check\n  \
         4. bootbox serve, and power a machine on.\n\n\
         BOOTBOX_LOG=debug in the environment logs what is ignored, too.\n\n\
-        Exit codes: 0 done; 1 explain: no group matches, images: a release is not \
-        whole; 64 wrong usage; 70 a service failed; \
-        71 a port is taken or the system refuses; 77 a capability is missing; 78 the config is wrong."
+        machines, machine, reinstall, hold, release and forget ask the running server, over the \
+        [control] socket of its config; only root and the server's own user may.\n\n\
+        Exit codes: 0 done; 1 the answer is no: no group matches, the machine has not been seen or \
+        is not held, a release is not whole; 64 wrong usage; 69 no server runs; 70 a service \
+        failed; 71 a port or the control socket is taken or the system refuses; 77 a capability or \
+        the right to the control socket is missing; 78 the config is wrong."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -42,11 +45,27 @@ pub(super) enum Command {
     },
     /// Say which group a machine is in and why, and print its script and configs; 1 if in none.
     Explain(super::explain::Options),
+    /// Treat a machine as new: it is INSTALLED, and its disk wiped, at its next network boot if a
+    /// group with an installing profile matches it. Says so first, and asks.
+    Forget(super::orders::ForgetOptions),
+    /// Install nothing on a machine until it is released, whatever its group says. What is on its
+    /// disk stays and boots. The machine need not have been seen yet.
+    Hold(super::orders::HoldOptions),
     /// List the CoreOS and Flatcar releases in the repository, up to 8 folders deep; 1 if one is
     /// incomplete or badly signed.
     Images(super::images::Options),
+    /// Tell all that is known of a machine: its state, what its next network boot comes to, and its
+    /// history; 1 if it has not been seen.
+    Machine(super::machines::OneOptions),
+    /// List the machines that the running server has seen, and how far each has come.
+    Machines(super::machines::ListOptions),
     /// Print the man page.
     Man,
+    /// Install a machine once more at its next network boot, which wipes its disk. Does not ask.
+    Reinstall(super::orders::Options),
+    /// Take a hold away: a machine that is installed boots its disk, another is installed if its
+    /// group says so; 1 if it is not held.
+    Release(super::orders::Options),
     /// Serve until SIGTERM or Ctrl-C; SIGHUP reads the config again. Logs to standard error.
     Serve {
         /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{CONFIG, USAGE, fail, print};
+use super::{CONFIG, NOT_SO, USAGE, fail, print};
 use crate::{
     catalog::{Catalog, Finding, Group, Outcome, Verdict},
     config::Access,
@@ -19,8 +19,6 @@ use crate::{
     token::Token,
 };
 
-/// sysexits(3) has no code for it: the question was answered, with no.
-const NO_GROUP: u8 = 1;
 /// Of a machine that is asked about by its UUID; locally administered, so no vendor's card has it.
 const SOME_MAC: &str = "02:00:00:00:00:00";
 /// Of a machine that has not booted yet (RFC 5737, documentation only).
@@ -77,7 +75,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let printed = print(text.as_bytes());
     match found {
         true => printed,
-        false => NO_GROUP.into(),
+        false => NOT_SO.into(),
     }
 }
 

@@ -4,9 +4,13 @@ mod args;
 mod check;
 mod explain;
 mod images;
+mod link;
+mod machines;
 mod man;
+mod orders;
 mod serve;
 mod vmware;
+mod when;
 
 use std::{
     io::{self, Write as _},
@@ -18,8 +22,12 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::serve::ServeError;
 use args::{Args, Command};
 
+/// sysexits(3) has no code for it: the question was answered, with no.
+const NOT_SO: u8 = 1;
 /// sysexits(3): the command was used wrongly.
 const USAGE: u8 = 64;
+/// sysexits(3): no server runs.
+const UNAVAILABLE: u8 = 69;
 /// sysexits(3): something that must not happen did.
 const SOFTWARE: u8 = 70;
 /// sysexits(3): the system refuses what it always gives.
@@ -51,11 +59,17 @@ pub fn run() -> ExitCode {
             print(&script)
         }
         Command::Explain(options) => explain::run(&options),
+        Command::Forget(options) => orders::forget(&options),
+        Command::Hold(options) => orders::hold(&options),
         Command::Images(options) => images::run(&options),
+        Command::Machine(options) => machines::one(&options),
+        Command::Machines(options) => machines::list(&options),
         Command::Man => match man::page() {
             Ok(page) => print(&page),
             Err(error) => fail(SOFTWARE, &error),
         },
+        Command::Reinstall(options) => orders::reinstall(&options),
+        Command::Release(options) => orders::release(&options),
         Command::Serve { config, log_format } => serve::run(config, log_format.into()),
         Command::Vmware(options) => vmware::run(&options),
     }
@@ -79,7 +93,7 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
 fn exit_code(error: &ServeError) -> u8 {
     match error {
         ServeError::Bind(error) if error.is_permission() => PERMISSION,
-        ServeError::Bind(_) | ServeError::Io(_) => SYSTEM,
+        ServeError::Bind(_) | ServeError::Control(_) | ServeError::Io(_) => SYSTEM,
         ServeError::Interface(_) | ServeError::Site(_) => CONFIG,
         ServeError::Ledger(error) if error.is_about_the_file() => SOFTWARE,
         ServeError::Ledger(_) => CONFIG,

@@ -16,6 +16,8 @@ pub enum Refusal {
     Failed(String),
     /// It has no record, so there is nothing to install again.
     NewAnyway(Subject),
+    /// Nothing is remembered of any machine.
+    NoLedger,
     /// A release of what is not held.
     NotHeld(Mac),
     /// Another user's command.
@@ -47,6 +49,9 @@ impl fmt::Display for Refusal {
                 f,
                 "{machine} has not been seen yet, so it is new anyway: it is installed at its first \
                  network boot if a group with an installing profile matches it"
+            ),
+            Self::NoLedger => f.write_str(
+                "the running server has no ledger, so it knows of no machine; its log says why",
             ),
             Self::NotHeld(mac) => write!(f, "{mac} is not held, so there is nothing to release"),
             Self::NotPermitted { uid } => write!(

@@ -86,9 +86,8 @@ impl Choice {
     pub fn of(catalog: &Catalog, machine: &Machine) -> Self {
         match catalog.select(machine) {
             Some(group) => {
-                // No profile installs yet: none can say so.
-                let install = Install::Never;
-                Self::Group(group.name.clone(), group.profile.name.clone(), install)
+                let profile = &group.profile;
+                Self::Group(group.name.clone(), profile.name.clone(), profile.install)
             }
             None if catalog.may_select(machine) => Self::Later,
             None => Self::Nothing,

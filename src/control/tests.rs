@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    ledger::{Event, Install, Moment, Record},
+    ledger::{Event, Install, Moment, Record, Report},
     machine::Machine,
 };
 
@@ -220,4 +220,31 @@ fn a_sheet_keeps_the_token_to_itself() {
     let sheet = Sheet::of(&record, Choice::Nothing, MOST).with_history(&record);
     let line = String::from_utf8(Reply::Machine(Box::new(sheet)).line().unwrap()).unwrap();
     assert!(line.contains("\"installing\"") && !line.contains("secret0"), "{line}");
+}
+
+#[test]
+fn every_field_and_state_is_documented() {
+    let manual = include_str!("../../docs/ledger.md");
+    let token = None;
+    let scripted = Event::Scripted { group: "g".to_owned(), profile: "p".to_owned(), token };
+    let report = |report| Event::Reported(report);
+    let fresh = record(MAC);
+    let going = fresh.after(&scripted, MOST, Moment(1001)).unwrap();
+    let failed = report(Report::Failed("x".to_owned()));
+    let failed = going.after(&failed, MOST, Moment(1002)).unwrap();
+    let installed = going.after(&report(Report::Installed), MOST, Moment(1002)).unwrap();
+    let held = after(&installed, Order::Hold("x".to_owned()));
+    for record in [&fresh, &going, &failed, &installed, &held] {
+        let sheet = Sheet::of(record, Choice::Nothing, MOST).with_history(record);
+        let sheet = serde_json::to_value(sheet).unwrap();
+        let mut names: Vec<&str> = sheet.as_object().unwrap().keys().map(String::as_str).collect();
+        names.extend(sheet["state"].as_str());
+        for (state, fields) in sheet["state"].as_object().into_iter().flatten() {
+            names.push(state);
+            names.extend(fields.as_object().unwrap().keys().map(String::as_str));
+        }
+        for name in names {
+            assert!(manual.contains(&format!("`{name}`")), "{name} is not in docs/ledger.md");
+        }
+    }
 }

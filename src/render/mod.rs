@@ -9,3 +9,6 @@ pub use config::{ConfigText, Configs, Unfit};
 pub use hand_off::{Ending, disk_script, hold_script, notice_for};
 pub use rehearsal::{Finding, Role, rehearse};
 pub use script::{boot_script, machine_script, notice_script, script_for};
+
+#[cfg(test)]
+mod tests;

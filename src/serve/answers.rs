@@ -114,15 +114,13 @@ impl Renderer {
         let machine = machine.or_else(|| self.machine_at(arrival));
         let group =
             machine.as_ref().and_then(|machine| site.config.catalog.settle(machine).ok().flatten());
-        let (family, version) = group
-            .and_then(|group| version::booted(&group.profile.kernel, base))
-            .or_else(|| version::newest(&site.config.repository.path, &site.store, base))
-            .ok_or(Refusal::NoSuchFile)?;
+        let profile = group.map(|group| &*group.profile);
+        let text = version::current(&site.store, profile, base).ok_or(Refusal::NoSuchFile)?;
         let kind = Kind::Text;
         let (file, group) = (asked.path.to_string(), None);
         let step = Step::Config { file, kind: kind.to_string(), group };
         let who = machine.map_or(Who::Address(ipv4(arrival.peer)), |it| Who::Machine(it.mac));
-        Ok((Config { kind, text: family.text(&version) }, who, step))
+        Ok((Config { kind, text }, who, step))
     }
 }
 

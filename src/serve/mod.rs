@@ -7,12 +7,14 @@
 //!              ├─ tftp 69 ──────── tftp::Session ──────┤
 //!              ├─ http ─────────── http::…, scripts ───┼── journal ── log
 //!              └─ solicitation ─── solicitation::read ─┘
+//!   control ─── an operator's commands ── ledger
 //!   process: signals ─┬─ HUP: a new site, or the old one kept
 //!                     └─ TERM: drain, which every service watches
 //! ```
 
 mod answers;
 mod configs;
+pub mod control;
 mod dhcp;
 pub mod drain;
 pub mod http;
@@ -69,6 +71,8 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     let ledger = open_ledger(&site, &journal)?;
     site.try_with(&known(&ledger));
     site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Before any machine is answered: of two servers, the second must not begin.
+    let listener = commands(&site)?;
     let (tap, drain) = drain::channel();
     let (current, watched) = watch::channel(Arc::new(site));
     let mut services = Services {
@@ -83,6 +87,9 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
         services.start(interface)?;
     }
     services.summarise();
+    if let Some(listener) = listener {
+        services.attend(listener);
+    }
     let Services { mut tasks, .. } = services;
     tracing::info!("bootbox {} is ready", env!("CARGO_PKG_VERSION"));
     process::notify_ready();
@@ -115,6 +122,19 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
         tracing::warn!("the ledger's disk does not answer; its last entries may be missing");
     }
     Ok(())
+}
+
+/// Where commands come in. Machines boot without it: what is missing is a warning, unless another
+/// server has it.
+fn commands(site: &Site) -> Result<Option<control::Listener>, ServeError> {
+    match control::Listener::open(&site.config.control_socket) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error @ control::OpenError::Taken { .. }) => Err(ServeError::Control(error)),
+        Err(error) => {
+            tracing::warn!("`bootbox machines` and its like will not reach this server: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// The tasks, and what each of them is given.
@@ -231,6 +251,11 @@ impl Services {
         }
     }
 
+    fn attend(&mut self, listener: control::Listener) {
+        let desk = control::Desk { ledger: self.ledger.clone(), site: self.site.clone() };
+        self.spawn("commands".to_owned(), control::run(listener, desk, self.drain.clone()));
+    }
+
     fn summarise(&mut self) {
         let journal = self.journal.clone();
         self.spawn("log".to_owned(), journal.summarise(self.drain.clone()));
@@ -321,6 +346,8 @@ fn outcome(ended: Result<(String, io::Result<()>), tokio::task::JoinError>) -> S
 pub enum ServeError {
     /// A port cannot be had.
     Bind(BindError),
+    /// Another server runs.
+    Control(control::OpenError),
     /// It is not known where to serve.
     Interface(InterfaceError),
     /// The system refuses something that always works.
@@ -361,6 +388,7 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Control(error) => error.fmt(f),
             Self::Interface(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
             Self::Ledger(error) => error.fmt(f),
@@ -374,6 +402,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Bind(error) => Some(error),
+            Self::Control(error) => Some(error),
             Self::Interface(error) => Some(error),
             Self::Io(error) => Some(error),
             Self::Ledger(error) => Some(error),

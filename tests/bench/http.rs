@@ -130,7 +130,9 @@ impl Server {
         let port = free_port();
         let config = folder.join("bootbox.toml");
         let text = format!(
-            "[network]\ninterfaces = [\"lo\"]\n[http]\nport = {port}\n[repository]\nroot = {folder:?}\n"
+            "[network]\ninterfaces = [\"lo\"]\n[http]\nport = {port}\n[repository]\nroot = {folder:?}\n\
+             [control]\nsocket = {:?}\n",
+            folder.join("control.sock")
         );
         fs::write(&config, text).expect("writing the config");
         let child = Command::new(binary)

@@ -7,7 +7,7 @@ use std::{
 
 use bootbox::{
     config::Config,
-    template::{Template, Words},
+    template::{Setting, Template, Words},
 };
 
 use super::root;
@@ -71,8 +71,7 @@ impl Example {
             let (_, value) = value.unwrap_or_else(|| panic!("no value for {key}"));
             format!("{}\n", line.replace(PLACEHOLDER, value))
         };
-        let filled: String = self.written.lines().map(own).collect();
-        without_what_is_to_come(&filled)
+        self.written.lines().map(own).collect()
     }
 
     /// Puts its files and config below a folder, as its README says, with made-up downloads.
@@ -91,13 +90,24 @@ impl Example {
         for file in &config.files {
             let file = root.join(file.path.to_string().trim_start_matches('/'));
             fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, "made up").unwrap();
+            fs::write(&file, "made up").unwrap();
+            // The disk image of a release lies beside its kernel.
+            let name = file.to_str().unwrap();
+            if let Some(release) = name.strip_suffix("_pxe.vmlinuz") {
+                for image in ["_image.bin.bz2", "_image.bin.bz2.sig"] {
+                    fs::write(format!("{release}{image}"), "made up").unwrap();
+                }
+            }
         }
         let mut text: toml::Table = self.filled_in().parse().unwrap();
         text.insert("network".to_owned(), toml::toml! { interfaces = ["lo"] }.into());
         let repository =
             toml::Table::from_iter([("root".to_owned(), root.to_str().unwrap().into())]);
         text.insert("repository".to_owned(), repository.into());
+        for profile in text["profile"].as_array_mut().unwrap() {
+            // Nobody has signed what is made up; tests/releases.rs is about that.
+            profile.as_table_mut().unwrap().remove("verify");
+        }
         let file = folder.join("bootbox.toml");
         fs::write(&file, text.to_string()).unwrap();
         file
@@ -106,15 +116,17 @@ impl Example {
     /// The name and text of each template of this kind, as its machine gets it.
     pub(crate) fn rendered(&self, kind: &str) -> Vec<(String, String)> {
         let config = Config::parse(&self.filled_in(), &self.name).unwrap();
-        let metadata = &config.catalog.groups()[0].metadata;
+        let group = &config.catalog.groups()[0];
+        let setting =
+            Setting { group: &group.name, profile: &group.profile.name, metadata: &group.metadata };
         let written: toml::Table = self.written.parse().unwrap();
         let templates = written["template"].as_array().unwrap();
         let render = |template: &toml::Value| {
             let file = template.get("file").unwrap_or(&template["path"]).as_str().unwrap();
             let name = format!("{}{file}", self.name);
             let source = fs::read_to_string(self.folder.join(&file[1..])).expect(&name);
-            let template = Template::parse(&without_filters(&source)).expect(&name);
-            (name, template.render(&Words::specimen(), metadata).unwrap())
+            let template = Template::parse_file(&source).expect(&name);
+            (name, template.render_file(&Words::specimen(), &setting).unwrap())
         };
         templates
             .iter()
@@ -122,34 +134,4 @@ impl Example {
             .map(render)
             .collect()
     }
-}
-
-/// The keys that this tree's config does not know yet.
-fn without_what_is_to_come(text: &str) -> String {
-    let mut config: toml::Table = text.parse().unwrap();
-    config.remove("template");
-    for (table, key) in [("http", "config-access"), ("repository", "keyring")] {
-        if let Some(table) = config.get_mut(table).and_then(toml::Value::as_table_mut) {
-            table.remove(key);
-        }
-    }
-    for profile in config["profile"].as_array_mut().unwrap() {
-        let profile = profile.as_table_mut().unwrap();
-        profile.remove("verify");
-    }
-    config.to_string()
-}
-
-/// With plain quotes in place of the filters that templates do not have yet.
-fn without_filters(source: &str) -> String {
-    let mut text = source.to_owned();
-    for (filter, quote) in [("json", "\""), ("sh", "'"), ("yaml", "\"")] {
-        let end = format!(" | {filter} }}}}");
-        while let Some(at) = text.find(&end) {
-            let start = text[..at].rfind("{{").unwrap();
-            text.replace_range(at..at + end.len(), &format!(" }}}}{quote}"));
-            text.insert_str(start, quote);
-        }
-    }
-    text
 }

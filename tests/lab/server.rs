@@ -180,6 +180,10 @@ fn serve(
     if !config.contains("ledger =") {
         let _ = write!(config, "\n[install]\nledger = {:?}\n", ledger(lab)?);
     }
+    if !config.contains("socket =") {
+        let socket = ledger(lab)?.with_file_name("control.sock");
+        let _ = write!(config, "\n[control]\nsocket = {socket:?}\n");
+    }
     let own_config = lab.scratch().join("bootbox.toml");
     fs::write(&own_config, config)?;
     let mut command = unprivileged(lab, binary)?;

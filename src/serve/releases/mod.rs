@@ -16,5 +16,5 @@ mod verifier;
 
 pub use preflight::Preflight;
 pub use proofs::Proofs;
-pub use scan::{Found, of_subject, scan, subject};
+pub use scan::{Found, below, of_subject, scan, subject};
 pub use verifier::{KeyringError, Progress, Verifier};

@@ -33,6 +33,9 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
+/// Folders of releases that are looked into while a machine waits.
+const MOST_BELOW: usize = 200;
+
 /// A folder that is still to be looked into.
 struct Waiting {
     folder: Option<RepositoryPath>,
@@ -175,6 +178,20 @@ fn version_txt(store: &Store, folder: Option<&RepositoryPath>) -> Option<String>
     let mut text = Vec::new();
     file.take(LONGEST_TEXT).read_to_end(&mut text).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The releases in the folders right below this one; `None` is the root.
+pub fn below(store: &Store, base: Option<&RepositoryPath>) -> Vec<Release> {
+    let Ok(looked) = look(store, base) else { return Vec::new() };
+    let folder = |name: &Vec<u8>| match base {
+        Some(base) => base.join(name).ok(),
+        None => RepositoryPath::parse(name).ok(),
+    };
+    let releases = |folder: RepositoryPath| match look(store, Some(&folder)) {
+        Ok(looked) => releases_of(store, &folder, &looked.names),
+        Err(_) => Vec::new(),
+    };
+    looked.folders.iter().take(MOST_BELOW).filter_map(folder).flat_map(releases).collect()
 }
 
 /// What matters of a profile.

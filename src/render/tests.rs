@@ -1,0 +1,83 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::*;
+use crate::{
+    catalog::{Group, HandOff, Install, Profile, Selector, Source},
+    check::{Kind, Severity},
+    machine::Machine,
+    template::{Metadata, Words},
+};
+
+fn group() -> Group {
+    let profile = Profile {
+        name: "p".to_owned(),
+        kernel: Source::Url("http://192.0.2.9/vmlinuz".to_owned()),
+        initrd: Vec::new(),
+        args: Vec::new(),
+        install: Install::Never,
+        says_install: false,
+        verify: false,
+    };
+    let metadata = Metadata::of(&"role = \"web\"".parse().unwrap(), &toml::Table::new());
+    let (selector, hand_off) = (Selector::default(), HandOff::Silence);
+    Group { name: "g".to_owned(), selector, profile: Arc::new(profile), metadata, hand_off }
+}
+
+fn text(source: &str) -> ConfigText {
+    ConfigText::template("/r/x.sh".to_owned(), Kind::Script, source).unwrap()
+}
+
+fn role<'a>(group: &'a Group, last: u32, labels: &[(&str, &str)], is_guest: bool) -> Role<'a> {
+    let mac = format!("52:54:00:00:00:{last:02x}").parse().unwrap();
+    let labels = labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    let machine = Machine::told(mac, None, BTreeMap::from_iter(labels));
+    let words = Words { machine, ..Words::specimen() };
+    Role { group, name: mac.to_string(), words, is_guest }
+}
+
+#[test]
+fn what_is_wrong_for_many_is_told_once() {
+    let group = group();
+    let roles: Vec<Role<'_>> = (0..50).map(|last| role(&group, last, &[], false)).collect();
+    for (source, line, said) in [
+        ("echo {{ mac }}\n", Some(1), "for 52:54:00:00:00:00 (group g) and 49 more: "),
+        ("#!/bin/sh\n{{ metadata.rule }}\n", Some(2), "(group g): has \"metadata.rule\""),
+        ("{% if mac %}\n{{ mac }}{% endif %}", Some(1), "and 49 more: "),
+        (
+            "{% for x in [1, 2] %}{{ mac }}\n{% endfor %}",
+            None,
+            "and 49 more, in line 1 of what it becomes: ",
+        ),
+    ] {
+        let findings = rehearse(&text(source), roles.iter());
+        let [finding] = findings.as_slice() else { panic!("{source}: {findings:?}") };
+        assert_eq!((finding.line, finding.severity), (line, Severity::Error), "{source}");
+        assert!(finding.text.contains(said), "{source}: {}", finding.text);
+    }
+    assert_eq!(rehearse(&text("#!/bin/sh\n{{ mac }}\n"), roles.iter()), []);
+}
+
+#[test]
+fn a_machine_that_is_made_up_tells_every_label_and_a_guest_only_its_own() {
+    let group = group();
+    let asks = text("#!/bin/sh\necho {{ label.rack }}\n");
+    assert_eq!(rehearse(&asks, [role(&group, 1, &[], false)].iter()), []);
+    assert_eq!(rehearse(&asks, [role(&group, 1, &[("rack", "7")], true)].iter()), []);
+    let findings = rehearse(&asks, [role(&group, 1, &[], true)].iter());
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!((finding.line, finding.severity), (Some(2), Severity::Warning));
+    assert!(finding.text.contains("label.rack"), "{}", finding.text);
+}
+
+#[test]
+fn a_text_with_a_fault_is_not_given_away() {
+    let group = group();
+    let source = "{{ label.first }}\necho\n";
+    let bad = role(&group, 1, &[("first", "echo")], true);
+    let good = role(&group, 1, &[("first", "#!/bin/sh")], true);
+    assert!(matches!(text(source).render(&bad.words, &group), Err(Unfit::Fault(_))));
+    assert_eq!(text(source).render(&good.words, &group).unwrap(), "#!/bin/sh\necho\n");
+    let missing = ConfigText::missing("/r/x".to_owned(), "no such file".to_owned());
+    let error = missing.render(&good.words, &group).unwrap_err();
+    assert_eq!(error, Unfit::Missing("no such file".to_owned()));
+}
