@@ -255,7 +255,7 @@ MAC                PROFILE  GROUP  ADDRESS     LAST SEEN  STATE
 52:54:00:00:00:03  coreos   lab    -           2 min ago  installing (old), attempt 1 of 3
 52:54:00:00:00:04  coreos   lab    -           2 min ago  failed, attempt 1 of 3: BAD \u{fffd}[2J signature
 52:54:00:00:00:05  coreos   lab    -           2 min ago  held by the operator: fan
-52:54:00:00:00:06  coreos   lab    -           2 min ago  held by the operator: fan; coreos is installed: its install script said so
+52:54:00:00:00:06  coreos   lab    -           2 min ago  held by the operator: fan; coreos is installed since 2016-10-01 12:01 UTC: its install script said so
 ";
         assert_eq!(table(&sheets, Moment(NOON + 180)), expected);
     }

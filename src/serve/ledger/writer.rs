@@ -159,6 +159,8 @@ impl<'a> Draft<'a> {
                 return Ok(record);
             }
             What::Meet(machine, events) => match known.clone() {
+                // Who has told nothing yet is no news of who has.
+                Some(record) if machine.labels.is_none() => (record, events),
                 Some(record) => (record, [vec![Event::Told(machine)], events].concat()),
                 None => (Record::new(machine, self.now), events),
             },
