@@ -105,27 +105,23 @@ fn offers_to(lab: &Lab, hardware: &Hardware) -> Result<usize, Failure> {
 }
 
 #[test]
-#[ignore = "issue 3: needs the ledger, the templates and the index"]
 fn a_blank_vmware_machine_is_installed_once() {
     let name = "a_blank_vmware_machine_is_installed_once";
     installs_once(name, &vmware_machine(), Script::Careful);
 }
 
 #[test]
-#[ignore = "issue 3: needs the ledger, the templates and the index"]
 fn a_blank_uefi_machine_is_installed_once() {
     installs_once("a_blank_uefi_machine_is_installed_once", &uefi_machine(), Script::Careful);
 }
 
 #[test]
-#[ignore = "issue 3: needs the ledger, the templates and the index"]
 fn the_posts_script_installs_a_vmware_machine_once() {
     let name = "the_posts_script_installs_a_vmware_machine_once";
     installs_once(name, &vmware_machine(), Script::Posts);
 }
 
 #[test]
-#[ignore = "issue 3: needs the ledger, the templates and the index"]
 fn an_image_with_a_strangers_signature_is_never_installed() {
     let name = "an_image_with_a_strangers_signature_is_never_installed";
     lab::run(name, &Office::Plain, 1, |lab| {
@@ -152,7 +148,6 @@ fn an_image_with_a_strangers_signature_is_never_installed() {
 }
 
 #[test]
-#[ignore = "issue 3: needs the ledger, the templates and the index"]
 fn a_power_cut_in_the_middle_of_the_image_is_forgiven() {
     let name = "a_power_cut_in_the_middle_of_the_image_is_forgiven";
     lab::run(name, &Office::Plain, 1, |lab| {
@@ -174,7 +169,6 @@ fn a_power_cut_in_the_middle_of_the_image_is_forgiven() {
 }
 
 #[test]
-#[ignore = "issue 3: needs the ledger, the templates and the index"]
 fn reinstall_and_forget_install_once_more_each() {
     let name = "reinstall_and_forget_install_once_more_each";
     lab::run(name, &Office::Plain, 1, |lab| {

@@ -181,7 +181,7 @@ mod tests {
             ("state=failed", Report::Failed("it gave no reason".to_owned())),
         ] {
             let told = read(&format!("/v1/event?{query}")).unwrap();
-            assert_eq!(told, Told { report, mac: None }, "{query}");
+            assert_eq!(told, Told { report, mac: None, token: None }, "{query}");
         }
         let told = read("/v1/event?state=installed&mac=52-54-00-12-34-56").unwrap();
         assert_eq!(told.mac.unwrap().to_string(), "52:54:00:12:34:56");
