@@ -17,11 +17,13 @@ mod configs;
 pub mod control;
 mod dhcp;
 pub mod drain;
+mod error;
 pub mod http;
 pub mod interface;
 pub mod journal;
 pub mod ledger;
 pub mod log;
+mod premises;
 mod process;
 pub mod releases;
 mod scripts;
@@ -32,62 +34,51 @@ pub mod tftp;
 mod version;
 mod visitors;
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
-    catalog::Install,
-    config::{Problem, Solicitations},
-    machine::Machine,
+    config::Solicitations,
     proxydhcp::{Arrival, Port},
 };
 use drain::Drain;
-use interface::{BindError, Interface, InterfaceError};
+pub use error::ServeError;
+use interface::Interface;
 use journal::Journal;
-use ledger::{Ledger, LedgerError};
+use ledger::Ledger;
+use premises::Premises;
 use process::{Request, Signals};
-use releases::{Preflight, Proofs, Verifier};
+use releases::Proofs;
 use scripts::Renderer;
-use site::{Site, SiteError};
+use site::Site;
 use visitors::Visitors;
 
 /// How long downloads may go on after we were asked to stop; systemd's own limit is 90 s.
 const LAST_CALL: Duration = Duration::from_secs(30);
-/// Beside the ledger: which releases were verified, so that a restart does not read them again.
-const PROVEN: &str = "verified";
 /// How long the ledger may take for what is noted by then.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until a signal ends it or a service fails. `config` is read again on SIGHUP.
 pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
-    let mut site = Site::load(config.as_deref())?;
+    let site = Site::load(config.as_deref())?;
     let interfaces = Interface::choose(&site.config.interfaces)?;
     process::raise_file_limit();
     let mut signals = Signals::listen().map_err(ServeError::Io)?;
 
-    let journal = Journal::new();
-    let ledger = open_ledger(&site, &journal)?;
-    site.try_with(&known(&ledger));
-    site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     // Before any machine is answered: of two servers, the second must not begin.
     let listener = commands(&site)?;
+    let journal = Journal::new();
+    let premises = Premises::open(config, site, &journal)?;
+    let ledger = premises.ledger();
     let (tap, drain) = drain::channel();
-    let site = Arc::new(site);
-    let (open, proofs) = watch::channel(Arc::new(doors(&site)?));
-    let (current, watched) = watch::channel(site);
     let mut services = Services {
         tasks: JoinSet::new(),
-        site: watched,
+        site: premises.site(),
+        proofs: premises.proofs(),
         journal,
         ledger: ledger.clone(),
         visitors: Visitors::default(),
-        proofs,
         drain,
     };
     for interface in &interfaces {
@@ -104,7 +95,7 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     loop {
         tokio::select! {
             request = signals.next() => match request {
-                Request::Reload => reload(config.as_ref(), &current, &open, &ledger),
+                Request::Reload => premises.reload(),
                 Request::Stop => break,
             },
             // Services end only by failing: nobody has asked them to yet.
@@ -279,174 +270,10 @@ impl Services {
     }
 }
 
-/// Without a ledger, a site that installs nothing is still served.
-fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
-    let config = &site.config;
-    let is_beneath = |folder: &Path| {
-        let ledger = config.ledger.path.parent()?.canonicalize().ok()?;
-        Some(ledger.starts_with(folder.canonicalize().ok()?))
-    };
-    let served = [Some(&config.repository), config.boot_programs.as_ref()];
-    if served.into_iter().flatten().any(|folder| is_beneath(&folder.path) == Some(true)) {
-        return Err(LedgerError::Served(config.ledger.path.clone()));
-    }
-    match Ledger::open(&config.ledger.path, config.most_attempts, journal.clone()) {
-        Err(error) if !config.installs() => {
-            tracing::warn!("{error}");
-            tracing::warn!("no profile installs, so machines boot; what they do is not remembered");
-            Ok(Ledger::forgetful(journal.clone()))
-        }
-        opened => opened,
-    }
-}
-
-/// Who says which profiles may be served, by their releases on disk and the keyring.
-fn doors(site: &Arc<Site>) -> Result<Proofs, ServeError> {
-    let closed = Preflight::of(site, |profile| profile.install != Install::Never);
-    closed.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    closed.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
-    let memory = site.config.ledger.path.with_file_name(PROVEN);
-    let verifier = site.config.keyring.as_ref().map(|keyring| {
-        Verifier::new(&keyring.path, Some(&memory)).map(Arc::new).map_err(|error| {
-            let problem = Problem { place: keyring.place.clone(), text: error.to_string() };
-            SiteError::Config(problem.into())
-        })
-    });
-    Proofs::start(Arc::clone(site), verifier.transpose()?).map_err(ServeError::Io)
-}
-
-/// The machines that have been here before.
-fn known(ledger: &Ledger) -> Vec<Machine> {
-    ledger.with(|book| book.records().map(|record| record.machine.clone()).collect())
-}
-
-/// Loads the config again; what is wrong with it changes nothing.
-fn reload(
-    config: Option<&PathBuf>,
-    current: &watch::Sender<Arc<Site>>,
-    open: &watch::Sender<Arc<Proofs>>,
-    ledger: &Ledger,
-) {
-    process::notify_reloading();
-    match Site::load(config.map(PathBuf::as_path)) {
-        Ok(site) if site.config.installs() && !ledger.remembers() => {
-            tracing::error!(
-                "{} installs machines, and there is no ledger since the start: start again; the \
-                 last good config still holds",
-                site.config.name
-            );
-        }
-        Ok(mut site) => {
-            ledger.allow_attempts(site.config.most_attempts);
-            site.try_with(&known(ledger));
-            let bound = current.borrow().config.http_port;
-            let needs_restart = current.borrow().config.needs_restart(&site.config);
-            // Machines are sent to the port that is open, not to the one that will be.
-            site.config.http_port = bound;
-            let site = Arc::new(site);
-            match doors(&site) {
-                Ok(doors) => open.send_replace(Arc::new(doors)),
-                Err(error) => {
-                    kept(&error);
-                    process::notify_ready();
-                    return;
-                }
-            };
-            current.send_replace(Arc::clone(&site));
-            site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            if needs_restart {
-                tracing::warn!(
-                    "[network], [http] port, [control] and [install] ledger take effect at the next \
-                     start"
-                );
-            }
-            tracing::info!("{} is loaded", site.config.name);
-        }
-        Err(error) => kept(&error),
-    }
-    process::notify_ready();
-}
-
-fn kept(error: &dyn fmt::Display) {
-    error.to_string().lines().for_each(|line| tracing::error!("{line}"));
-    tracing::error!("the config was not loaded; the last good one still holds");
-}
-
 fn outcome(ended: Result<(String, io::Result<()>), tokio::task::JoinError>) -> String {
     match ended {
         Ok((name, Ok(()))) => format!("{name} ended by itself"),
         Ok((name, Err(error))) => format!("{name}: {error}"),
         Err(error) => format!("a service panicked: {error}"),
-    }
-}
-
-/// Why the server does not start, or stops by itself.
-#[derive(Debug)]
-pub enum ServeError {
-    /// A port cannot be had.
-    Bind(BindError),
-    /// Another server runs.
-    Control(control::OpenError),
-    /// It is not known where to serve.
-    Interface(InterfaceError),
-    /// The system refuses something that always works.
-    Io(io::Error),
-    /// There is no ledger to work by.
-    Ledger(LedgerError),
-    /// A service failed; the others were stopped.
-    Service(String),
-    /// The config cannot be loaded.
-    Site(SiteError),
-}
-
-impl From<BindError> for ServeError {
-    fn from(error: BindError) -> Self {
-        Self::Bind(error)
-    }
-}
-
-impl From<InterfaceError> for ServeError {
-    fn from(error: InterfaceError) -> Self {
-        Self::Interface(error)
-    }
-}
-
-impl From<LedgerError> for ServeError {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-impl From<SiteError> for ServeError {
-    fn from(error: SiteError) -> Self {
-        Self::Site(error)
-    }
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(error) => error.fmt(f),
-            Self::Control(error) => error.fmt(f),
-            Self::Interface(error) => error.fmt(f),
-            Self::Io(error) => error.fmt(f),
-            Self::Ledger(error) => error.fmt(f),
-            Self::Service(what) => f.write_str(what),
-            Self::Site(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Bind(error) => Some(error),
-            Self::Control(error) => Some(error),
-            Self::Interface(error) => Some(error),
-            Self::Io(error) => Some(error),
-            Self::Ledger(error) => Some(error),
-            Self::Service(_) => None,
-            Self::Site(error) => Some(error),
-        }
     }
 }

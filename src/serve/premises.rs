@@ -1,0 +1,144 @@
+//! What is served now, and what takes its place at SIGHUP.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    ServeError,
+    journal::Journal,
+    ledger::{Ledger, LedgerError},
+    process,
+    releases::{Preflight, Proofs, Verifier},
+    site::{Site, SiteError},
+};
+use crate::{catalog::Install, config::Problem, machine::Machine};
+
+/// Beside the ledger: which releases were verified, so that a restart does not read them again.
+const PROVEN: &str = "verified";
+
+/// The site, the keeper of its profiles' doors, and the ledger that outlives both.
+pub(super) struct Premises {
+    config: Option<PathBuf>,
+    site: watch::Sender<Arc<Site>>,
+    proofs: watch::Sender<Arc<Proofs>>,
+    ledger: Ledger,
+}
+
+impl Premises {
+    /// Takes over a site that was loaded from this config.
+    pub(super) fn open(
+        config: Option<PathBuf>,
+        mut site: Site,
+        journal: &Journal,
+    ) -> Result<Self, ServeError> {
+        let ledger = open_ledger(&site, journal)?;
+        site.try_with(&known(&ledger));
+        site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let site = Arc::new(site);
+        let proofs = watch::Sender::new(Arc::new(doors(&site)?));
+        Ok(Self { config, site: watch::Sender::new(site), proofs, ledger })
+    }
+
+    /// The site, and each that follows it.
+    pub(super) fn site(&self) -> watch::Receiver<Arc<Site>> {
+        self.site.subscribe()
+    }
+
+    /// Who says which profiles may be served.
+    pub(super) fn proofs(&self) -> watch::Receiver<Arc<Proofs>> {
+        self.proofs.subscribe()
+    }
+
+    /// What each machine has done.
+    pub(super) fn ledger(&self) -> Ledger {
+        self.ledger.clone()
+    }
+
+    /// Loads the config again; what is wrong with it changes nothing.
+    pub(super) fn reload(&self) {
+        process::notify_reloading();
+        match self.load() {
+            Ok((site, proofs)) => self.move_to(site, proofs),
+            Err(error) => {
+                error.to_string().lines().for_each(|line| tracing::error!("{line}"));
+                tracing::error!("the config was not loaded; the last good one still holds");
+            }
+        }
+        process::notify_ready();
+    }
+
+    fn load(&self) -> Result<(Arc<Site>, Proofs), ServeError> {
+        let mut site = Site::load(self.config.as_deref())?;
+        if site.config.installs() && !self.ledger.remembers() {
+            return Err(ServeError::Service(format!(
+                "{} installs machines, and there is no ledger since the start: start again",
+                site.config.name
+            )));
+        }
+        site.try_with(&known(&self.ledger));
+        // Machines are sent to the port that is open, not to the one that will be.
+        let needs_restart = self.site.borrow().config.needs_restart(&site.config);
+        site.config.http_port = self.site.borrow().config.http_port;
+        let site = Arc::new(site);
+        let proofs = doors(&site)?;
+        if needs_restart {
+            tracing::warn!(
+                "[network], [http] port, [control] and [install] ledger take effect at the next start"
+            );
+        }
+        Ok((site, proofs))
+    }
+
+    fn move_to(&self, site: Arc<Site>, proofs: Proofs) {
+        self.ledger.allow_attempts(site.config.most_attempts);
+        self.proofs.send_replace(Arc::new(proofs));
+        self.site.send_replace(Arc::clone(&site));
+        site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        tracing::info!("{} is loaded", site.config.name);
+    }
+}
+
+/// Without a ledger, a site that installs nothing is still served.
+fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
+    let config = &site.config;
+    let is_beneath = |folder: &Path| {
+        let ledger = config.ledger.path.parent()?.canonicalize().ok()?;
+        Some(ledger.starts_with(folder.canonicalize().ok()?))
+    };
+    let served = [Some(&config.repository), config.boot_programs.as_ref()];
+    if served.into_iter().flatten().any(|folder| is_beneath(&folder.path) == Some(true)) {
+        return Err(LedgerError::Served(config.ledger.path.clone()));
+    }
+    match Ledger::open(&config.ledger.path, config.most_attempts, journal.clone()) {
+        Err(error) if !config.installs() => {
+            tracing::warn!("{error}");
+            tracing::warn!("no profile installs, so machines boot; what they do is not remembered");
+            Ok(Ledger::forgetful(journal.clone()))
+        }
+        opened => opened,
+    }
+}
+
+/// Who says which profiles may be served, by their releases on disk and the keyring.
+fn doors(site: &Arc<Site>) -> Result<Proofs, ServeError> {
+    let closed = Preflight::of(site, |profile| profile.install != Install::Never);
+    closed.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    closed.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+    let memory = site.config.ledger.path.with_file_name(PROVEN);
+    let verifier = site.config.keyring.as_ref().map(|keyring| {
+        Verifier::new(&keyring.path, Some(&memory)).map(Arc::new).map_err(|error| {
+            let problem = Problem { place: keyring.place.clone(), text: error.to_string() };
+            SiteError::Config(problem.into())
+        })
+    });
+    Proofs::start(Arc::clone(site), verifier.transpose()?).map_err(ServeError::Io)
+}
+
+/// The machines that have been here before.
+fn known(ledger: &Ledger) -> Vec<Machine> {
+    ledger.with(|book| book.records().map(|record| record.machine.clone()).collect())
+}
