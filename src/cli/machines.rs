@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::{
         control::Choice,
-        ledger::{Event, Install, Order, Piece, Record, Report},
+        ledger::{Event, Install, Order, Piece, Record, Report, decide},
         machine::Machine,
     };
 
@@ -224,7 +224,8 @@ mod tests {
         for event in events {
             record = record.after(event, 3, Moment(NOON + 60)).unwrap();
         }
-        let choice = Choice::Group("lab".to_owned(), "coreos".to_owned(), Install::Once);
+        let decision = decide(Some(&record), Install::Once, 3);
+        let choice = Choice::Group("lab".to_owned(), "coreos".to_owned(), decision);
         Sheet::of(&record, choice, 3).with_history(&record)
     }
 

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::{
         control::Choice,
-        ledger::{Install, Moment, Record},
+        ledger::{Install, Moment, Record, decide},
         machine::Machine,
     };
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn group(install: Install) -> Choice {
-        Choice::Group("lab".to_owned(), "p".to_owned(), install)
+        Choice::Group("lab".to_owned(), "p".to_owned(), decide(None, install, 3))
     }
 
     #[test]

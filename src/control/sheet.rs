@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalog::Catalog,
     firmware::Platform,
-    ledger::{Decision, Entry, Install, Moment, Record, State, decide},
+    ledger::{Book, Decision, Entry, Install, Moment, Record, State, decide},
     machine::{Mac, Machine, Uuid},
 };
 
@@ -73,8 +73,8 @@ pub enum NextBoot {
 /// What the config has for a machine now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Choice {
-    /// A group, its profile, and how often that is put onto a machine.
-    Group(String, String, Install),
+    /// A group, its profile, and what the ledger lets the machine do with that.
+    Group(String, String, Decision),
     /// Perhaps a group, when the machine has told more.
     Later,
     /// No group.
@@ -83,11 +83,11 @@ pub enum Choice {
 
 impl Choice {
     /// Looks the machine up.
-    pub fn of(catalog: &Catalog, machine: &Machine) -> Self {
+    pub fn of(book: &Book, catalog: &Catalog, machine: &Machine, most_attempts: u32) -> Self {
         match catalog.select(machine) {
             Some(group) => {
-                let profile = &group.profile;
-                Self::Group(group.name.clone(), profile.name.clone(), profile.install)
+                let decision = book.decide(machine, group, catalog, most_attempts);
+                Self::Group(group.name.clone(), group.profile.name.clone(), decision)
             }
             None if catalog.may_select(machine) => Self::Later,
             None => Self::Nothing,
@@ -134,7 +134,7 @@ impl NextBoot {
     fn of(record: &Record, choice: &Choice, most_attempts: u32) -> Self {
         let decided = |install| Self::from(decide(Some(record), install, most_attempts));
         match choice {
-            Choice::Group(_, _, install) => decided(*install),
+            Choice::Group(_, _, decision) => Self::from(decision.clone()),
             Choice::Later => {
                 let [once, never] = [Install::Once, Install::Never].map(decided);
                 match once == never {

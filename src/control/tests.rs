@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    ledger::{Event, Install, Moment, Record, Report},
+    ledger::{Decision, Event, Moment, Record, Report},
     machine::Machine,
 };
 
@@ -196,14 +196,14 @@ fn a_uuid_that_several_have_names_none() {
 fn a_sheet_tells_what_the_next_boot_comes_to() {
     let fresh = record(MAC);
     let held = after(&fresh, Order::Hold("fan".to_owned()));
-    let group = |install| Choice::Group("g".to_owned(), "p".to_owned(), install);
+    let group = |decision| Choice::Group("g".to_owned(), "p".to_owned(), decision);
     let hold = || NextBoot::Hold("fan".to_owned());
     for (record, choice, next) in [
-        (&fresh, group(Install::Once), NextBoot::Install),
-        (&fresh, group(Install::Never), NextBoot::Boot),
+        (&fresh, group(Decision::Install), NextBoot::Install),
+        (&fresh, group(Decision::Boot), NextBoot::Boot),
         (&fresh, Choice::Later, NextBoot::Undecided),
         (&fresh, Choice::Nothing, NextBoot::Nothing),
-        (&held, group(Install::Once), hold()),
+        (&held, group(Decision::Hold("fan".to_owned())), hold()),
         (&held, Choice::Later, hold()),
         (&held, Choice::Nothing, NextBoot::Nothing),
     ] {

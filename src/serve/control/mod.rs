@@ -177,8 +177,9 @@ impl Desk {
 
     fn sheet(&self, record: &Record) -> Sheet {
         let site = Arc::clone(&self.site.borrow());
-        let choice = Choice::of(&site.config.catalog, &record.machine);
-        Sheet::of(record, choice, self.ledger.most_attempts())
+        let (catalog, most) = (&site.config.catalog, self.ledger.most_attempts());
+        let choice = self.ledger.with(|book| Choice::of(book, catalog, &record.machine, most));
+        Sheet::of(record, choice, most)
     }
 }
 

@@ -2,9 +2,9 @@ use std::{fs, path::PathBuf};
 
 use super::{super::journal::Journal, link::ask, *};
 use crate::{
-    catalog::Install,
     config::Config,
     control::NextBoot,
+    ledger::{Book, Decision},
     serve::{drain, store::Store},
 };
 
@@ -100,9 +100,10 @@ fn the_group_is_the_one_that_matches_now() {
     let choice = |selector: &str| {
         let config = Config::parse(&format!("{text}{selector}"), "b.toml").unwrap();
         let mac = "52:54:00:00:00:01".parse().unwrap();
-        Choice::of(&config.catalog, &Machine::heard(mac, None, None))
+        let machine = Machine::heard(mac, None, None);
+        Choice::of(&Book::default(), &config.catalog, &machine, 3)
     };
-    assert_eq!(choice(""), Choice::Group("g".to_owned(), "p".to_owned(), Install::Once));
+    assert_eq!(choice(""), Choice::Group("g".to_owned(), "p".to_owned(), Decision::Install));
     assert_eq!(choice("selector.product = \"x\""), Choice::Later);
     assert_eq!(choice("selector.mac = \"52:54:00:00:00:02\""), Choice::Nothing);
 }
