@@ -159,6 +159,11 @@ fn each_command_does_what_it_says_and_a_restart_keeps_it() {
     assert!(lines[0].starts_with("MAC ") && lines[1].starts_with(MAC), "{table}");
     assert!(lines[1].ends_with("held by the operator: broken fan"), "{table}");
 
+    let mut check = server.namespace.command(BINARY);
+    check.arg("check").arg("--config").arg(server.folder.join("bootbox.toml"));
+    let (code, said) = ended(&check.output().unwrap());
+    assert!(code == 0 && said.contains("tried with 2 machines"), "{said}");
+
     let (code, said) = server.asked(&["release", MAC]);
     let expected = "52:54:00:12:34:56: released; its next network boot is installed with profile p, \
                     which wipes its disk\n";

@@ -6,7 +6,9 @@ use super::{CONFIG, fail, print};
 use crate::{
     catalog::{Install, Profile},
     config::ConfigError,
-    serve::{interface::Interface, releases::Preflight, site::Site},
+    control::{Request, Sheet},
+    machine::Machine,
+    serve::{control::link::ask, interface::Interface, releases::Preflight, site::Site},
 };
 
 pub(super) fn run(config: Option<&Path>) -> ExitCode {
@@ -14,6 +16,8 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         Ok(site) => site,
         Err(error) => return fail(CONFIG, &error),
     };
+    let known = known(&site);
+    site.try_with(&known);
     let installs = |profile: &Profile| profile.install != Install::Never;
     let Preflight { problems, warnings } = Preflight::of(&site, installs);
     if let Some(error) = ConfigError::of(problems) {
@@ -25,9 +29,15 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         let _ = writeln!(io::stderr(), "bootbox: warning: {warning}");
     }
     match Interface::choose(&site.config.interfaces) {
-        Ok(interfaces) => print(report(&site, &interfaces).as_bytes()),
+        Ok(interfaces) => print(report(&site, &interfaces, known.len()).as_bytes()),
         Err(error) => fail(CONFIG, &error),
     }
+}
+
+/// The machines of the ledger, which the running server has open; none where none runs.
+fn known(site: &Site) -> Vec<Machine> {
+    let sheets = ask(&site.config.control_socket, &Request::Machines).unwrap_or_default();
+    sheets.into_iter().map(Sheet::into_machine).collect()
 }
 
 /// What a profile does to disks, and who says so.
@@ -44,7 +54,7 @@ fn disks(profile: &Profile) -> String {
 }
 
 /// What would be served, and to whom.
-fn report(site: &Site, interfaces: &[Interface]) -> String {
+fn report(site: &Site, interfaces: &[Interface], known: usize) -> String {
     let mut report = match site.warnings.len() {
         0 => format!("{}: nothing is wrong\n", site.config.name),
         1 => format!("{}: no errors, 1 warning\n", site.config.name),
@@ -52,6 +62,9 @@ fn report(site: &Site, interfaces: &[Interface]) -> String {
     };
     for interface in interfaces {
         let _ = writeln!(report, "  serve on {interface}");
+    }
+    if known > 0 {
+        let _ = writeln!(report, "  tried with {known} machines that the running server knows");
     }
     for group in site.config.catalog.groups() {
         let who = match group.selector.is_empty() {

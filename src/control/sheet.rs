@@ -124,6 +124,12 @@ impl Sheet {
         }
     }
 
+    /// The machine, as it told of itself.
+    pub fn into_machine(self) -> Machine {
+        let labels = Some(self.labels).filter(|labels| !labels.is_empty());
+        Machine { mac: self.mac, uuid: self.uuid, platform: self.firmware, labels }
+    }
+
     /// With all that has happened to it.
     pub fn with_history(self, record: &Record) -> Self {
         Self { history: Some(record.history.clone()), ..self }
