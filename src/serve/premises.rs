@@ -87,7 +87,8 @@ impl Premises {
         let proofs = doors(&site)?;
         if needs_restart {
             tracing::warn!(
-                "[network], [http] port, [control] and [install] ledger take effect at the next start"
+                "changes of [network], [http] port, [control] and [install] ledger take effect at the next \
+                 start: `systemctl restart bootbox`"
             );
         }
         Ok((site, proofs))
