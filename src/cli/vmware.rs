@@ -231,7 +231,7 @@ fn vms(group: &Group) -> String {
 /// Whether nobody can choose this address: VMware gives it, and takes only 00:50:56:00 to 00:50:56:3f
 /// from a person (vSphere networking, "Static MAC Address").
 fn is_given(mac: &Mac) -> bool {
-    matches!(mac.octets(), [0x00, 0x50, 0x56, 0x40.., ..] | [0x00, 0x0c, 0x29, ..])
+    matches!(mac.octets(), [0x00, 0x50, 0x56, 0x40..=0xff, ..] | [0x00, 0x0c, 0x29, ..])
 }
 
 fn vmx(options: &Options) -> String {
