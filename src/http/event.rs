@@ -57,7 +57,8 @@ fn parse(query: &str, token: Option<Token>) -> Result<Told, EventError> {
             .map(|(_, value)| clean(&value))
             .filter(|value| !value.is_empty())
     };
-    let text = || word("reason").or_else(|| word("text"));
+    // A script that says which URL failed says its token.
+    let text = || word("reason").or_else(|| word("text")).map(|text| Token::hidden(&text));
     let report = match word("state").as_deref() {
         Some("failed") => Report::Failed(text().unwrap_or_else(|| "it gave no reason".to_owned())),
         Some("installed") => Report::Installed,
@@ -185,6 +186,9 @@ mod tests {
         }
         let told = read("/v1/event?state=installed&mac=52-54-00-12-34-56").unwrap();
         assert_eq!(told.mac.unwrap().to_string(), "52:54:00:12:34:56");
+        let url = format!("state=failed&reason=curl:+http://b/~{}/x+is+missing", "0a".repeat(16));
+        let reason = "curl: http://b/~.../x is missing".to_owned();
+        assert_eq!(read(&format!("/v1/event?{url}")).unwrap().report, Report::Failed(reason));
         let long = read(&format!("/v1/event?state=progress&text={}", "é".repeat(500))).unwrap();
         assert_eq!(long.report, Report::Progress("é".repeat(LONGEST_TEXT)));
     }

@@ -1,7 +1,7 @@
 //! All records, and whose is whose.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     fmt,
     net::Ipv4Addr,
 };
@@ -21,7 +21,8 @@ pub struct Book {
     records: HashMap<Mac, Record>,
     by_address: HashMap<Ipv4Addr, Mac>,
     by_token: HashMap<String, Mac>,
-    by_uuid: HashMap<Uuid, Vec<Mac>>,
+    /// Only those that something was done to: nobody else is anybody's other card.
+    by_uuid: HashMap<Uuid, BTreeSet<Mac>>,
     strangers: Strangers,
 }
 
@@ -73,14 +74,22 @@ impl Book {
         }
         let uuid = machine.uuid.or_else(|| own?.machine.uuid);
         let Some(uuid) = uuid.filter(|uuid| !uuid.is_shared()) else { return known };
-        let macs = self.by_uuid.get(&uuid.in_one_order()).map_or(&[][..], Vec::as_slice);
-        let others = macs.iter().filter(|&&mac| mac != machine.mac);
-        let mut twins =
-            others.filter_map(|mac| self.records.get(mac)).filter(|it| it.has_a_story());
-        match (twins.next(), twins.next()) {
-            (Some(twin), None) => Found::Twin(twin),
-            // Where two machines have it already, it names none.
-            (None, _) | (Some(_), Some(_)) => known,
+        let macs = self.by_uuid.get(&uuid.in_one_order());
+        let others = macs.into_iter().flatten().filter(|&&mac| mac != machine.mac);
+        let (mut first, mut count, mut unsaid) = (None, 0, 0);
+        for twin in others.filter_map(|mac| self.records.get(mac)) {
+            first = first.or(Some(twin));
+            count += 1;
+            unsaid += u32::from(!twin.is_distinct);
+            if unsaid > 1 {
+                break;
+            }
+        }
+        match first {
+            // Where an operator said that two machines have it, it names none.
+            Some(_) if count > 1 && unsaid <= 1 => known,
+            Some(twin) => Found::Twin(twin),
+            None => known,
         }
     }
 
@@ -138,8 +147,8 @@ impl Book {
         if let Some(token) = &record.token {
             self.by_token.insert(token.text.clone(), mac);
         }
-        if let Some(uuid) = record.machine.uuid {
-            self.by_uuid.entry(uuid.in_one_order()).or_default().push(mac);
+        if let Some(uuid) = record.machine.uuid.filter(|_| record.has_a_story()) {
+            self.by_uuid.entry(uuid.in_one_order()).or_default().insert(mac);
         }
         for &address in &record.addresses {
             // Of two machines that had one address, the one that is put in later has it now.
@@ -163,7 +172,7 @@ impl Book {
         if let Some(uuid) = record.machine.uuid.map(|uuid| uuid.in_one_order())
             && let Some(macs) = self.by_uuid.get_mut(&uuid)
         {
-            macs.retain(|&other| other != mac);
+            macs.remove(&mac);
             if macs.is_empty() {
                 self.by_uuid.remove(&uuid);
             }

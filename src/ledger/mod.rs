@@ -45,6 +45,11 @@ pub fn decide(record: Option<&Record>, install: Install, most_attempts: u32) -> 
         State::Held(held) => match (&held.installed, held.by) {
             // Asked not to be touched: its own disk is what it has.
             (Some(installed), _) => Decision::Disk(format!("{}; {installed}", held.reason)),
+            (None, _)
+                if installs && held.attempt.as_ref().is_some_and(|it| it.outcome().is_some()) =>
+            {
+                Decision::Disk(format!("{}; it may be installed by now", held.reason))
+            }
             (None, Holder::Operator) => Decision::Hold(held.reason.clone()),
             (None, Holder::Attempts | Holder::Twin) if installs => {
                 Decision::Hold(held.reason.clone())

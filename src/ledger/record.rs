@@ -135,6 +135,9 @@ pub struct Held {
     pub by: Holder,
     /// What was on its disk before.
     pub installed: Option<Installed>,
+    /// The attempt that went on when the hold began, and may still end well.
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
 }
 
 /// Who holds a machine.
@@ -204,7 +207,7 @@ impl Record {
             }
             Event::Fetched(piece) => next.fetched(*piece, now),
             Event::LastByte => {
-                if let State::Installing(attempt) = &mut next.state
+                if let Some(attempt) = next.state.attempt_mut()
                     && attempt.image == Image::Incomplete
                 {
                     attempt.image = Image::LastByte;
@@ -219,7 +222,11 @@ impl Record {
                 next.group = Some(group.clone());
                 next.scripted(group, profile, now);
             }
-            Event::Told(machine) => next.machine = machine.clone(),
+            Event::Told(machine) => {
+                // Who asks in its name and leaves the UUID out must not hide it from its other card.
+                let uuid = machine.uuid.or(next.machine.uuid);
+                next.machine = Machine { uuid, ..machine.clone() };
+            }
             Event::Twin(reason) => next.hold_as_twin(reason, now),
         }
         Ok(next)
@@ -251,7 +258,8 @@ impl Record {
 
     /// Holds it because another record has its UUID.
     fn hold_as_twin(&mut self, reason: &str, now: Moment) {
-        let held = Held { reason: reason.to_owned(), by: Holder::Twin, installed: None };
+        let held =
+            Held { reason: reason.to_owned(), by: Holder::Twin, installed: None, attempt: None };
         let held = State::Held(held);
         if self.state != held {
             self.note(now, reason.to_owned());
@@ -290,7 +298,7 @@ impl Record {
     }
 
     fn fetched(&mut self, piece: Piece, now: Moment) {
-        let State::Installing(attempt) = &mut self.state else { return };
+        let Some(attempt) = self.state.attempt_mut() else { return };
         let text = match piece {
             Piece::Boot if attempt.is_under_way => return,
             Piece::Boot => "it fetches what its script names",
@@ -319,7 +327,11 @@ impl Record {
                 // What is still on its way to it may complete the image: only the next script ends
                 // this attempt. Where there is no next one, this was the last.
                 None if attempt.is_under_way && self.attempts >= most_attempts => {
+                    let attempt = attempt.clone();
                     self.fail("it came back before its image was complete", most_attempts, now);
+                    if let State::Held(held) = &mut self.state {
+                        held.attempt = Some(attempt);
+                    }
                 }
                 None => {}
             },
@@ -391,6 +403,9 @@ impl Record {
             }
             // Said twice, as a script does that missed our answer.
             (Report::Installed, State::Installed(installed)) => installed.proof = Proof::Reported,
+            (_, State::Held(Held { attempt: Some(_), .. })) => {
+                self.reported_while_held(report, now)
+            }
             (Report::Failed(_), State::Failed { .. }) => {}
             (
                 Report::Started | Report::Progress(_) | Report::Failed(_) | Report::Installed,
@@ -398,6 +413,29 @@ impl Record {
             ) => return Err(Refusal::NotInstalling),
         }
         Ok(())
+    }
+
+    /// A hold does not stop an attempt that goes on: what came of it shows when it is released.
+    fn reported_while_held(&mut self, report: &Report, now: Moment) {
+        let State::Held(held) = &mut self.state else { return };
+        let Some(attempt) = &mut held.attempt else { return };
+        match report {
+            Report::Started => {}
+            Report::Progress(text) => self.progressed(text, now),
+            Report::Failed(reason) => {
+                (attempt.image, attempt.has_signature) = (Image::Incomplete, false);
+                self.note(now, format!("attempt {} failed: {reason}", self.attempts));
+            }
+            Report::Installed => {
+                let profile = attempt.profile.clone();
+                let held = (held.by == Holder::Operator).then(|| held.clone());
+                self.install(profile, Proof::Reported, now);
+                if let (Some(held), State::Installed(installed)) = (held, &self.state) {
+                    let installed = Some(installed.clone());
+                    self.state = State::Held(Held { installed, attempt: None, ..held });
+                }
+            }
+        }
     }
 
     /// One line for what is reported within a short time: the rest of the history stays.
@@ -416,14 +454,16 @@ impl Record {
     fn obey(&mut self, order: &Order, now: Moment) -> Result<(), Refusal> {
         match order {
             Order::Hold(reason) => {
-                let installed = match &self.state {
-                    State::Installed(installed) => Some(installed.clone()),
-                    State::Held(held) => held.installed.clone(),
-                    State::Failed { .. } | State::Installing(_) | State::New => None,
+                let (installed, attempt) = match &self.state {
+                    State::Installed(installed) => (Some(installed.clone()), None),
+                    State::Held(held) => (held.installed.clone(), held.attempt.clone()),
+                    State::Installing(attempt) => (None, Some(attempt.clone())),
+                    State::Failed { profile, .. } => (None, Some(self.tried(profile, now))),
+                    State::New => (None, None),
                 };
                 self.note(now, format!("held by the operator: {reason}"));
                 let by = Holder::Operator;
-                self.state = State::Held(Held { reason: reason.clone(), by, installed });
+                self.state = State::Held(Held { reason: reason.clone(), by, installed, attempt });
             }
             Order::Reinstall => {
                 self.note(now, "to be installed again, by the operator's word".to_owned());
@@ -435,11 +475,13 @@ impl Record {
             }
             Order::Release => {
                 let State::Held(held) = &self.state else { return Err(Refusal::NotHeld) };
-                self.state = match &held.installed {
-                    Some(installed) => State::Installed(installed.clone()),
-                    None => State::New,
+                // Of another hold it says nothing about whose UUID this is.
+                self.is_distinct |= held.by == Holder::Twin;
+                self.state = match (&held.installed, &held.attempt) {
+                    (Some(installed), _) => State::Installed(installed.clone()),
+                    (None, Some(attempt)) => State::Installing(attempt.clone()),
+                    (None, None) => State::New,
                 };
-                self.is_distinct = true;
                 self.attempts = 0;
                 self.note(now, "released by the operator".to_owned());
             }
@@ -468,13 +510,45 @@ impl Record {
         }
         let reason = format!("{}, last: {reason}", spent(self.attempts));
         self.note(now, reason.clone());
-        self.state = State::Held(Held { reason, by: Holder::Attempts, installed: None });
+        self.state =
+            State::Held(Held { reason, by: Holder::Attempts, installed: None, attempt: None });
+    }
+
+    /// An attempt whose script gave up, and may yet say that it is installed after all.
+    fn tried(&self, profile: &str, now: Moment) -> Attempt {
+        Attempt {
+            profile: profile.to_owned(),
+            group: self.group.clone().unwrap_or_default(),
+            started: now,
+            is_under_way: true,
+            has_signature: false,
+            image: Image::Incomplete,
+        }
     }
 
     fn note(&mut self, at: Moment, text: String) {
         self.history.push(Entry { at, text });
         if self.history.len() > MOST_ENTRIES {
             self.history.remove(0);
+        }
+    }
+}
+
+impl State {
+    /// The attempt that goes on, under a hold too.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        match self {
+            Self::Installing(attempt) => Some(attempt),
+            Self::Held(held) => held.attempt.as_ref(),
+            Self::Failed { .. } | Self::Installed(_) | Self::New => None,
+        }
+    }
+
+    fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        match self {
+            Self::Installing(attempt) => Some(attempt),
+            Self::Held(held) => held.attempt.as_mut(),
+            Self::Failed { .. } | Self::Installed(_) | Self::New => None,
         }
     }
 }

@@ -436,3 +436,78 @@ fn progress_is_one_line_for_a_while() {
     let lines: Vec<&str> = story.record.history.iter().map(|line| line.text.as_str()).collect();
     assert_eq!(lines[lines.len() - 2..], ["it reports: 20 %", "it reports: 90 %"]);
 }
+
+#[test]
+fn a_hold_in_the_middle_of_an_installation_loses_nothing_of_it() {
+    let held = |story: Story| story.then(&Event::Ordered(Order::Hold("fan".to_owned())));
+    let released = |story: Story| story.then(&Event::Ordered(Order::Release));
+    let boots = || Story::new().boots();
+    for story in [
+        held(Story::new().installs()),
+        held(boots().then(&Event::LastByte)),
+        held(boots()).then(&Event::LastByte).then(&Event::PoweredOn),
+        held(boots()).then(&Event::Fetched(Piece::Signature)).then(&Event::Fetched(Piece::Image)),
+        held(boots()).then(&installed()),
+        held(boots().then(&failed("x"))).then(&installed()),
+        held(held(boots()).then(&installed())),
+    ] {
+        assert!(matches!(story.record.state, State::Held(_)), "{:?}", story.record.state);
+        assert!(matches!(story.decision(), Decision::Disk(_)), "{:?}", story.record.state);
+        let story = released(story);
+        assert!(matches!(story.decision(), Decision::Disk(_)), "{:?}", story.record.state);
+        assert!(story.then(&Event::PoweredOn).proof().is_some());
+    }
+    for story in [held(boots()), held(Story::new().installs()).then(&failed("bad disk"))] {
+        assert!(matches!(story.decision(), Decision::Hold(_)), "{:?}", story.record.state);
+        assert_eq!(released(story).decision(), Decision::Install);
+    }
+}
+
+#[test]
+fn what_ends_after_the_last_attempt_was_given_up_still_counts() {
+    let mut story = Story::new();
+    for _ in 0..MOST {
+        story = story.boots();
+    }
+    let story = story.then(&Event::PoweredOn);
+    assert!(matches!(story.decision(), Decision::Hold(_)));
+    let late = story.then(&Event::LastByte);
+    assert!(matches!(late.decision(), Decision::Disk(_)));
+    let late = late.then(&installed());
+    assert_eq!(late.proof(), Some(Proof::Reported));
+}
+
+#[test]
+fn a_hold_that_a_record_of_before_has_is_read() {
+    let held = r#"{"held":{"reason":"x","by":"operator","installed":null}}"#;
+    assert!(matches!(serde_json::from_str(held), Ok(State::Held(Held { attempt: None, .. }))));
+}
+
+#[test]
+fn no_word_but_the_operators_hides_a_machines_other_card() {
+    let [one, two, other] =
+        [1, 2, 3].map(|last| machine(&format!("52:54:00:00:00:0{last}"), Some(UUID)));
+    let fresh = |machine: &Machine| Record::new(machine.clone(), Moment(1));
+    let then = |record: Record, event: &Event| record.after(event, MOST, Moment(2)).unwrap();
+    // Somebody asks in its name, as `curl …/ipxe?mac=…` does.
+    let told = Machine::told(one.mac, None, [].into());
+    let first = then(then(fresh(&one), &scripted()), &Event::Told(told));
+    // Another one tells its UUID only after it was given a script.
+    let second =
+        then(then(fresh(&machine("52:54:00:00:00:02", None)), &scripted()), &Event::Told(two));
+    let mut book = Book::default();
+    book.put(first.clone()).unwrap();
+    assert_eq!(book.find(&other), Found::Twin(&first));
+    book.put(second.clone()).unwrap();
+    assert!(matches!(book.find(&other), Found::Twin(_)), "two that nobody spoke of");
+    let said = then(second, &Event::Ordered(Order::Reinstall));
+    book.put(said).unwrap();
+    assert_eq!(book.find(&other), Found::Nothing, "the operator: these are two machines");
+    // An operator's hold before the first boot, and its end, say nothing about the UUID.
+    let held = then(fresh(&other), &Event::Ordered(Order::Hold("x".to_owned())));
+    let released = then(held, &Event::Ordered(Order::Release));
+    let mut book = Book::default();
+    book.put(first.clone()).unwrap();
+    book.put(released).unwrap();
+    assert_eq!(book.find(&other), Found::Twin(&first));
+}

@@ -69,7 +69,7 @@ impl Renderer {
         };
         let rendered = text.render(&words(machine), group).map_err(|error| {
             if site.is_first_complaint(&asked.path) {
-                let error = error.to_string().replace(char::is_control, " ");
+                let error = Token::hidden(&error.to_string()).replace(char::is_control, " ");
                 let (path, group) = (&asked.path, &group.name);
                 tracing::warn!("{path} is not given to {mac} (group {group}): it {error}");
             }
@@ -153,5 +153,5 @@ impl Renderer {
 }
 
 fn unready(error: &Unfit) -> Refusal {
-    Refusal::NotReady(format!("it {error}"))
+    Refusal::NotReady(Token::hidden(&format!("it {error}")))
 }

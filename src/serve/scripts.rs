@@ -203,7 +203,8 @@ impl Renderer {
                         .map(|token| ledger::Token { text: token.to_string(), made: now() }),
                 };
                 in_time(group, self.ledger.note_if(record, vec![event])).await?;
-                self.scripted(words, group);
+                // Whether its token is good the ledger says, which also knows when it no longer is.
+                self.scripted(words, group, None);
                 Ok(script)
             }
             Decision::Disk(reason) => {
@@ -243,19 +244,19 @@ impl Renderer {
     fn script(&self, words: &Words, site: &Site) -> String {
         match script_for(&site.config.catalog, words) {
             Ok((group, script)) => {
-                self.scripted(words, group);
+                self.scripted(words, group, words.token);
                 script
             }
             Err(reason) => self.notice(&words.machine, reason),
         }
     }
 
-    fn scripted(&self, words: &Words, group: &Group) {
+    fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {
         let mac = words.machine.mac;
         let (group, profile) = (group.name.clone(), group.profile.name.clone());
         self.journal.step(Who::Machine(mac), &Step::Script { group, profile });
         self.journal.learn(mac, words.ip);
-        self.visitors.scripted(words.machine.clone(), words.ip, words.token, Instant::now());
+        self.visitors.scripted(words.machine.clone(), words.ip, token, Instant::now());
     }
 
     fn notice(&self, machine: &Machine, reason: String) -> String {

@@ -220,7 +220,12 @@ fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
         |file: &Path| file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     files.retain(|file| file.extension().is_some_and(|end| end == "toml") && !is_hidden(file));
     files.sort();
-    let read = |file: PathBuf| match fs::read_to_string(&file) {
+    // Who opens a FIFO waits for its other end, and the server with it.
+    let is_file = |file: &Path| match fs::metadata(file)?.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("is not a regular file")),
+    };
+    let read = |file: PathBuf| match is_file(&file).and_then(|()| fs::read_to_string(&file)) {
         Ok(text) => Ok(Text { name: file.display().to_string(), text }),
         Err(error) => Err(SiteError::unreadable(&file, error)),
     };

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{
     http::event::{EventError, LONGEST_BODY, Told},
-    ledger::{Book, Event, Piece, State},
+    ledger::{Book, Event, Piece},
     machine::Mac,
+    token::Token,
 };
 
 /// What a file that is sent means for the installation that goes on at its other end.
@@ -33,11 +34,11 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// That of these bytes of a file; `None` where nobody known installs anything at this address,
-    /// or they mean nothing.
+    /// That of these bytes of a file; `None` where nobody known installs anything at this address
+    /// or by this token, or they mean nothing.
     pub(super) fn of(
         ledger: &Ledger,
-        arrival: Arrival,
+        (address, token): (Ipv4Addr, Option<Token>),
         path: &[u8],
         (start, len): (u64, u64),
         whole: u64,
@@ -50,7 +51,7 @@ impl Evidence {
             Piece::Image => len > 0 && start + len == whole,
             Piece::Signature => is_whole,
         };
-        let mac = ledger.with(|book| installing(book, ipv4(arrival.peer), piece))?;
+        let mac = ledger.with(|book| installing(book, address, token, piece))?;
         means_something.then(|| Self { ledger: ledger.clone(), mac, piece, is_whole })
     }
 
@@ -77,10 +78,12 @@ impl Evidence {
     }
 }
 
-/// The machine at this address, while it installs and the piece is news.
-fn installing(book: &Book, address: Ipv4Addr, piece: Piece) -> Option<Mac> {
-    let record = book.at(address)?;
-    let State::Installing(attempt) = &record.state else { return None };
+/// The machine that the token was made for, else the one at this address, while it installs and the
+/// piece is news. By its token it is known where it fetches from an address that nobody heard of.
+fn installing(book: &Book, address: Ipv4Addr, token: Option<Token>, piece: Piece) -> Option<Mac> {
+    let holder = token.and_then(|token| book.by_token(&token.to_string(), now()));
+    let record = holder.or_else(|| book.at(address))?;
+    let attempt = record.state.attempt()?;
     let is_news = piece != Piece::Boot || !attempt.is_under_way;
     is_news.then_some(record.machine.mac)
 }

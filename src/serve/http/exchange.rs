@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::{
     super::{
+        scripts::ipv4,
         site::Site,
         store::{OpenError, Opened},
     },
@@ -24,6 +25,7 @@ use crate::{
         route::{Asked, Route, Script},
     },
     path::{RepositoryPath, UrlPath},
+    token::Token,
     trace::End,
 };
 
@@ -107,7 +109,8 @@ impl Exchange {
             return Ok(respond(reply, ReplyBody::Empty));
         };
         let (ledger, path) = (&self.service.ledger, path.as_bytes());
-        let evidence = Evidence::of(ledger, self.arrival, path, (start, len), meta.len);
+        let who = (ipv4(self.arrival.peer), token_of(request));
+        let evidence = Evidence::of(ledger, who, path, (start, len), meta.len);
         let download = self.download(name, len, started).with(evidence.clone());
         let part = self.part(opened, start, len, Arc::new(download));
         Ok(respond(
@@ -154,6 +157,12 @@ fn respond(reply: Reply, part: ReplyBody) -> Response<ReplyBody> {
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     response
+}
+
+/// What the path has for a token; of a file it says only who fetches.
+fn token_of(request: &Request<Incoming>) -> Option<Token> {
+    let path: Vec<u8> = percent_encoding::percent_decode_str(request.uri().path()).collect();
+    Token::split(&path).0.and_then(Token::read)
 }
 
 fn refusal(error: OpenError) -> Refusal {

@@ -5,6 +5,7 @@
 
 use std::{
     fmt, fs, io,
+    os::unix::fs::MetadataExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -32,6 +33,8 @@ pub(super) struct Disk {
     is_new: bool,
     /// Absent after an error: what the file holds then is read again.
     database: Option<Database>,
+    /// Which file that is: device and inode.
+    file: (u64, u64),
 }
 
 /// Opens the file, or makes it where there is none, and reads it.
@@ -41,7 +44,8 @@ pub(super) fn open(path: &Path) -> Result<(Disk, Vec<Record>), LedgerError> {
         create(path)?;
     }
     let (database, records) = load(path)?;
-    Ok((Disk { path: path.to_owned(), is_new, database: Some(database) }, records))
+    let file = identity(path).map_err(|error| LedgerError::io(path, &error))?;
+    Ok((Disk { path: path.to_owned(), is_new, database: Some(database), file }, records))
 }
 
 impl Disk {
@@ -55,12 +59,35 @@ impl Disk {
         &mut self,
         records: impl Iterator<Item = (Mac, Option<&'a Record>)>,
     ) -> Result<(), String> {
-        let database = self.database.as_ref().ok_or("it is closed")?;
-        let written = commit(database, records);
-        if written.is_err() {
-            self.database = None;
+        let database = self.database.take().ok_or("it is closed")?;
+        // What is written to a file without its name is gone at the next start.
+        self.is_in_place().map_err(|error| error.to_string())?;
+        // redb takes for granted in places that a file is what it wrote, and may panic once more
+        // when it is closed.
+        let written = catch_unwind(AssertUnwindSafe(|| commit(&database, records)));
+        let error = match written {
+            Ok(Ok(())) => {
+                self.database = Some(database);
+                return Ok(());
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "its parts contradict each other".to_owned(),
+        };
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+        Err(error)
+    }
+
+    /// Whether the file that was opened still has its name. Another one is not taken over: it knows
+    /// less of the machines than we do.
+    fn is_in_place(&self) -> Result<(), LedgerError> {
+        match identity(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            Ok(_) => Err(LedgerError::Gone(self.path.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(LedgerError::Gone(self.path.clone()))
+            }
+            Err(error) => Err(LedgerError::io(&self.path, &error)),
         }
-        written.map_err(|error| error.to_string())
     }
 
     /// After an error: opens the file once more; what it holds is what happened.
@@ -68,9 +95,10 @@ impl Disk {
         if self.database.is_some() {
             return None;
         }
-        Some(load(&self.path).map(|(database, records)| {
+        Some(self.is_in_place().and_then(|()| {
+            let (database, records) = load(&self.path)?;
             self.database = Some(database);
-            records
+            Ok(records)
         }))
     }
 }
@@ -94,6 +122,11 @@ fn commit<'a>(
     }
     drop(table);
     transaction.commit().map_err(boxed)
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let about = fs::metadata(path)?;
+    Ok((about.dev(), about.ino()))
 }
 
 fn boxed(error: impl Into<redb::Error>) -> Box<redb::Error> {
@@ -187,6 +220,8 @@ fn builder() -> Builder {
 pub enum LedgerError {
     /// The file is not what was written.
     Broken(PathBuf, String),
+    /// Somebody took it away while it was in use.
+    Gone(PathBuf),
     /// Another process has it.
     InUse(PathBuf),
     /// The system does not let us at it.
@@ -224,7 +259,7 @@ impl LedgerError {
     pub fn is_about_the_file(&self) -> bool {
         match self {
             Self::Broken(..) | Self::Newer(..) => true,
-            Self::InUse(_) | Self::Io(..) | Self::Served(_) => false,
+            Self::Gone(_) | Self::InUse(_) | Self::Io(..) | Self::Served(_) => false,
         }
     }
 }
@@ -236,6 +271,12 @@ impl fmt::Display for LedgerError {
                 f,
                 "[install] ledger {}: it cannot be read as a ledger ({error}); put a copy back, or \
                  move it away, and then every machine counts as new and may be installed again",
+                path.display()
+            ),
+            Self::Gone(path) => write!(
+                f,
+                "[install] ledger {}: it was taken away or replaced while it was in use, and \
+                 nothing is installed; move it back, or put a copy there and start again",
                 path.display()
             ),
             Self::InUse(path) => write!(

@@ -186,3 +186,46 @@ async fn without_a_ledger_nothing_is_remembered_and_that_is_said() {
     assert_eq!(ledger.add(machine(1)).await, Err(NoteError::NoLedger));
     assert_eq!(ledger.with(|book| book.records().count()), 0);
 }
+
+#[tokio::test]
+async fn a_ledger_that_is_taken_away_stops_what_installs_until_it_is_back() {
+    let folder = Folder::new();
+    let ledger = folder.open().unwrap();
+    let one = machine(1);
+    ledger.add(one.clone()).await.unwrap();
+    let (file, away) = (folder.file(), folder.0.join("away"));
+    fs::rename(&file, &away).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            fs::copy(&away, &file).unwrap();
+        }
+        for _ in 0..2 {
+            let Err(NoteError::Disk(error)) = ledger.note(one.mac, scripted()).await else {
+                panic!("noted where nobody finds it again")
+            };
+            assert!(error.contains("was taken away or replaced"), "{error}");
+        }
+        assert!(ledger.with(|book| book.get(one.mac).is_some_and(|it| it.state == State::New)));
+    }
+    fs::rename(&away, &file).unwrap();
+    ledger.note(one.mac, scripted()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_damaged_in_use_ends_no_thread() {
+    let folder = Folder::new();
+    let ledger = folder.open().unwrap();
+    filled(&ledger).await;
+    let mut bytes = fs::read(folder.file()).unwrap();
+    for byte in bytes.iter_mut().skip(4096).step_by(64) {
+        *byte ^= 0xff;
+    }
+    // In place: it stays the same file.
+    fs::write(folder.file(), bytes).unwrap();
+    for number in [1, 2, 3, 250] {
+        match ledger.meet(machine(number), vec![scripted()]).await {
+            Ok(_) | Err(NoteError::Refused(_)) => {}
+            Err(error) => assert_ne!(error, NoteError::stopped()),
+        }
+    }
+}
