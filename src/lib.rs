@@ -48,6 +48,9 @@ pub mod firmware;
 pub mod http;
 pub mod ledger;
 pub mod machine;
+#[cfg(test)]
+#[path = "../tests/mutator/mod.rs"]
+mod mutator;
 pub mod path;
 pub mod proxydhcp;
 pub mod release;

@@ -1,7 +1,7 @@
 //! The post, from a blank disk to the third boot, with real machines: one line on the
 //! serial console for each step that the guest takes.
-//! The first two tests need nothing of bootbox but its boot service: they hold the lab
-//! to account, and pass with `BOOTBOX_UNDER_TEST=peer` too.
+//! Two tests need nothing of bootbox but its boot service: they hold the lab to account
+//! when a story fails (`cargo test --test install -- --ignored`).
 
 // A test stops at the first thing that is not as it should be.
 #![allow(clippy::unwrap_used)]
@@ -53,11 +53,13 @@ fn installs_by_hand(name: &str, hardware: &Hardware) {
 }
 
 #[test]
+#[ignore = "holds the lab to account when a story fails"]
 fn the_posts_files_install_a_vmware_machine_by_hand() {
     installs_by_hand("the_posts_files_install_a_vmware_machine_by_hand", &vmware_machine());
 }
 
 #[test]
+#[ignore = "holds the lab to account when a story fails"]
 fn the_posts_files_install_a_uefi_machine_by_hand() {
     installs_by_hand("the_posts_files_install_a_uefi_machine_by_hand", &uefi_machine());
 }

@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 21] = [
     ("firmware", 0),
     ("machine", 0),
+    ("mutator", 0),
     ("path", 0),
     ("template", 0),
     ("token", 0),

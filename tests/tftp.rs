@@ -7,6 +7,7 @@ mod client;
 mod clients;
 #[path = "tftp/mutations.rs"]
 mod mutations;
+mod mutator;
 #[path = "tftp/relay.rs"]
 mod relay;
 #[path = "tftp/service.rs"]

@@ -63,6 +63,9 @@ fn report(site: &Site, interfaces: &[Interface], known: usize) -> String {
     for interface in interfaces {
         let _ = writeln!(report, "  serve on {interface}");
     }
+    if site.config.catalog.groups().iter().any(|group| group.profile.verify) {
+        report.push_str("  signatures are not read here: `bootbox images --verify` reads them\n");
+    }
     if known > 0 {
         let _ = writeln!(report, "  tried with {known} machines that the running server knows");
     }

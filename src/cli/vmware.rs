@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::{CONFIG, USAGE, fail, print};
 use crate::{
     catalog::{Catalog, Group, Pattern},
+    machine::Mac,
     serve::{interface::Interface, site::Site},
     template::base_url,
 };
@@ -211,6 +212,10 @@ fn vms(group: &Group) -> String {
         format!("\n# Group {name} boots profile {}; in it is {who}.\n", group.profile.name);
     for index in 0..macs.len().max(uuids.len()).max(1) {
         let vm = format!("{name}-{}", index + 1);
+        if let Some(mac) = macs.get(index).filter(|mac| is_given(mac)) {
+            let _ = writeln!(text, "# {mac} was given by VMware: the VM that has it is there.");
+            continue;
+        }
         let _ = writeln!(text, "govc vm.clone -vm {TEMPLATE} -on=false {vm}");
         if let Some(mac) = macs.get(index) {
             let _ = writeln!(text, "govc vm.network.change -vm {vm} -net.address {mac} ethernet-0");
@@ -221,6 +226,12 @@ fn vms(group: &Group) -> String {
         let _ = writeln!(text, "govc vm.power -on {vm}");
     }
     text
+}
+
+/// Whether nobody can choose this address: VMware gives it, and takes only 00:50:56:00 to 00:50:56:3f
+/// from a person (vSphere networking, "Static MAC Address").
+fn is_given(mac: &Mac) -> bool {
+    matches!(mac.octets(), [0x00, 0x50, 0x56, 0x40.., ..] | [0x00, 0x0c, 0x29, ..])
 }
 
 fn vmx(options: &Options) -> String {
@@ -285,6 +296,13 @@ selector.mac = \"00:50:56:*\"
     /// What a shell would run.
     fn run(text: &str) -> Vec<&str> {
         text.lines().filter(|line| line.starts_with("govc")).collect()
+    }
+
+    #[test]
+    fn an_address_that_vmware_gave_is_no_new_vm() {
+        let text = printed(&[], &CONFIG.replace("00:50:56:00:00:02", "00:50:56:80:12:34"));
+        assert!(!run(&text).iter().any(|line| line.contains("nodes-2")), "{text}");
+        assert!(text.contains("\n# 00:50:56:80:12:34 was given by VMware"), "{text}");
     }
 
     #[test]

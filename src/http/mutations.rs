@@ -14,6 +14,7 @@ use super::{
     request::{Claim, shown_path},
     route::{Route, Script},
 };
+use crate::mutator::{Random, wanted};
 
 const HEADS: [&[u8]; 8] = [
     include_bytes!("../../tests/fixtures/http/http_UefiHttpBoot_1.0_GET.txt"),
@@ -33,8 +34,7 @@ const MTU: usize = 1500;
 
 #[test]
 fn mutated_heads_are_answered_within_one_mtu() {
-    let count =
-        std::env::var("MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(200_000);
+    let count = wanted() as usize;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut replies = 0_u64;
     for round in 0..count {
@@ -143,21 +143,5 @@ fn mutate(head: &mut Vec<u8>, random: &mut Random) {
             let piece = PIECES[random.below(PIECES.len())];
             head.splice(at..at, piece.iter().copied());
         }
-    }
-}
-
-/// splitmix64: the same heads in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }

@@ -167,7 +167,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotHeld => "it is not held",
-            Self::NotInstalling => "it is not installing anything now",
+            Self::NotInstalling => "no installation of this machine is under way",
         })
     }
 }

@@ -103,7 +103,12 @@ pub(super) fn ended_notice(reason: &str, ending: Ending) -> String {
 ///
 /// It waits for as long as nobody answers: going on would boot a disk that may be half written.
 pub fn hold_script(machine: &Machine, reason: &str) -> String {
-    asking_again(machine, reason, "this machine is held and waits for its operator")
+    let mac = machine.mac;
+    asking_again(
+        machine,
+        reason,
+        &format!("this machine is held and waits for its operator (bootbox release {mac})"),
+    )
 }
 
 /// The script of a machine whose profile is not ready yet.

@@ -24,6 +24,8 @@ const PROVEN: &str = "verified";
 /// The site, the keeper of its profiles' doors, and the ledger that outlives both.
 pub(super) struct Premises {
     config: Option<PathBuf>,
+    /// What the open sockets and files belong to.
+    started: Arc<Site>,
     site: watch::Sender<Arc<Site>>,
     proofs: watch::Sender<Arc<Proofs>>,
     ledger: Ledger,
@@ -41,7 +43,8 @@ impl Premises {
         site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let site = Arc::new(site);
         let proofs = watch::Sender::new(Arc::new(doors(&site)?));
-        Ok(Self { config, site: watch::Sender::new(site), proofs, ledger })
+        let started = Arc::clone(&site);
+        Ok(Self { config, started, site: watch::Sender::new(site), proofs, ledger })
     }
 
     /// The site, and each that follows it.
@@ -86,13 +89,14 @@ impl Premises {
         }
         site.try_with(&known(&self.ledger));
         // Machines are sent to the port that is open, not to the one that will be.
-        let needs_restart = self.site.borrow().config.needs_restart(&site.config);
-        site.config.http_port = self.site.borrow().config.http_port;
+        let needs_restart = self.started.config.needs_restart(&site.config);
+        site.config.http_port = self.started.config.http_port;
         let site = Arc::new(site);
         let proofs = doors(&site)?;
         if needs_restart {
             tracing::warn!(
-                "[network], [http] port, [control] and [install] ledger take effect at the next start"
+                "changes of [network], [http] port, [control] and [install] ledger take effect at the next \
+                 start: `systemctl restart bootbox`"
             );
         }
         Ok((site, proofs))

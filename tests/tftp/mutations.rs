@@ -8,16 +8,11 @@ use std::{
 
 use bootbox::tftp::{self, Action, Answer, Flight, Session};
 
-use super::service::Random;
+use crate::mutator::{Random, wanted};
 
 const MTU: u16 = 1500;
 /// What is left of it under IPv4 and UDP.
 const LONGEST: usize = MTU as usize - 28;
-
-/// How many; `MUTATIONS=10000000` for the long run.
-fn wanted() -> u64 {
-    std::env::var("MUTATIONS").map_or(200_000, |text| text.parse().unwrap())
-}
 
 #[test]
 fn mutated_requests_and_sessions_never_panic_nor_exceed_one_mtu() {

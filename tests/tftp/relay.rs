@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::service::Random;
+use crate::mutator::Random;
 
 /// Stops its threads when dropped.
 pub(crate) struct Relay {

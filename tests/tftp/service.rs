@@ -11,6 +11,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use crate::mutator::Random;
 use bootbox::serve::{
     drain::{self, Tap},
     journal::Journal,
@@ -85,7 +86,7 @@ impl Drop for Service {
     }
 }
 
-/// Bytes that look random and are the same in every run (xorshift64).
+/// Bytes that look random and are the same in every run.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::with_capacity(length + 8);
@@ -94,21 +95,4 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
-}
-
-/// A seeded generator (xorshift64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
 }

@@ -4,7 +4,10 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use super::{POST_CLOUD_CONFIG, POST_IGNITION, coreos, flatcar};
-use crate::check::{Kind, Target, faults};
+use crate::{
+    check::{Kind, Target, faults},
+    mutator::{Random, wanted},
+};
 
 const KINDS: [Kind; 5] = [Kind::CloudConfig, Kind::Ignition, Kind::Ipxe, Kind::Script, Kind::Text];
 
@@ -24,8 +27,8 @@ const OTHERS: [&str; 3] = [
 
 #[test]
 fn mutated_texts_are_answered() {
-    let count =
-        std::env::var("MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(30_000);
+    // A text takes as long as eight packets.
+    let count = wanted() as usize / 8;
     let seeds = [POST_IGNITION, POST_CLOUD_CONFIG, SPEC_3, OTHERS[0], OTHERS[1], OTHERS[2]];
     let targets = [coreos(), flatcar(), Target::FedoraCoreOs, Target::Unknown];
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -141,21 +144,5 @@ fn mutate(text: &mut Vec<u8>, random: &mut Random) {
             let piece = PIECES[random.below(PIECES.len())];
             text.splice(at..at, piece.iter().copied());
         }
-    }
-}
-
-/// splitmix64: the same texts in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }
