@@ -131,7 +131,7 @@ fn check_finds_what_serve_would_find_and_opens_no_port() {
         ("base_url", "bse_url", ":9: \"from={{ bse_url }}\" has the unknown word"),
         ("profile = \"p\"", "profile = \"q\"", ":12: no profile is named \"q\"; write one of p"),
         ("repository\"\n", "nowhere\"\n", ":4: [repository] root "),
-        ("\"eth0\"", "\"eth7\"", "interface eth7 does not exist"),
+        ("\"eth0\"", "\"eth7\"", ":1: interface eth7 does not exist; write one of these:"),
     ] {
         assert!(text.contains(from));
         fs::write(&file, text.replace(from, to)).unwrap();

@@ -20,6 +20,8 @@ use pgp::{
 };
 
 const DATA: &[u8] = b"a disk image";
+const EXPIRED: &str = "signed by KEY on 2016-09-01, when that key had expired (2016-06-01); fetch the \
+                       key again, as its owner may have prolonged it";
 
 /// Our verdict, with the file in pieces as it comes from a disk.
 fn ours(keyring: &[u8], signature: &[u8], data: &[u8]) -> Verdict {
@@ -152,7 +154,8 @@ fn of_an_unknown_key_its_name_is_told() {
         (gnupg.signer("known", "ed25519", "never"), gnupg.signer("other", "ed25519", "never"));
     let keyring = gnupg.export(&[&known]);
     let signature = gnupg.sign(&[&other], DATA, &[]);
-    let words = said("signed by KEY, which is not in the keyring", &other);
+    let words =
+        said("signed by KEY, which is not in the keyring; add that key, if you trust it", &other);
     assert_eq!(agreed(&gnupg, &keyring, &signature, DATA), words);
     // One good signature is enough, wherever it stands; gpgv wants to know every key.
     let both = [signature, gnupg.sign(&[&known], DATA, &[])].concat();
@@ -177,16 +180,14 @@ fn a_key_that_expired_later_signed_well_and_one_that_had_expired_did_not() {
     // Its owner's last word is that it expired before; gpgv only notes that it has.
     let Signer { primary, subkey } = &signer;
     gnupg.gpg("20160301T000000", &["--quick-set-expire", primary, "2016-06-01", subkey]);
-    let words =
-        said("signed by KEY on 2016-09-01, when that key had expired (2016-06-01)", &signer);
+    let words = said(EXPIRED, &signer);
     assert_eq!(ours(&gnupg.export(&[&signer]), &signature, DATA).to_string(), words);
 
     // The same where the primary key has expired and the subkey has not.
     let signer = gnupg.signer("flatcar", "ed25519", "never");
     let signature = gnupg.sign(&[&signer], DATA, &[]);
     gnupg.gpg("20160301T000000", &["--quick-set-expire", &signer.primary, "2016-06-01"]);
-    let words =
-        said("signed by KEY on 2016-09-01, when that key had expired (2016-06-01)", &signer);
+    let words = said(EXPIRED, &signer);
     assert_eq!(ours(&gnupg.export(&[&signer]), &signature, DATA).to_string(), words);
     gnupg.gpg("20160401T000000", &["--quick-set-expire", &signer.primary, "2017-06-01"]);
     let words = said("signed by KEY on 2016-09-01", &signer);

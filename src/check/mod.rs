@@ -19,6 +19,9 @@ mod tests;
 
 use std::{fmt, str::FromStr};
 
+/// What the shipped examples say where only the operator knows, secrets above all.
+pub const PLACEHOLDER: &str = "CHANGE-ME";
+
 /// All that is wrong with a text, in the order of its lines.
 pub fn faults(kind: Kind, text: &[u8], target: &Target) -> Vec<Fault> {
     let mut report = Report::default();

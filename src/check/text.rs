@@ -1,7 +1,7 @@
 //! What any text must be before its own reader looks at it: UTF-8, no byte order mark, no control
 //! characters, and no template marker that nobody filled in.
 
-use super::{Kind, Report};
+use super::{Kind, PLACEHOLDER, Report};
 
 /// The text as characters, unless it is none that its reader could take.
 pub(super) fn read<'t>(kind: Kind, text: &'t [u8], report: &mut Report) -> Option<&'t str> {
@@ -36,6 +36,10 @@ pub(super) fn read<'t>(kind: Kind, text: &'t [u8], report: &mut Report) -> Optio
         }
         controls(kind, line, content, report);
         markers(kind, line, content, report);
+        // A comment asks for nothing.
+        if content.contains(PLACEHOLDER) && !content.trim_start().starts_with('#') {
+            add(kind, report, line, format!("still has {PLACEHOLDER}; write your own value"));
+        }
     }
     Some(text)
 }

@@ -73,6 +73,10 @@ impl Page<'_> {
         let key = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
         let text = match said.as_str() {
             "duplicate key" => format!("{key:?} stands here a second time; keep one"),
+            "string values must be quoted, expected literal string" => {
+                format!("{key:?} is no value; write a text in double quotes, or true or false")
+            }
+            _ if said.starts_with("missing field") => format!("{said}; add it"),
             _ => said,
         };
         Problem { place: Place { order: self.order, file: Arc::clone(&self.name), line }, text }

@@ -31,7 +31,7 @@ pub struct Config {
     /// Where it was read, as the operator calls it.
     pub name: String,
     /// Interfaces to serve on; when empty, the only one that has an IPv4 address.
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<NamedInterface>,
     /// Whether iPXE's question for an IPv6 router is answered.
     pub answer_router_solicitations: Solicitations,
     /// TCP port of HTTP.
@@ -58,6 +58,15 @@ pub struct Config {
     pub templates: Vec<Declared>,
     /// What arguments name at our own address.
     pub mentions: Vec<Mention>,
+}
+
+/// An interface, and where it is named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamedInterface {
+    /// The kernel's name.
+    pub name: String,
+    /// The line that names it.
+    pub place: Place,
 }
 
 /// A folder, and where it is named.
@@ -126,9 +135,17 @@ impl Config {
         }
     }
 
+    /// Whether `next` is served elsewhere.
+    pub fn names_other_interfaces(&self, next: &Self) -> bool {
+        let names = |config: &Self| -> Vec<String> {
+            config.interfaces.iter().map(|interface| interface.name.clone()).collect()
+        };
+        names(self) != names(next)
+    }
+
     /// Whether going over to `next` means other sockets, which are opened only at start.
     pub fn needs_restart(&self, next: &Self) -> bool {
-        self.interfaces != next.interfaces
+        self.names_other_interfaces(next)
             || self.http_port != next.http_port
             || self.answer_router_solicitations != next.answer_router_solicitations
             || self.control_socket != next.control_socket

@@ -6,9 +6,7 @@ use toml::{
 };
 
 use super::error::{Page, Problem};
-
-/// What the shipped examples say where only the operator knows, secrets above all.
-const PLACEHOLDER: &str = "CHANGE-ME";
+use crate::check::PLACEHOLDER;
 
 /// Every value of a file, used or not, that has the placeholder in it.
 pub(super) fn placeholders(page: &Page<'_>) -> Vec<Problem> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, Keyring, Mention, NamedFile,
+    Config, Folder, Keyring, Mention, NamedFile, NamedInterface,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
@@ -113,8 +113,8 @@ impl<'a> Desk<'a> {
         self.problems.push(Problem { place, text: text.into() });
     }
 
-    fn interfaces(&mut self, names: &[Spanned<String>]) -> Vec<String> {
-        let mut known: Vec<String> = Vec::new();
+    fn interfaces(&mut self, names: &[Spanned<String>]) -> Vec<NamedInterface> {
+        let mut known: Vec<NamedInterface> = Vec::new();
         for written in names {
             let name = written.get_ref();
             let plain = !name.bytes().any(|byte| byte == b'/' || !byte.is_ascii_graphic());
@@ -123,10 +123,11 @@ impl<'a> Desk<'a> {
                     written,
                     format!("{name:?} is no interface; write one that `ip link` shows"),
                 );
-            } else if known.contains(name) {
+            } else if known.iter().any(|known| known.name == *name) {
                 self.wrong(written, format!("interface {name} is listed twice"));
             } else {
-                known.push(name.clone());
+                let place = self.page.place(written);
+                known.push(NamedInterface { name: name.clone(), place });
             }
         }
         known

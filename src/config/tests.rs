@@ -39,7 +39,8 @@ fn post(from: &str, to: &str) -> String {
 #[test]
 fn the_posts_config_is_what_it_says() {
     let config = Config::parse(POST, "b.toml").unwrap();
-    assert_eq!(config.interfaces, ["eth1"]);
+    let [interface] = config.interfaces.as_slice() else { panic!("one") };
+    assert_eq!((&*interface.name, interface.place.to_string()), ("eth1", "b.toml:3".to_owned()));
     assert_eq!(config.http_port, 8080);
     assert_eq!(config.repository.path, Path::new("/srv/boot"));
     assert_eq!(config.repository.place.to_string(), "b.toml:7");
@@ -156,7 +157,7 @@ fn each_mistake_names_its_line_and_what_to_write() {
             "b.toml:16: \"the lab\" is no name for a group; write letters, \
           digits, \".\", \"_\" and \"-\"",
         ),
-        ("name = \"lab\"", "", "b.toml:15: missing field `name`"),
+        ("name = \"lab\"", "", "b.toml:15: missing field `name`; add it"),
     ] {
         assert_eq!(problems(&post(from, to)), said);
     }

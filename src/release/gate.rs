@@ -183,7 +183,8 @@ fn proven(wanted: &[&Part], findings: &BTreeMap<RepositoryPath, Finding>) -> Gat
                 return Gate::Closed(format!("{path} has no signature; put its .sig beside it"));
             }
             (Presence::Useless(why), _) => {
-                return Gate::Closed(format!("the signature of {path} {why}"));
+                let instead = "fetch it again";
+                return Gate::Closed(format!("the signature of {path} {why}; {instead}"));
             }
             (Presence::Found(_), Some(Finding::Done(Verdict::Good { .. }))) => {}
             (Presence::Found(_), Some(Finding::Done(Verdict::Bad(fault)))) => {
@@ -357,7 +358,7 @@ mod tests {
             asked(&findings, true),
             closed(
                 "/coreos/1122.2.0/coreos_production_image.bin.bz2: signed by AB, which is not in \
-                 the keyring"
+                 the keyring; add that key, if you trust it"
             )
         );
         assert_eq!(asked(&findings, false), Gate::Open);

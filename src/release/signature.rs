@@ -325,7 +325,11 @@ impl fmt::Display for Fault {
         match self {
             Self::AfterExpiry { key, made, until } => {
                 let (made, until) = (day(*made), day(*until));
-                write!(f, "signed by {key} on {made}, when that key had expired ({until})")
+                write!(
+                    f,
+                    "signed by {key} on {made}, when that key had expired ({until}); fetch the key \
+                     again, as its owner may have prolonged it"
+                )
             }
             Self::BeforeKey { key, made, from } => {
                 let (made, from) = (day(*made), day(*from));
@@ -343,7 +347,10 @@ impl fmt::Display for Fault {
             Self::Nothing => f.write_str("its signature file is empty; fetch it again"),
             Self::Revoked { key } => write!(f, "signed by {key}, which is revoked"),
             Self::Unfit { key, why } => write!(f, "signed by {key}, which may not sign: {why}"),
-            Self::UnknownKey(key) => write!(f, "signed by {key}, which is not in the keyring"),
+            Self::UnknownKey(key) => write!(
+                f,
+                "signed by {key}, which is not in the keyring; add that key, if you trust it"
+            ),
             Self::Unreadable(error) => write!(f, "cannot be verified: {error}"),
             Self::Unsupported(what) => {
                 write!(f, "its signature is of a kind that is not looked at: {what}")

@@ -81,8 +81,14 @@ impl Loader<'_> {
             let text = match read(self.store, &declared.file) {
                 Ok(text) => text,
                 Err(error) => {
-                    let text = format!("{}: {error}", self.name(&declared.file));
-                    self.loaded.problems.push(Problem { place: declared.place.clone(), text });
+                    let name = self.name(&declared.file);
+                    self.loaded.problems.push(match error {
+                        Unread::NotUtf8(line) => not_utf8(&name, line),
+                        Unread::Open(_) | Unread::TooLarge => {
+                            let text = format!("{name}: {error}");
+                            Problem { place: declared.place.clone(), text }
+                        }
+                    });
                     continue;
                 }
             };
@@ -231,10 +237,20 @@ fn read(store: &Store, path: &RepositoryPath) -> Result<String, Unread> {
         Content::Embedded(bytes) => bytes.to_vec(),
         Content::File(file) => whole(file).map_err(|error| Unread::Open(OpenError::Io(error)))?,
     };
+    decode(bytes).map_err(Unread::NotUtf8)
+}
+
+/// The text; else the line that has other bytes.
+pub(super) fn decode(bytes: Vec<u8>) -> Result<String, usize> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        Unread::NotUtf8(1 + error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count())
+        1 + error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count()
     })
+}
+
+pub(super) fn not_utf8(name: &str, line: usize) -> Problem {
+    let text = "is not UTF-8; save the file as UTF-8".to_owned();
+    Problem { place: Place::of_file(name, Some(line)), text }
 }
 
 fn whole(file: File) -> io::Result<Vec<u8>> {
@@ -259,7 +275,7 @@ impl std::fmt::Display for Unread {
             Self::NotUtf8(line) => {
                 write!(f, "is not UTF-8: line {line} has other bytes; save it as UTF-8")
             }
-            Self::Open(error) => error.fmt(f),
+            Self::Open(error) => write!(f, "{error}; put it there, or name another file"),
             Self::TooLarge => f.write_str("is larger than 1 MiB, which no config is"),
         }
     }

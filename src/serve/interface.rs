@@ -21,6 +21,8 @@ use tokio::{
     time::sleep,
 };
 
+use crate::config::{NamedInterface, Place};
+
 /// Ethernet's, where the kernel does not tell.
 const USUAL_MTU: u16 = 1500;
 /// How often an interface is looked at.
@@ -43,7 +45,7 @@ pub struct Interface {
 
 impl Interface {
     /// The interfaces of these names; when none is named, the only one there is.
-    pub fn choose(names: &[String]) -> Result<Vec<Self>, InterfaceError> {
+    pub fn choose(names: &[NamedInterface]) -> Result<Vec<Self>, InterfaceError> {
         let known = Self::all()?;
         if names.is_empty() {
             let mut usable: Vec<Self> =
@@ -54,10 +56,11 @@ impl Interface {
                 _ => Err(InterfaceError::Several(usable)),
             };
         }
-        let chosen = |name: &String| match known.get(name) {
+        let chosen = |NamedInterface { name, place }: &NamedInterface| match known.get(name) {
             Some(interface) => Ok(interface.clone()),
             None => Err(InterfaceError::NoAddress {
                 name: name.clone(),
+                place: place.clone(),
                 exists: if_nametoindex(name.as_str()).is_ok(),
                 usable: known.values().cloned().collect(),
             }),
@@ -190,6 +193,8 @@ pub enum InterfaceError {
     NoAddress {
         /// Its name.
         name: String,
+        /// The line that names it.
+        place: Place,
         /// Whether there is an interface of that name at all.
         exists: bool,
         /// Those that have an address.
@@ -214,12 +219,13 @@ impl fmt::Display for InterfaceError {
         };
         match self {
             Self::Io(error) => write!(f, "cannot list the interfaces: {error}"),
-            Self::NoAddress { name, exists, usable } => {
+            Self::NoAddress { name, place, exists, usable } => {
                 let what = match exists {
                     true => "has no IPv4 address, or is down",
                     false => "does not exist",
                 };
-                write!(f, "interface {name} {what}; those that can be served on:{}", list(usable))
+                let usable = list(usable);
+                write!(f, "{place}: interface {name} {what}; write one of these:{usable}")
             }
             Self::NoneHere => f.write_str(
                 "no interface is up with an IPv4 address; give one to the \

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     ServeError,
+    interface::Interface,
     journal::Journal,
     ledger::{Ledger, LedgerError},
     process,
@@ -81,6 +82,10 @@ impl Premises {
                 "{} installs machines, and there is no ledger since the start: start again",
                 site.config.name
             )));
+        }
+        // It would not start again, and by then nobody remembers why.
+        if self.site.borrow().config.names_other_interfaces(&site.config) {
+            Interface::choose(&site.config.interfaces)?;
         }
         site.try_with(&known(&self.ledger));
         // Machines are sent to the port that is open, not to the one that will be.

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fmt, fs, io,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -144,7 +145,8 @@ impl Site {
             problems.extend(config.files.iter().filter_map(|file| {
                 let error = store.read(&file.path).err()?;
                 let root = config.repository.path.display();
-                let text = format!("{} beneath {root}: {error}", file.path);
+                let instead = "put it there, or name another file";
+                let text = format!("{} beneath {root}: {error}; {instead}", file.path);
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
@@ -220,13 +222,8 @@ fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
         |file: &Path| file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     files.retain(|file| file.extension().is_some_and(|end| end == "toml") && !is_hidden(file));
     files.sort();
-    // Who opens a FIFO waits for its other end, and the server with it.
-    let is_file = |file: &Path| match fs::metadata(file)?.is_file() {
-        true => Ok(()),
-        false => Err(io::Error::other("is not a regular file")),
-    };
-    let read = |file: PathBuf| match is_file(&file).and_then(|()| fs::read_to_string(&file)) {
-        Ok(text) => Ok(Text { name: file.display().to_string(), text }),
+    let read = |file: PathBuf| match bytes(&file) {
+        Ok(bytes) => text(&file, bytes),
         Err(error) => Err(SiteError::unreadable(&file, error)),
     };
     let beside = files.into_iter().map(read).collect::<Result<_, _>>()?;
@@ -236,10 +233,26 @@ fn read(path: Option<&Path>) -> Result<Option<(Text, Vec<Text>)>, SiteError> {
 /// The config itself, as [`read`].
 fn read_main(path: Option<&Path>) -> Result<Option<Text>, SiteError> {
     let wanted = path.unwrap_or(Path::new(USUAL));
-    match fs::read_to_string(wanted) {
-        Ok(text) => Ok(Some(Text { name: wanted.display().to_string(), text })),
+    match bytes(wanted) {
+        Ok(bytes) => text(wanted, bytes).map(Some),
         Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(SiteError::unreadable(wanted, error)),
+    }
+}
+
+fn bytes(file: &Path) -> io::Result<Vec<u8>> {
+    // Who opens a FIFO waits for its other end, and the server with it.
+    match fs::metadata(file)?.file_type().is_fifo() {
+        true => Err(io::Error::other("it is a FIFO")),
+        false => fs::read(file),
+    }
+}
+
+fn text(file: &Path, bytes: Vec<u8>) -> Result<Text, SiteError> {
+    let name = file.display().to_string();
+    match configs::decode(bytes) {
+        Ok(text) => Ok(Text { name, text }),
+        Err(line) => Err(SiteError::Config(configs::not_utf8(&name, line).into())),
     }
 }
 

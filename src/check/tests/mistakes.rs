@@ -110,6 +110,7 @@ fn slips_in_a_cloud_config_are_named_with_their_line() {
         (("hostname: node", "timezone: UTC"), 2, "timedatectl"),
         (("hostname: node", "host-name: node"), 2, "is \"hostname\" meant"),
         (("hostname: node", "hostname: {{ metadata.name }}"), 2, "nobody filled in"),
+        (("hostname: node", "hostname: CHANGE-ME # yours"), 2, "write your own value"),
         (("hostname: node", "hostname:"), 2, "nothing for \"hostname\""),
         (("hostname: node", "hostname: a: b"), 2, "no YAML"),
         (("\"0644\"", "0755"), 5, "reads as 493; write it in quotes: \"0755\""),

@@ -93,7 +93,11 @@ impl Exchange {
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let started = Instant::now();
-        let opened = site.store.read(path).map_err(refusal)?;
+        let opened = site.store.read(path).or_else(|error| {
+            // What a release lacks that is not served is not ready, either.
+            self.service.scripts.admits(path)?;
+            Err(refusal(error))
+        })?;
         self.service.scripts.admits(path)?;
         let meta = file::Meta {
             len: opened.stamp.len,

@@ -243,7 +243,11 @@ impl fmt::Display for KeyringError {
         let path = self.path.display();
         match &self.reason {
             Reason::Fault(fault) => write!(f, "[repository] keyring {path} {fault}"),
-            Reason::Io(error) => write!(f, "[repository] keyring {path} cannot be read: {error}"),
+            Reason::Io(error) => write!(
+                f,
+                "[repository] keyring {path} cannot be read: {error}; write one with \
+                 `gpg --export --armor KEY`"
+            ),
         }
     }
 }
