@@ -84,7 +84,7 @@ impl Premises {
             )));
         }
         // It would not start again, and by then nobody remembers why.
-        if self.site.borrow().config.names_other_interfaces(&site.config) {
+        if self.started.config.names_other_interfaces(&site.config) {
             Interface::choose(&site.config.interfaces)?;
         }
         site.try_with(&known(&self.ledger));
