@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use bootbox::{
     config::Config,
     firmware::Firmware,
+    ledger::Book,
     proxydhcp::{Answer, Arrival, Offering, Port, answer},
 };
 
@@ -13,10 +14,18 @@ const EVERYONE: &str =
     "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"";
 
 libfuzzer_sys::fuzz_target!(init: {
-    CONFIG.get_or_init(|| Config::parse(EVERYONE, "fuzz").expect("the config is valid"));
+    SITE.get_or_init(|| {
+        (Config::parse(EVERYONE, "fuzz").expect("the config is valid"), Book::default())
+    });
 }, |packet: &[u8]| {
-    let Some(config) = CONFIG.get() else { return };
-    let offering = Offering { catalog: &config.catalog, programs: &Firmware::ALL, http_port: 80 };
+    let Some((config, book)) = SITE.get() else { return };
+    let offering = Offering {
+        catalog: &config.catalog,
+        programs: &Firmware::ALL,
+        http_port: 80,
+        book,
+        most_attempts: 3,
+    };
     for port in [Port::Dhcp, Port::BootServer] {
         let arrival = Arrival { address: Ipv4Addr::new(192, 0, 2, 1), port };
         if let Answer::Reply(reply) = answer(packet, &arrival, &offering) {
@@ -25,4 +34,4 @@ libfuzzer_sys::fuzz_target!(init: {
     }
 });
 
-static CONFIG: std::sync::OnceLock<Config> = std::sync::OnceLock::new();
+static SITE: std::sync::OnceLock<(Config, Book)> = std::sync::OnceLock::new();

@@ -32,17 +32,18 @@ libfuzzer_sys::fuzz_target!(|head: &[u8]| {
     }
     let len = head.len() as u64 * 977;
     let meta = Meta { len, etag: "\"a\"".to_owned(), modified: Some(SystemTime::UNIX_EPOCH) };
-    let (name, answered) = match read(&method, &uri, &headers, |path| path.as_bytes().starts_with(b"/coreos/")) {
-        Ok((_, Route::Config(_))) => return,
-        Ok((verb, Route::File(path))) => {
-            (path.as_bytes().to_vec(), file::respond(verb, &headers, path.as_bytes(), &meta))
-        }
-        Ok((_, Route::Script(Script::Nobody(error)))) => {
-            return assert!(error.to_string().len() < 256);
-        }
-        Ok((_, Route::Script(Script::Boot | Script::Machine(_)))) => return,
-        Err(refusal) => (target.to_vec(), Err(refusal)),
-    };
+    let (name, answered) =
+        match read(&method, &uri, &headers, |path| path.as_bytes().starts_with(b"/coreos/")) {
+            Ok((_, Route::Config(_))) => return,
+            Ok((verb, Route::File(path))) => {
+                (path.as_bytes().to_vec(), file::respond(verb, &headers, path.as_bytes(), &meta))
+            }
+            Ok((_, Route::Script(Script::Nobody(error)))) => {
+                return assert!(error.to_string().len() < 256);
+            }
+            Ok((_, Route::Script(Script::Boot | Script::Machine(_)))) => return,
+            Err(refusal) => (target.to_vec(), Err(refusal)),
+        };
     match answered {
         Ok(Reply { body: Body::Part { start, len }, .. }) => assert!(start + len <= meta.len),
         Ok(_) => {}

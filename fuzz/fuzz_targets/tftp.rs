@@ -35,10 +35,7 @@ fuzz_target!(|input: (u64, Vec<u8>, Vec<(u16, Vec<u8>)>)| {
             Action::Wait => {}
         }
         now += Duration::from_millis(milliseconds.into());
-        action = if datagram.is_empty() {
-            session.time_out(now)
-        } else {
-            session.take(&datagram, now)
-        };
+        action =
+            if datagram.is_empty() { session.time_out(now) } else { session.take(&datagram, now) };
     }
 });
