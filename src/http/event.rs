@@ -110,6 +110,8 @@ pub enum EventError {
     Refused(String),
     /// `state` is none that is known.
     State(Option<String>),
+    /// A failure that neither a token nor the address shows to be the machine's own.
+    Stranger,
     /// No machine that is known has the address.
     Unknown,
 }
@@ -119,7 +121,7 @@ impl EventError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Contradiction { .. } | Self::Refused(_) => StatusCode::CONFLICT,
+            Self::Contradiction { .. } | Self::Refused(_) | Self::Stranger => StatusCode::CONFLICT,
             Self::Mac(_) | Self::State(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotNoted(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -150,6 +152,10 @@ impl fmt::Display for EventError {
                 }
                 f.write_str("; write ?state=started, progress, installed or failed")
             }
+            Self::Stranger => f.write_str(
+                "takes a failure from the machine alone: from an address it is known by, or with its \
+                 token in the URL",
+            ),
             Self::Unknown => f.write_str(
                 "is for machines that bootbox has booted, and none that it knows has this address",
             ),

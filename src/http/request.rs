@@ -21,6 +21,9 @@ const LONGEST_TARGET: usize = 8192;
 const LONGEST_LABEL: usize = 128;
 /// Our own first script sends five; room for what other scripts add.
 const MOST_LABELS: usize = 64;
+/// Bytes of labels that are kept, names and values: iPXE tells some 300, and the ledger keeps them of
+/// every machine.
+const MOST_TOLD: usize = 2048;
 
 /// A request that can be answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -88,13 +91,19 @@ impl Query {
     /// they are cleaned and never a reason to refuse a boot.
     pub fn parse(query: &str) -> Result<Self, QueryError> {
         let (mut mac, mut uuid, mut labels) = (None, None, BTreeMap::new());
+        let mut room = MOST_TOLD;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "mac" => mac = mac.or(Some(value)),
                 "uuid" => uuid = uuid.or(Some(value)),
                 name if name.len() > LONGEST_LABEL || labels.len() == MOST_LABELS => {}
                 name => {
-                    labels.entry(name.to_owned()).or_insert_with(|| clean(&value));
+                    let value = clean(&value);
+                    let len = name.len() + value.len();
+                    if len <= room && !labels.contains_key(name) {
+                        room -= len;
+                        labels.insert(name.to_owned(), value);
+                    }
                 }
             }
         }
@@ -277,6 +286,11 @@ mod tests {
         assert_eq!(query.labels["serial"], "[2JAB\u{fffd}");
         assert!(!query.labels.contains_key("asset"));
         assert_eq!(query.labels["product"].len(), LONGEST_LABEL);
+        let value = "x".repeat(LONGEST_LABEL);
+        let large: String = (0..60).map(|number| format!("&label{number}={value}")).collect();
+        let told = Query::parse(&format!("mac=525400123456{large}&serial=late")).unwrap().labels;
+        let bytes: usize = told.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(bytes <= MOST_TOLD && told.contains_key("label0"), "{bytes}");
         let many: String = (0..1000).map(|number| format!("&l{number}=x")).collect();
         assert_eq!(Query::parse(&format!("mac=525400123456{many}")).unwrap().labels.len(), 64);
     }

@@ -8,12 +8,15 @@ use std::{
 use super::config::{ConfigText, Unfit, target};
 use crate::{
     catalog::Group,
-    check::{Fault, Severity},
+    check::{Fault, Kind, Severity},
     template::Words,
 };
 
 /// Different things to mend that are told of one text; who has more mends these first.
 const MOST: usize = 20;
+
+/// No filter leaves it as it is.
+const HOSTILE: &str = "x'\"$(y)";
 
 /// A machine that a text is tried with.
 #[derive(Clone, Debug)]
@@ -45,7 +48,15 @@ pub fn rehearse<'a>(text: &ConfigText, roles: impl Iterator<Item = &'a Role<'a>>
     let mut seen = HashSet::new();
     let mut findings: Vec<Noted> = Vec::new();
     let is_same_for_group = text.words().is_none_or(|words| words.is_same_for_group());
+    let mut is_tried = false;
     for role in roles {
+        if !std::mem::replace(&mut is_tried, true)
+            && let Some(line) = unquoted(text, role)
+        {
+            let said = "prints a word that the machine told as it is, and anyone on the LAN can \
+                        tell it: a shell would run what is in it; write {{ … | sh }}";
+            note(&mut findings, role, (line, String::new(), said.to_owned()), Severity::Warning);
+        }
         // Whoever plays it says the same words.
         if is_same_for_group && !seen.insert(fingerprint(&role.group.name)) {
             continue;
@@ -67,6 +78,21 @@ pub fn rehearse<'a>(text: &ConfigText, roles: impl Iterator<Item = &'a Role<'a>>
         }
     }
     findings.into_iter().map(Noted::finding).collect()
+}
+
+/// Whether a script has what a machine told in it unquoted, and where that can be told, the line.
+fn unquoted(text: &ConfigText, role: &Role<'_>) -> Option<Option<usize>> {
+    let template = text.words().filter(|_| text.kind == Kind::Script)?;
+    let mut words = role.words.clone();
+    let labels = words.machine.labels.get_or_insert_default();
+    labels.insert("serial".to_owned(), HOSTILE.to_owned());
+    for name in template.labels() {
+        labels.insert(name.to_owned(), HOSTILE.to_owned());
+    }
+    let (rendered, _) = text.rehearse(&words, role.group).ok()?;
+    let line = 1 + rendered.lines().position(|line| line.contains(HOSTILE))?;
+    let is_the_files = rendered.lines().count() == template.source().lines().count();
+    Some(is_the_files.then_some(line))
 }
 
 /// What is wrong, apart from whom it was seen with.

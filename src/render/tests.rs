@@ -60,7 +60,7 @@ fn what_is_wrong_for_many_is_told_once() {
 #[test]
 fn a_machine_that_is_made_up_tells_every_label_and_a_guest_only_its_own() {
     let group = group();
-    let asks = text("#!/bin/sh\necho {{ label.rack }}\n");
+    let asks = text("#!/bin/sh\necho {{ label.rack | sh }}\n");
     assert_eq!(rehearse(&asks, [role(&group, 1, &[], false)].iter()), []);
     assert_eq!(rehearse(&asks, [role(&group, 1, &[("rack", "7")], true)].iter()), []);
     let findings = rehearse(&asks, [role(&group, 1, &[], true)].iter());
@@ -80,4 +80,23 @@ fn a_text_with_a_fault_is_not_given_away() {
     let missing = ConfigText::missing("/r/x".to_owned(), "no such file".to_owned());
     let error = missing.render(&good.words, &group).unwrap_err();
     assert_eq!(error, Unfit::Missing("no such file".to_owned()));
+}
+
+#[test]
+fn a_script_that_says_unquoted_what_a_machine_told_is_warned_of() {
+    let group = group();
+    let roles = [role(&group, 1, &[("serial", "7")], false), role(&group, 2, &[], true)];
+    for (source, line) in [
+        ("#!/bin/sh\necho {{ serial }}\n", Some(2)),
+        ("#!/bin/sh\n{% for x in [1, 2, 3] %}echo {{ label.rack }}\n{% endfor %}", None),
+    ] {
+        let findings = rehearse(&text(source), roles[..1].iter());
+        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+        assert_eq!((finding.line, finding.severity), (line, Severity::Warning), "{source}");
+        assert!(finding.text.contains("write {{ … | sh }}"), "{}", finding.text);
+    }
+    for fine in ["{{ serial | sh }}", "{{ serial | json }}", "{{ mac }} {{ metadata.role }}"] {
+        let fine = text(&format!("#!/bin/sh\necho {fine}\n"));
+        assert_eq!(rehearse(&fine, roles[..1].iter()), []);
+    }
 }

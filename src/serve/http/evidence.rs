@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     http::event::{EventError, LONGEST_BODY, Told},
-    ledger::{Book, Event, Piece},
+    ledger::{Book, Event, Piece, Report},
     machine::Mac,
     token::Token,
 };
@@ -107,7 +107,7 @@ pub(super) async fn report(
 
 /// Who reports: the machine that the token was made for. Once it is installed its token has expired,
 /// and a report that is said again, for want of an answer, is still its: then, and without a token, it
-/// is the machine at the address; where none is known there, the one that is named.
+/// is the machine at the address; where none is known there, the one that is named, but for a failure.
 fn whose(book: &Book, address: Ipv4Addr, told: &Told) -> Result<Mac, EventError> {
     let holder = told.token.and_then(|token| book.by_token(&token.to_string(), now()));
     let here = holder.or_else(|| book.at(address)).map(|record| record.machine.mac);
@@ -116,6 +116,8 @@ fn whose(book: &Book, address: Ipv4Addr, told: &Told) -> Result<Mac, EventError>
             Err(EventError::Contradiction { here, named })
         }
         (Some(here), _) => Ok(here),
+        // Anyone can say so from an address that nobody has, and it would be installed again.
+        (None, Some(_)) if matches!(told.report, Report::Failed(_)) => Err(EventError::Stranger),
         (None, Some(named)) if book.get(named).is_some() => Ok(named),
         (None, _) => Err(EventError::Unknown),
     }
@@ -132,4 +134,58 @@ async fn pass_over(body: &mut Incoming) -> Result<(), EventError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::{Moment, Record, Token as Written},
+        machine::Machine,
+    };
+
+    const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+    const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
+
+    /// A book with one machine that installs, its address and its token.
+    fn book() -> (Book, Mac, Token) {
+        let mac: Mac = "52:54:00:00:00:01".parse().unwrap();
+        let token = Token::new([7; 16]);
+        let written = Some(Written { text: token.to_string(), made: now() });
+        let (group, profile) = ("g".to_owned(), "p".to_owned());
+        let scripted = Event::Scripted { group, profile, token: written };
+        let fresh = Record::new(Machine::heard(mac, None, None), Moment(1));
+        let record = [Event::Address(HERE), scripted]
+            .iter()
+            .fold(fresh, |record, event| record.after(event, 3, now()).unwrap());
+        let mut book = Book::default();
+        book.put(record).unwrap();
+        (book, mac, token)
+    }
+
+    #[test]
+    fn a_failure_is_believed_of_the_machine_alone() {
+        let (book, mac, token) = book();
+        let told = |report, token| Told { report, mac: Some(mac), token };
+        let failed = || Report::Failed("x".to_owned());
+        for (address, told, said) in [
+            (HERE, told(failed(), None), Ok(mac)),
+            (ELSEWHERE, told(failed(), Some(token)), Ok(mac)),
+            (ELSEWHERE, told(failed(), None), Err(EventError::Stranger)),
+            (ELSEWHERE, told(failed(), Some(Token::new([8; 16]))), Err(EventError::Stranger)),
+            (ELSEWHERE, told(Report::Installed, None), Ok(mac)),
+        ] {
+            assert_eq!(whose(&book, address, &told), said, "{address} {told:?}");
+        }
+    }
+
+    #[test]
+    fn who_fetches_is_known_by_token_wherever_it_is() {
+        let (book, mac, token) = book();
+        let who = |address, token| installing(&book, address, token, Piece::Image);
+        assert_eq!(who(HERE, None), Some(mac));
+        assert_eq!(who(ELSEWHERE, Some(token)), Some(mac));
+        assert_eq!(who(ELSEWHERE, None), None);
+        assert_eq!(who(ELSEWHERE, Some(Token::new([8; 16]))), None);
+    }
 }
