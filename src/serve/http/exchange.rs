@@ -81,6 +81,11 @@ impl Exchange {
     }
 
     async fn script(&self, verb: Verb, script: &Script, site: &Site) -> Response<ReplyBody> {
+        // Asking whether a script is there is no boot: nothing is decided, and nothing written down.
+        let script = match (verb, script) {
+            (Verb::Head, Script::Machine(_)) => &Script::Boot,
+            (Verb::Get | Verb::Head, script) => script,
+        };
         let Text { status, body } = self.service.scripts.render(script, site, self.arrival).await;
         respond(Reply::text(status, body).to(verb), ReplyBody::Empty)
     }
