@@ -5,6 +5,7 @@
 //! surely not installed may be given a script that installs; unknown halves count as installed.
 
 mod book;
+mod change;
 mod choice;
 mod moment;
 mod record;
