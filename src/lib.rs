@@ -11,8 +11,11 @@
 //! iPXE  DISCOVER 77=iPXE   ⇒ serve/dhcp  → boot file http://BOX/boot.ipxe: the chainload ends here
 //! iPXE  RS (ICMPv6)        ⇒ serve/solicitation → solicitation::read ⇒ "no router here"
 //! iPXE  GET /boot.ipxe     ⇒ serve/http  → render::boot_script
-//! iPXE  GET /ipxe?mac=…    ⇒ serve/http  → catalog → render::machine_script | notice_script
+//! iPXE  GET /ipxe?mac=…    ⇒ serve/http  → catalog, ledger, release::gate → render: boot | disk | wait
 //! iPXE  GET /…/vmlinuz     ⇒ serve/http  → http::file: which bytes ⇒ sendfile
+//! OS    GET /…/x.json      ⇒ serve/http  → who asks → render: its text, checked at load
+//! OS    GET /…/image       ⇒ serve/http  → ledger: its last byte leaves when that is on disk
+//! OS    POST /v1/event     ⇒ serve/http  → ledger: installed, so the next discover gets no offer
 //! ```
 //!
 //! Each module imports only from floors below its own; `tests/layering.rs` holds them to it.

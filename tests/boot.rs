@@ -8,6 +8,9 @@
 
 mod lab;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use lab::cases::{ARRIVAL, Case, expect_arguments};
@@ -15,7 +18,7 @@ use lab::client::OrdinaryClient;
 use lab::guest::DISK_BOOTED;
 use lab::machine::{Firmware, Hardware, Machine, Nic};
 use lab::office::Office;
-use lab::server::{Server, Subject};
+use lab::server::{Bootbox, Server, Subject};
 use lab::site::Site;
 use lab::{BOX_MAC, Failure};
 
@@ -123,6 +126,62 @@ fn a_machine_no_group_matches_boots_its_own_disk() {
         }
         Ok(())
     });
+}
+
+/// A machine that has been installed, in a group that hands it to its disk by a script.
+fn is_handed_to_its_disk(name: &str, hand_off: &str, hardware: &Hardware, proof: &str) {
+    lab::run(name, &Office::Plain, 1, |lab| {
+        let config = lab.evidence().join("installs.toml");
+        let (repository, state) = (lab.scratch().join("repository"), lab.scratch().join("state"));
+        lab::guest::install(&repository.join("lab"))?;
+        fs::create_dir(&state)?;
+        // The server runs as nobody.
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777))?;
+        let (root, state) = (repository.display(), state.display());
+        fs::write(
+            &config,
+            format!(
+                "[repository]\nroot = \"{root}\"\n[install]\nledger = \"{state}/ledger.redb\"\n\
+                 [control]\nsocket = \"{state}/control.sock\"\n\
+                 [[profile]]\nname = \"p\"\nkernel = \"/lab/vmlinuz\"\ninstall = \"once\"\n\
+                 [[group]]\nname = \"g\"\nprofile = \"p\"\nhand-off = \"{hand_off}\"\n"
+            ),
+        )?;
+        let binary = Path::new(env!("CARGO_BIN_EXE_bootbox"));
+        let _server = Bootbox::start(lab, binary, &config, "json")?;
+        let desk = lab.desk("desk", "02:00:00:00:77:50")?;
+        desk.run("ip address add 10.77.0.50/24 dev eth0")?;
+        let mac = &hardware.mac;
+        desk.run(&format!("curl -fsS -m 10 http://10.77.0.2/ipxe?mac={mac}"))?;
+        desk.run("curl -fsS -m 10 -X POST http://10.77.0.2/v1/event?state=installed")?;
+
+        let machine = Machine::power_on(lab, hardware)?;
+        machine.wait_for("its install script said so", ARRIVAL)?;
+        machine.wait_for(proof, ARRIVAL)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn sanboot_hands_a_bios_machine_to_its_disk() {
+    let hardware = Hardware::new("machine", Firmware::Bios, Nic::E1000, RED).disk();
+    let name = "sanboot_hands_a_bios_machine_to_its_disk";
+    is_handed_to_its_disk(name, "sanboot", &hardware, DISK_BOOTED);
+}
+
+#[test]
+fn exit_hands_a_bios_machine_to_its_disk() {
+    let hardware = Hardware::new("machine", Firmware::Bios, Nic::Virtio, RED).disk();
+    let name = "exit_hands_a_bios_machine_to_its_disk";
+    is_handed_to_its_disk(name, "exit", &hardware, DISK_BOOTED);
+}
+
+#[test]
+fn exit_hands_a_uefi_machine_to_its_next_boot_device() {
+    let hardware = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, RED).disk();
+    let name = "exit_hands_a_uefi_machine_to_its_next_boot_device";
+    // In OVMF's own order that is the next protocol of the same card; a disk comes after all of them.
+    is_handed_to_its_disk(name, "exit", &hardware, ">>Start PXE over IPv6");
 }
 
 #[test]

@@ -57,12 +57,7 @@ impl Ledger {
     pub fn open(path: &Path, most_attempts: u32, journal: Journal) -> Result<Self, LedgerError> {
         let (disk, records) = disk::open(path)?;
         match records.is_empty() && disk.is_new() {
-            // At the very first start, too: whoever has lost a ledger must read it then.
-            true => tracing::warn!(
-                "new ledger {}: every machine counts as new, and its disk is wiped where its profile \
-                 installs; if there was a ledger, stop and bring it back",
-                path.display()
-            ),
+            true => tracing::info!("new ledger {}: every machine counts as new", path.display()),
             false => {
                 tracing::info!("ledger {}: {} machines", path.display(), records.len());
             }

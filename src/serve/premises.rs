@@ -128,7 +128,17 @@ fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
             tracing::warn!("no profile installs, so machines boot; what they do is not remembered");
             Ok(Ledger::forgetful(journal.clone()))
         }
-        opened => opened,
+        opened => {
+            let ledger = opened?;
+            // At the very first start, too: whoever has lost a ledger must read it then.
+            if config.installs() && ledger.with(|book| book.records().next().is_none()) {
+                tracing::warn!(
+                    "the ledger knows no machine: each one that a group matches is installed, and its \
+                     disk wiped; if there was another ledger, stop and bring it back"
+                );
+            }
+            Ok(ledger)
+        }
     }
 }
 
