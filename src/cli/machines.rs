@@ -125,7 +125,7 @@ fn state(sheet: &Sheet) -> String {
         State::Installed(installed) => format!(
             "installed{} {}, {}",
             other(sheet, &installed.profile),
-            when::roughly(installed.at),
+            installed.at,
             installed.proof
         ),
         State::Installing(going) => {
