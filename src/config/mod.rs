@@ -15,10 +15,7 @@ mod texts;
 
 use std::path::PathBuf;
 
-use crate::{
-    catalog::{Catalog, Install},
-    path::RepositoryPath,
-};
+use crate::{catalog::Catalog, path::RepositoryPath};
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
@@ -163,7 +160,7 @@ impl Config {
 
     /// Whether a group's profile writes to disks.
     pub fn installs(&self) -> bool {
-        self.catalog.groups().iter().any(|group| group.profile.install != Install::Never)
+        self.catalog.groups().iter().any(|group| group.profile.installs())
     }
 
     /// What holds when there is no config file: no machine is answered.
