@@ -101,6 +101,9 @@ impl Scripts for Renderer {
 impl Renderer {
     async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
         let machine = query.clone().machine();
+        if let Some(reason) = site.turns_away(machine.mac) {
+            return self.notice(&machine, reason);
+        }
         let token = match site.config.config_access {
             Access::Address => None,
             Access::Token => match random() {
