@@ -91,7 +91,7 @@ impl Capture {
     /// Every UDP datagram so far.
     pub fn datagrams(&self) -> Result<Vec<Datagram>, Failure> {
         let frames = self.frames()?;
-        Ok(frames.iter().filter_map(|frame| datagram(frame)).collect())
+        Ok(frames.iter().filter_map(datagram).collect())
     }
 
     /// Waits for a datagram that is `wanted`, the first of its kind.
