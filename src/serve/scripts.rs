@@ -1,5 +1,5 @@
-//! What `/boot.ipxe` and `/ipxe` say to one machine: its script, the way to its disk, or on its
-//! console why there is none.
+//! What iPXE and GRUB are told for one machine: how it boots, the way to its disk, or on its console
+//! why there is neither. One decision, whichever of the two asks, and over HTTP and TFTP alike.
 //!
 //! A script that installs is sent only once the ledger has it on disk.
 
@@ -21,21 +21,19 @@ use super::{
     visitors::Visitors,
 };
 use crate::{
-    catalog::{Group, Install},
+    catalog::{Catalog, Group, Install, NotTold},
     config::Access,
     http::{
+        named::{Named, Told},
         reply::Refusal,
-        request::{Query, Verb},
+        request::Verb,
         route::{Asked, Script},
     },
-    ledger::{Decision, Event, Found, Pass, Record},
+    ledger::{Decision, Event, Found, Pass, Piece, Record},
     machine::Machine,
     path::RepositoryPath,
     release::Gate,
-    render::{
-        Ending, boot_script, disk_script, hold_script, notice_for, notice_script, script_for,
-        wait_script,
-    },
+    render::{Language, autoexec_script, boot_script, first_config, notice_script},
     template::{Words, base_url},
     token::Token,
     trace::{Step, Who},
@@ -58,13 +56,34 @@ pub(super) struct Renderer {
 }
 
 impl Scripts for Renderer {
+    fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr) {
+        let installs = self.ledger.with(|book| {
+            let record = book.at(address)?;
+            let attempt = record.state.attempt().filter(|attempt| !attempt.is_under_way)?;
+            let groups = site.config.catalog.groups().iter();
+            let mut profiles = groups.map(|group| &group.profile);
+            let profile = profiles.find(|profile| profile.name == attempt.profile)?;
+            profile.boots_with(path).then_some(record.machine.mac)
+        });
+        if let Some(mac) = installs {
+            self.ledger.note_surely(mac, Event::Fetched(Piece::Boot));
+        }
+    }
+
     /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
     /// person at the console needs the reason.
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
         Box::pin(async move {
             let body = match script {
                 Script::Boot => boot_script().to_owned(),
-                Script::Machine(query) => self.machine(query, site, arrival).await,
+                Script::Machine(query) => {
+                    self.machine(query.clone().machine(), Language::Ipxe, site, arrival).await
+                }
+                Script::Named(Named::Autoexec) => {
+                    autoexec_script(&base_url(ipv4(arrival.local), site.config.http_port))
+                }
+                Script::Named(Named::First(mac)) => first_config(*mac),
+                Script::Named(Named::Machine(told)) => self.grub(told, site, arrival).await,
                 Script::Nobody(error) => {
                     let reason = error.to_string();
                     let script = notice_script(&reason);
@@ -99,32 +118,64 @@ impl Scripts for Renderer {
 }
 
 impl Renderer {
-    async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
-        let machine = query.clone().machine();
+    /// GRUB knows the card that it was loaded by, and tells of the machine what fits into a name.
+    async fn grub(&self, told: &Told, site: &Site, arrival: Arrival) -> String {
+        let address = ipv4(arrival.peer);
+        let mac = told.mac.or_else(|| self.journal.machine_at(address));
+        let Some(mac) = mac.or_else(|| Some(self.machine_at(arrival)?.mac)) else {
+            let reason = format!("nobody knows which machine has the address {address}");
+            let config = Language::Grub.notice(&reason, None);
+            self.journal.step(Who::Address(address), &Step::Notice { reason });
+            return config;
+        };
+        let machine = match &told.labels {
+            Some(labels) => Machine::told(mac, told.uuid, labels.clone()),
+            None => {
+                let heard = Machine::heard(mac, told.uuid, None);
+                self.ledger.with(|book| book.recall(&heard))
+            }
+        };
+        self.machine(machine, Language::Grub, site, arrival).await
+    }
+
+    async fn machine(
+        &self,
+        machine: Machine,
+        language: Language,
+        site: &Site,
+        arrival: Arrival,
+    ) -> String {
         let token = match site.config.config_access {
             Access::Address => None,
             Access::Token => match random() {
                 Ok(token) => Some(token),
                 Err(error) => {
-                    return self.notice(&machine, format!("no token can be made: {error}"));
+                    let reason = format!("no token can be made: {error}");
+                    return self.notice(&machine, language, reason);
                 }
             },
         };
         let base_url = base_url(ipv4(arrival.local), site.config.http_port);
         let words = Words { base_url, ip: ipv4(arrival.peer), machine, token };
-        let Some(group) = site.config.catalog.select(&words.machine) else {
-            self.ledger.pass_by(words.machine.clone());
-            return self.notice(&words.machine, format!("no group matches {}", query.mac));
+        let group = match choose(&site.config.catalog, &words.machine) {
+            Ok(group) => group,
+            Err(reason) => {
+                self.ledger.pass_by(words.machine.clone());
+                return self.notice(&words.machine, language, reason);
+            }
         };
         let met = self.meet(&words, group).await;
+        let asked = Question { words, group, language };
         for _ in 0..TRIES {
-            match self.answer(&words, group, site, met.as_ref().err()).await {
+            match self.answer(&asked, &site.config.catalog, met.as_ref().err()).await {
                 Ok(script) => return script,
                 Err(NoteError::Changed) => {}
-                Err(error) => return self.notice(&words.machine, error.to_string()),
+                Err(error) => {
+                    return self.notice(&asked.words.machine, language, error.to_string());
+                }
             }
         }
-        self.notice(&words.machine, NoteError::Changed.to_string())
+        self.notice(&asked.words.machine, language, NoteError::Changed.to_string())
     }
 
     /// Writes down who asks, and that it does.
@@ -143,12 +194,12 @@ impl Renderer {
     /// the machine now.
     async fn answer(
         &self,
-        words: &Words,
-        group: &Group,
-        site: &Site,
+        asked: &Question<'_>,
+        catalog: &Catalog,
         unmet: Option<&NoteError>,
     ) -> Result<String, NoteError> {
-        let (machine, catalog) = (&words.machine, &site.config.catalog);
+        let Question { words, group, language } = asked;
+        let machine = &words.machine;
         let most_attempts = self.ledger.most_attempts();
         let (decision, record, is_twin) = self.ledger.with(|book| {
             let decision = book.decide(machine, group, catalog, most_attempts);
@@ -157,7 +208,7 @@ impl Renderer {
         });
         match decision {
             Decision::Boot => {
-                let script = match self.script(words, group) {
+                let script = match self.script(asked) {
                     Ok(script) => script,
                     Err(told) => return Ok(told),
                 };
@@ -166,7 +217,7 @@ impl Renderer {
                 Ok(script)
             }
             Decision::Install => {
-                let script = match self.script(words, group) {
+                let script = match self.script(asked) {
                     Ok(script) => script,
                     Err(told) => return Ok(told),
                 };
@@ -185,13 +236,13 @@ impl Renderer {
             }
             Decision::Disk(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                let script = disk_script(&reason, Ending::to_disk(machine, group.hand_off));
+                let script = language.disk(machine, group.hand_off, &reason);
                 self.journal.step(Who::Machine(machine.mac), &Step::Disk { reason });
                 Ok(script)
             }
             Decision::Hold(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                let script = hold_script(machine, &reason);
+                let script = language.hold(machine, &reason);
                 self.journal.once(machine.mac, &Step::Notice { reason }, false);
                 Ok(script)
             }
@@ -219,23 +270,22 @@ impl Renderer {
 
     /// The script that boots a machine, or what it is told where its profile may not be served, or
     /// not yet.
-    fn script(&self, words: &Words, group: &Group) -> Result<String, String> {
+    fn script(&self, asked: &Question<'_>) -> Result<String, String> {
+        let Question { words, group, language } = asked;
         let machine = &words.machine;
         let name = &group.profile.name;
-        let (reason, tell): (_, fn(&Machine, &str) -> String) =
-            match self.proofs.borrow().gate(&group.profile) {
-                Gate::Open => match script_for(group, words) {
-                    Ok(script) => return Ok(script),
-                    Err(reason) => (reason, notice_for),
-                },
-                Gate::Closed(reason) => {
-                    (format!("profile {name} is not served: {reason}"), notice_for)
-                }
-                Gate::Pending(reason) => {
-                    (format!("profile {name} is not served: {reason}"), wait_script)
-                }
-            };
-        let told = tell(machine, &reason);
+        let (reason, waits) = match self.proofs.borrow().gate(&group.profile) {
+            Gate::Open => match language.boot(group, words) {
+                Ok(script) => return Ok(script),
+                Err(reason) => (reason, false),
+            },
+            Gate::Closed(reason) => (format!("profile {name} is not served: {reason}"), false),
+            Gate::Pending(reason) => (format!("profile {name} is not served: {reason}"), true),
+        };
+        if !waits {
+            return Err(self.notice(machine, *language, reason));
+        }
+        let told = language.wait(machine, &reason);
         self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
         Err(told)
     }
@@ -248,11 +298,30 @@ impl Renderer {
         self.visitors.scripted(words.machine.clone(), words.ip, token, Instant::now());
     }
 
-    fn notice(&self, machine: &Machine, reason: String) -> String {
-        let script = notice_for(machine, &reason);
+    fn notice(&self, machine: &Machine, language: Language, reason: String) -> String {
+        let script = language.notice(&reason, Some(machine));
         self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
         script
     }
+}
+
+/// Who asks, what it is to boot, and in which words it is told.
+struct Question<'a> {
+    words: Words,
+    group: &'a Group,
+    language: Language,
+}
+
+/// The group of a machine: of one that has not told all, only where the rest could change nothing.
+fn choose<'a>(catalog: &'a Catalog, machine: &Machine) -> Result<&'a Group, String> {
+    let mac = machine.mac;
+    let group = match machine.labels {
+        Some(_) => catalog.select(machine),
+        None => catalog.settle(machine).map_err(|NotTold| {
+            format!("{mac} has told too little of itself to say which group it is in")
+        })?,
+    };
+    group.ok_or_else(|| format!("no group matches {mac}"))
 }
 
 async fn in_time(

@@ -19,6 +19,8 @@ pub enum Office {
     /// differs from the ROM's in nothing but the broadcast flag (seen with Debian's
     /// build), so the lab turns this office into a plain one once the ROM has it.
     ChainsUndionly,
+    /// As `Plain`, with BOX as its "next server" (siaddr), and no boot file.
+    NextServer,
 }
 
 impl Office {
@@ -44,6 +46,9 @@ impl Office {
                 .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")
                 .arg(format!("--dhcp-boot=tag:rom,undionly.kpxe,,{BOX}"))
                 .arg("--dhcp-option-force=tag:rom,encap:175,176,1b");
+        }
+        if let Self::NextServer = self {
+            command.arg(format!("--dhcp-boot=,,{BOX}"));
         }
         let office = Process::spawn("office DHCP", command, &evidence.join("office.log"))?;
         office.wait_for("sockets bound exclusively", Duration::from_secs(10))?;
