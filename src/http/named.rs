@@ -85,3 +85,83 @@ impl Told {
         Self { mac, uuid, labels: is_whole.then_some(labels) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str) -> Option<Named> {
+        Named::read(&RepositoryPath::parse(path.as_bytes()).unwrap())
+    }
+
+    fn told(path: &str) -> Told {
+        match read(path) {
+            Some(Named::Machine(told)) => told,
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_name_that_a_grub_asks_for_is_its_first_config() {
+        let mac = "52:54:00:12:34:56".parse().ok();
+        for (path, card) in [
+            ("/grub/grub.cfg", None),
+            ("/grub/x86_64-efi/grub.cfg", None),
+            ("/debian-installer/amd64/grub/grub.cfg", None),
+            ("/EFI/fedora/grub.cfg", None),
+            ("/grub.cfg-11223344-5566-7788-99aa-bbccddeeff00", None),
+            ("//grub.cfg-01-52-54-00-12-34-56", mac),
+            ("/grub.cfg-01-zz", None),
+            ("/grub.cfg-C0A80105", None),
+            ("/grub.cfg-C", None),
+        ] {
+            assert_eq!(read(path), Some(Named::First(card)), "{path}");
+        }
+        assert_eq!(read("/snp/autoexec.ipxe"), Some(Named::Autoexec));
+        for file in [
+            "/grub/x86_64-efi/command.lst",
+            "/grub.cfg.sig",
+            "/grub.cfg-x;mac=525400123456",
+            "/xgrub.cfg",
+            "/grub.cfg/x",
+            "/autoexec.ipxe.sig",
+            "/grubx64.efi",
+        ] {
+            assert_eq!(read(file), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_machine_is_told_of_in_the_name() {
+        let told = told(
+            "/grub.cfg;mac=52:54:00:12:34:56;uuid=11223344-5566-7788-99aa-bbccddeeff00;\
+             arch=x86_64;platform=efi;manufacturer=A/B; C=D;product=Standard PC (Q35 + ICH9, 2009)\
+             ;serial=",
+        );
+        assert_eq!(told.mac, "52:54:00:12:34:56".parse().ok());
+        assert_eq!(told.uuid, "11223344-5566-7788-99aa-bbccddeeff00".parse().ok());
+        let labels = told.labels.unwrap();
+        let labels: Vec<(&str, &str)> =
+            labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            labels,
+            [
+                ("arch", "x86_64"),
+                ("manufacturer", "A/B; C=D"),
+                ("platform", "efi"),
+                ("product", "Standard PC (Q35 + ICH9, 2009)"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_short_name_tells_of_no_labels_and_none_of_a_made_up_machine() {
+        let short = told("/grub.cfg;mac=52:54:00:12:34:56");
+        assert_eq!(short.mac, "52:54:00:12:34:56".parse().ok());
+        assert_eq!((short.uuid, short.labels), (None, None));
+        for nobody in ["/grub.cfg;mac=", "/grub.cfg;x", "/grub.cfg;mac=01:00:00:00:00:01"] {
+            assert_eq!(told(nobody).mac, None, "{nobody}");
+        }
+        assert!(told("/grub.cfg;platform=efi").labels.is_some());
+    }
+}

@@ -55,6 +55,29 @@ pub(super) struct Renderer {
     pub(super) proofs: watch::Receiver<Arc<Proofs>>,
 }
 
+/// What becomes of a machine, in whatever language it is told.
+#[derive(Debug)]
+pub(super) enum Verdict<'a, T> {
+    /// It boots this.
+    Boot(T),
+    /// It goes on to its own disk, for this reason.
+    Disk {
+        /// Its group.
+        group: &'a Group,
+        /// The reason.
+        reason: String,
+    },
+    /// It waits for its operator.
+    Hold(String),
+    /// It boots nothing, for this reason.
+    Nothing(String),
+    /// It boots nothing yet.
+    NotYet(String),
+}
+
+/// Fills in what boots a machine of this group and these words.
+pub(super) type Make<'a, T> = &'a (dyn Fn(&Group, &Words) -> Result<T, String> + Sync);
+
 impl Scripts for Renderer {
     fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr) {
         let installs = self.ledger.with(|book| {
@@ -138,6 +161,7 @@ impl Renderer {
         self.machine(machine, Language::Grub, site, arrival).await
     }
 
+    /// The machine's own text, in the words of its loader.
     async fn machine(
         &self,
         machine: Machine,
@@ -145,13 +169,31 @@ impl Renderer {
         site: &Site,
         arrival: Arrival,
     ) -> String {
+        let make = |group: &Group, words: &Words| language.boot(group, words);
+        match self.verdict(machine.clone(), site, arrival, &make).await {
+            Verdict::Boot(text) => text,
+            Verdict::Disk { group, reason } => language.disk(&machine, group.hand_off, &reason),
+            Verdict::Hold(reason) => language.hold(&machine, &reason),
+            Verdict::Nothing(reason) => language.notice(&reason, Some(&machine)),
+            Verdict::NotYet(reason) => language.wait(&machine, &reason),
+        }
+    }
+
+    /// Decides what becomes of a machine, and notes it in the ledger and the log before it is said.
+    /// `make` fills in what boots it; its error is why nothing does.
+    pub(super) async fn verdict<'a, T: Send>(
+        &self,
+        machine: Machine,
+        site: &'a Site,
+        arrival: Arrival,
+        make: Make<'_, T>,
+    ) -> Verdict<'a, T> {
         let token = match site.config.config_access {
             Access::Address => None,
             Access::Token => match random() {
                 Ok(token) => Some(token),
                 Err(error) => {
-                    let reason = format!("no token can be made: {error}");
-                    return self.notice(&machine, language, reason);
+                    return self.nothing(&machine, format!("no token can be made: {error}"));
                 }
             },
         };
@@ -161,21 +203,18 @@ impl Renderer {
             Ok(group) => group,
             Err(reason) => {
                 self.ledger.pass_by(words.machine.clone());
-                return self.notice(&words.machine, language, reason);
+                return self.nothing(&words.machine, reason);
             }
         };
         let met = self.meet(&words, group).await;
-        let asked = Question { words, group, language };
         for _ in 0..TRIES {
-            match self.answer(&asked, &site.config.catalog, met.as_ref().err()).await {
-                Ok(script) => return script,
+            match self.answer(&words, group, site, met.as_ref().err(), make).await {
+                Ok(verdict) => return verdict,
                 Err(NoteError::Changed) => {}
-                Err(error) => {
-                    return self.notice(&asked.words.machine, language, error.to_string());
-                }
+                Err(error) => return self.nothing(&words.machine, error.to_string()),
             }
         }
-        self.notice(&asked.words.machine, language, NoteError::Changed.to_string())
+        self.nothing(&words.machine, NoteError::Changed.to_string())
     }
 
     /// Writes down who asks, and that it does.
@@ -192,14 +231,15 @@ impl Renderer {
 
     /// Decides, and writes down what follows before it is said. `unmet` is why nothing is known of
     /// the machine now.
-    async fn answer(
+    async fn answer<'a, T: Send>(
         &self,
-        asked: &Question<'_>,
-        catalog: &Catalog,
+        words: &Words,
+        group: &'a Group,
+        site: &Site,
         unmet: Option<&NoteError>,
-    ) -> Result<String, NoteError> {
-        let Question { words, group, language } = asked;
-        let machine = &words.machine;
+        make: Make<'_, T>,
+    ) -> Result<Verdict<'a, T>, NoteError> {
+        let (machine, catalog) = (&words.machine, &site.config.catalog);
         let most_attempts = self.ledger.most_attempts();
         let (decision, record, is_twin) = self.ledger.with(|book| {
             let decision = book.decide(machine, group, catalog, most_attempts);
@@ -208,18 +248,18 @@ impl Renderer {
         });
         match decision {
             Decision::Boot => {
-                let script = match self.script(asked) {
-                    Ok(script) => script,
-                    Err(told) => return Ok(told),
+                let made = match self.made(words, group, make) {
+                    Ok(made) => made,
+                    Err(verdict) => return Ok(verdict),
                 };
                 self.boots(group, record).await;
                 self.scripted(words, group, words.token);
-                Ok(script)
+                Ok(Verdict::Boot(made))
             }
             Decision::Install => {
-                let script = match self.script(asked) {
-                    Ok(script) => script,
-                    Err(told) => return Ok(told),
+                let made = match self.made(words, group, make) {
+                    Ok(made) => made,
+                    Err(verdict) => return Ok(verdict),
                 };
                 let Some(record) = record.filter(|_| unmet.is_none()) else {
                     return Err(unmet.cloned().unwrap_or(NoteError::Changed));
@@ -232,19 +272,19 @@ impl Renderer {
                 in_time(group, self.ledger.note_if(record, vec![event])).await?;
                 // Whether its token is good the ledger says, which also knows when it no longer is.
                 self.scripted(words, group, None);
-                Ok(script)
+                Ok(Verdict::Boot(made))
             }
             Decision::Disk(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                let script = language.disk(machine, group.hand_off, &reason);
-                self.journal.step(Who::Machine(machine.mac), &Step::Disk { reason });
-                Ok(script)
+                let step = Step::Disk { reason: reason.clone() };
+                self.journal.step(Who::Machine(machine.mac), &step);
+                Ok(Verdict::Disk { group, reason })
             }
             Decision::Hold(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                let script = language.hold(machine, &reason);
-                self.journal.once(machine.mac, &Step::Notice { reason }, false);
-                Ok(script)
+                let step = Step::Notice { reason: reason.clone() };
+                self.journal.once(machine.mac, &step, false);
+                Ok(Verdict::Hold(reason))
             }
         }
     }
@@ -268,26 +308,26 @@ impl Renderer {
         let _ = in_time(group, self.ledger.note(mac, event)).await;
     }
 
-    /// The script that boots a machine, or what it is told where its profile may not be served, or
-    /// not yet.
-    fn script(&self, asked: &Question<'_>) -> Result<String, String> {
-        let Question { words, group, language } = asked;
-        let machine = &words.machine;
-        let name = &group.profile.name;
-        let (reason, waits) = match self.proofs.borrow().gate(&group.profile) {
-            Gate::Open => match language.boot(group, words) {
-                Ok(script) => return Ok(script),
-                Err(reason) => (reason, false),
+    /// What boots a machine, or the verdict on one whose profile may not be served, or not yet.
+    fn made<T>(
+        &self,
+        words: &Words,
+        group: &Group,
+        make: Make<'_, T>,
+    ) -> Result<T, Verdict<'static, T>> {
+        let (machine, name) = (&words.machine, &group.profile.name);
+        let closed = |reason| format!("profile {name} is not served: {reason}");
+        let gate = self.proofs.borrow().gate(&group.profile);
+        let (verdict, reason): (fn(String) -> Verdict<'static, T>, _) = match gate {
+            Gate::Open => match make(group, words) {
+                Ok(made) => return Ok(made),
+                Err(reason) => (Verdict::Nothing, reason),
             },
-            Gate::Closed(reason) => (format!("profile {name} is not served: {reason}"), false),
-            Gate::Pending(reason) => (format!("profile {name} is not served: {reason}"), true),
+            Gate::Closed(reason) => (Verdict::Nothing, closed(reason)),
+            Gate::Pending(reason) => (Verdict::NotYet, closed(reason)),
         };
-        if !waits {
-            return Err(self.notice(machine, *language, reason));
-        }
-        let told = language.wait(machine, &reason);
-        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
-        Err(told)
+        self.notes(machine, &reason);
+        Err(verdict(reason))
     }
 
     fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {
@@ -298,18 +338,15 @@ impl Renderer {
         self.visitors.scripted(words.machine.clone(), words.ip, token, Instant::now());
     }
 
-    fn notice(&self, machine: &Machine, language: Language, reason: String) -> String {
-        let script = language.notice(&reason, Some(machine));
-        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
-        script
+    fn nothing<T>(&self, machine: &Machine, reason: String) -> Verdict<'static, T> {
+        self.notes(machine, &reason);
+        Verdict::Nothing(reason)
     }
-}
 
-/// Who asks, what it is to boot, and in which words it is told.
-struct Question<'a> {
-    words: Words,
-    group: &'a Group,
-    language: Language,
+    fn notes(&self, machine: &Machine, reason: &str) {
+        let step = Step::Notice { reason: reason.to_owned() };
+        self.journal.step(Who::Machine(machine.mac), &step);
+    }
 }
 
 /// The group of a machine: of one that has not told all, only where the rest could change nothing.

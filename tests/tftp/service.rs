@@ -24,9 +24,13 @@ use bootbox::serve::{
 use hyper::StatusCode;
 use tokio::{net::UdpSocket, sync::watch};
 
+/// More than one block of any size.
+pub(crate) const TEXT_LINES: usize = 100;
+
 fn script(script: &Script, _: &Site, arrival: Arrival) -> Text {
     let Script::Named(named) = script else { panic!("{script:?} has no name in TFTP") };
-    let body = format!("{} asks {} for {named:?}", arrival.peer.ip(), arrival.local.ip());
+    let body = format!("{} asks {} for {named:?}\n", arrival.peer.ip(), arrival.local.ip());
+    let body = body.repeat(TEXT_LINES);
     Text { status: StatusCode::OK, body }
 }
 

@@ -60,9 +60,12 @@ pub fn signed_disk(path: &Path) -> Result<(), Failure> {
     let (disk, image, config) = (path.display(), esp.display(), config.display());
     for line in [
         format!("mformat -C -i {image} -h 64 -s 32 -c 4 -t 32 -v EFI-SYSTEM ::"),
-        format!("mmd -i {image} ::/EFI ::/EFI/debian"),
+        format!("mmd -i {image} ::/EFI ::/EFI/debian ::/EFI/BOOT"),
         format!("mcopy -i {image} {SHIM} ::/EFI/debian/shimx64.efi"),
         format!("mcopy -i {image} {GRUB} ::/EFI/debian/grubx64.efi"),
+        // Where a firmware looks that was told of a disk, and of no file on it.
+        format!("mcopy -i {image} {SHIM} ::/EFI/BOOT/BOOTX64.EFI"),
+        format!("mcopy -i {image} {GRUB} ::/EFI/BOOT/grubx64.efi"),
         format!("mcopy -i {image} {config} ::/EFI/debian/grub.cfg"),
         format!("truncate -s 34M {disk}"),
         format!("sgdisk -n 1:2048:+32M -t 1:ef00 -c 1:EFI-SYSTEM {disk}"),
