@@ -211,6 +211,16 @@ impl Machine {
         self.qemu.kill();
     }
 
+    /// Pulls the plug of a machine whose console is still to be read.
+    pub fn unplug(&mut self) {
+        self.qemu.kill();
+    }
+
+    /// The complete lines past `cursor`, which moves on; waits up to `limit` for one.
+    pub fn next_lines(&self, cursor: &mut usize, limit: Duration) -> Vec<String> {
+        self.qemu.transcript().next_lines(cursor, limit)
+    }
+
     /// Everything the console showed so far.
     pub fn console(&self) -> String {
         self.qemu.transcript().text()

@@ -122,9 +122,9 @@ impl Exchange {
             probe.ends(End::Probe);
             return Ok(respond(reply, ReplyBody::Empty));
         };
-        let (ledger, path) = (&self.service.ledger, path.as_bytes());
         let who = (ipv4(self.arrival.peer), token_of(request));
-        let evidence = Evidence::of(ledger, who, path, (start, len), meta.len);
+        let what = (path, &site.config.catalog);
+        let evidence = Evidence::of(&self.service.ledger, who, what, (start, len), meta.len);
         let download = self.download(name, len, started).with(evidence.clone());
         let part = self.part(opened, start, len, Arc::new(download));
         Ok(respond(
