@@ -4,6 +4,12 @@
 //! them anew, for a person to read in the diff. The port is taken from the file's name.
 
 mod mutator;
+#[path = "proxydhcp/packet.rs"]
+mod packet;
+#[path = "proxydhcp/shapes.rs"]
+mod shapes;
+#[path = "proxydhcp/strangers.rs"]
+mod strangers;
 
 use std::{
     env,
