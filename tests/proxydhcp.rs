@@ -3,6 +3,8 @@
 //! Beside each `fixtures/dhcp/**/NAME.bin` stands `NAME.txt` with the answer; `UPDATE=1` writes
 //! them anew, for a person to read in the diff. The port is taken from the file's name.
 
+#[path = "proxydhcp/document.rs"]
+mod document;
 mod mutator;
 #[path = "proxydhcp/packet.rs"]
 mod packet;

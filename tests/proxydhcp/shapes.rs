@@ -175,7 +175,7 @@ fn uefi() -> Vec<Shape> {
             "ack to its source, ciaddr 192.0.2.50, file snponly.efi, 60 PXEClient, 43 060108ff",
         ),
         discover(
-            "x86 UEFI, as on Atom tablets",
+            "x86 UEFI",
             edk2(6, "PXEClient:Arch:00006:UNDI:003016"),
             "offer to everyone, flags 8000, file snponly-i386.efi, 60 PXEClient, 43 060108ff, \
              97 0000259001020300000000000000000000",
