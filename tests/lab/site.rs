@@ -3,7 +3,7 @@
 //! or to the peer as the files an administrator would write by hand.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::BOX_INTERFACE;
 
@@ -14,6 +14,8 @@ pub struct Site {
     pub profiles: Vec<Profile>,
     /// Who boots which of them.
     pub groups: Vec<Group>,
+    /// The folder of boot programs of the operator's own.
+    pub firmware: Option<PathBuf>,
 }
 
 /// A kernel and an initramfs with some arguments.
@@ -57,6 +59,11 @@ impl Site {
         self.profile(mac, profile)
     }
 
+    /// The same, with this folder of boot programs.
+    pub fn firmware(self, folder: &Path) -> Self {
+        Self { firmware: Some(folder.to_owned()), ..self }
+    }
+
     /// Adds this profile for the machine with this address, or for every machine.
     pub fn profile(mut self, mac: Option<&str>, profile: Profile) -> Self {
         let name = profile.name.clone();
@@ -71,6 +78,9 @@ impl Site {
             "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n\n[repository]\nroot = \"{}\"\n",
             repository.display()
         );
+        if let Some(folder) = &self.firmware {
+            let _ = write!(toml, "\n[firmware]\ndir = \"{}\"\n", folder.display());
+        }
         for profile in &self.profiles {
             let _ = write!(
                 toml,
