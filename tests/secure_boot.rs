@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lab::cases::expect_arguments;
 use lab::disk::run;
-use lab::guest::{DISK_BOOTED, NETWORK_GRUB, SHIM};
+use lab::guest::{DISK_BOOTED, Signed};
 use lab::machine::{Firmware, Hardware, Machine, Nic};
 use lab::office::Office;
 use lab::server::{Bootbox, Server, Subject};
@@ -37,9 +37,15 @@ fn machine(name: &str) -> Hardware {
 fn signed_programs(lab: &Lab) -> Result<PathBuf, Failure> {
     let folder = lab.scratch().join("firmware");
     fs::create_dir_all(&folder)?;
-    fs::copy(SHIM, folder.join("snponly.efi"))?;
-    fs::copy(NETWORK_GRUB, folder.join("grubx64.efi"))?;
+    fs::copy(Signed::Shim.path()?, folder.join("shimx64.efi"))?;
+    fs::copy(Signed::NetworkGrub.path()?, folder.join("grubx64.efi"))?;
     Ok(folder)
+}
+
+/// What gives them to machines, in a config.
+fn shim_in(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("[firmware]\ndir = \"{folder}\"\n[boot.programs]\nuefi-x64 = \"shimx64.efi\"\n")
 }
 
 /// Takes the signature off a kernel.
@@ -50,7 +56,7 @@ fn unsign(kernel: &Path) -> Result<(), Failure> {
 #[test]
 fn a_signed_kernel_boots_through_shim_and_grub() {
     lab::run("a_signed_kernel_boots_through_shim_and_grub", &Office::NextServer, 1, |lab| {
-        let site = Site::new().boots(Some(MAC), "signed").firmware(&signed_programs(lab)?);
+        let site = Site::new().boots(Some(MAC), "signed").also(&shim_in(&signed_programs(lab)?));
         let _server = Server::start(lab, &subject(), &site)?;
         let machine = Machine::power_on(lab, &machine("machine"))?;
         let (line, took) = machine.wait_for_init(ARRIVAL)?;
@@ -70,7 +76,7 @@ fn a_signed_kernel_boots_through_shim_and_grub() {
 fn an_unsigned_kernel_is_refused_and_the_machine_goes_on_to_its_disk() {
     let name = "an_unsigned_kernel_is_refused_and_the_machine_goes_on_to_its_disk";
     lab::run(name, &Office::NextServer, 1, |lab| {
-        let site = Site::new().boots(Some(MAC), "unsigned").firmware(&signed_programs(lab)?);
+        let site = Site::new().boots(Some(MAC), "unsigned").also(&shim_in(&signed_programs(lab)?));
         let repository = lab.scratch().join("repository");
         lab::guest::install(&repository.join("lab"))?;
         unsign(&repository.join("lab/vmlinuz"))?;
@@ -109,6 +115,10 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn begin(lab: &'a Lab) -> Result<Self, Failure> {
+        Self::begin_with(lab, "")
+    }
+
+    fn begin_with(lab: &'a Lab, more: &str) -> Result<Self, Failure> {
         let config = lab.evidence().join("installs.toml");
         let (repository, state) = (lab.scratch().join("repository"), lab.scratch().join("state"));
         lab::guest::install(&repository.join("lab"))?;
@@ -119,7 +129,7 @@ impl<'a> Asked<'a> {
         fs::write(
             &config,
             format!(
-                "[repository]\nroot = \"{root}\"\n\
+                "{more}[repository]\nroot = \"{root}\"\n\
                  [install]\nledger = \"{state}/ledger.redb\"\nattempts = 3\n\
                  [control]\nsocket = \"{state}/control.sock\"\n\
                  [[profile]]\nname = \"p\"\nkernel = \"/lab/vmlinuz\"\n\
@@ -226,11 +236,8 @@ fn an_operators_own_grub_config_wins() {
 fn a_held_machine_waits_in_grub_until_it_is_released() {
     let name = "a_held_machine_waits_in_grub_until_it_is_released";
     lab::run(name, &Office::NextServer, 1, |lab| {
-        let asked = Asked::begin(lab)?;
         let programs = signed_programs(lab)?;
-        for program in ["snponly.efi", "grubx64.efi"] {
-            fs::copy(programs.join(program), lab.scratch().join("repository").join(program))?;
-        }
+        let asked = Asked::begin_with(lab, &shim_in(&programs))?;
         let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};platform=efi");
         asked.fetch(&own)?;
         asked.machine(&format!("hold {MAC} --reason because"))?;
@@ -239,7 +246,7 @@ fn a_held_machine_waits_in_grub_until_it_is_released() {
         // Asked again, it says why again, and waits on.
         machine.wait_past(held.end, "bootbox: because", ARRIVAL)?;
         asked.machine(&format!("release {MAC}"))?;
-        machine.wait_for("Run /init as init process", ARRIVAL)?;
+        machine.wait_for("EFI stub: UEFI Secure Boot is enabled", ARRIVAL)?;
         match machine.console().contains(DISK_BOOTED) {
             true => Err(Failure::new("its disk was booted")),
             false => Ok(()),
