@@ -133,8 +133,12 @@ const NOBODY: &str = "65534";
 fn unprivileged(lab: &Lab, binary: &Path) -> Result<Command, Failure> {
     let copy = lab.scratch().join("bootbox");
     if !copy.exists() {
-        fs::copy(binary, &copy)
-            .map_err(|error| Failure::new(format!("{}: {error}", binary.display())))?;
+        // By another process: a file that we had open for writing is "busy" to whoever was forked
+        // by a test beside us in that moment.
+        let copied = Command::new("cp").arg(binary).arg(&copy).status()?;
+        if !copied.success() {
+            return Err(Failure::new(format!("{}: not copied", binary.display())));
+        }
     }
     if !is_root()? {
         return Ok(lab.server().command(&copy.to_string_lossy()));
