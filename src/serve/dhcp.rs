@@ -18,10 +18,11 @@ use super::{
     site::Site,
 };
 use crate::{
+    lan,
     ledger::Event,
     machine::Mac,
     proxydhcp::{Answer, Arrival, Lease, Port, Reason, Recipient, answer},
-    trace::{Step, Throttle, Who},
+    trace::{Stage, Step, Throttle, Who},
 };
 
 /// Room for the largest DHCP message an Ethernet carries; a longer one is cut, and then has lost
@@ -66,7 +67,7 @@ pub(super) async fn run(
         match decided {
             Answer::Ignore(reason) => journal.silence("dhcp", reason.label()),
             Answer::Learn(lease) => {
-                learn(&journal, &lease);
+                learn(&journal, &arrival, &lease);
                 leases.note(&ledger, &journal, &lease);
             }
             Answer::LeaveAlone(machine, reason) => {
@@ -86,8 +87,15 @@ pub(super) async fn run(
                     Recipient::Source if is_unspecified(source) => BROADCAST.into(),
                     Recipient::Source => source,
                 };
+                let mac = reply.machine.mac;
                 match socket.send_to(&reply.bytes, to).await {
-                    Ok(_) => journal.step(Who::Machine(reply.machine.mac), &reply.step),
+                    Ok(_) => {
+                        journal.step(Who::Machine(mac), &reply.step);
+                        let is_ipxe = matches!(reply.step, Step::Offer { stage: Stage::Ipxe, .. });
+                        if is_ipxe && lan::misses_us(&buffer[..len]) {
+                            journal.misses_us(mac);
+                        }
+                    }
                     Err(error) => journal.failed_to_send("dhcp", &to, &error),
                 }
             }
@@ -132,9 +140,9 @@ impl Leases {
     }
 }
 
-fn learn(journal: &Journal, lease: &Lease) {
+fn learn(journal: &Journal, arrival: &Arrival, lease: &Lease) {
     let step = Step::Lease { address: lease.address, server: lease.server };
-    journal.lease(lease.machine.mac, lease.address, &step);
+    journal.lease(arrival.address, lease.machine.mac, lease.address, &step);
 }
 
 fn is_unspecified(source: SocketAddr) -> bool {

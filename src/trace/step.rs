@@ -2,6 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
+use super::Stop;
 use crate::firmware::Firmware;
 
 /// Something that happened on a machine's way from power-on to its kernel.
@@ -95,6 +96,8 @@ pub enum Step {
         /// The profile it names.
         profile: String,
     },
+    /// Nothing follows where something must.
+    Stop(Stop),
     /// A file was sent, or its sending ended early.
     Transfer(Transfer),
 }
@@ -178,6 +181,7 @@ impl Step {
             Self::Notice { .. } => "notice",
             Self::Offer { .. } => "offer",
             Self::Script { .. } => "script",
+            Self::Stop(_) => "stopped",
             Self::Transfer(_) => "transfer",
         }
     }
@@ -204,7 +208,8 @@ impl Step {
             | Self::LeaveAlone { .. }
             | Self::Notice { .. }
             | Self::Offer { .. }
-            | Self::Script { .. } => false,
+            | Self::Script { .. }
+            | Self::Stop(_) => false,
         }
     }
 }
@@ -244,6 +249,7 @@ impl fmt::Display for Step {
             Self::Script { group, profile } => {
                 write!(f, "script of profile {profile} (group {group})")
             }
+            Self::Stop(stop) => stop.fmt(f),
             Self::Transfer(transfer) => transfer.fmt(f),
         }
     }
