@@ -294,7 +294,7 @@ fn a_boot_that_goes_its_way_is_no_stop() {
 
 #[test]
 fn check_lan_takes_no_address_wants_its_capability_and_leaves_the_box_as_it_was() {
-    on_a_lan("check_lan", &Office::NamesFile, |lab, server, _| {
+    on_a_lan("check_lan", &Office::NamesAFile, |lab, server, _| {
         let (output, said) = check_lan(lab.server(), &["--interface", "eth0"])?;
         assert_eq!(output.status.code(), Some(0), "{said}");
         assert!(said.contains("DHCP server 10.77.0.1 offers 10.77.0."), "{said}");

@@ -28,7 +28,7 @@ use crate::{
         request::{Query, Verb},
         route::{Asked, Script},
     },
-    ledger::{self, Decision, Event, Found, Record},
+    ledger::{Decision, Event, Found, Pass, Record},
     machine::Machine,
     path::RepositoryPath,
     release::Gate,
@@ -101,6 +101,9 @@ impl Scripts for Renderer {
 impl Renderer {
     async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
         let machine = query.clone().machine();
+        if let Some(reason) = site.turns_away(machine.mac) {
+            return self.notice(&machine, reason);
+        }
         let token = match site.config.config_access {
             Access::Address => None,
             Access::Token => match random() {
@@ -117,9 +120,6 @@ impl Renderer {
             return self.notice(&words.machine, format!("no group matches {}", query.mac));
         };
         let met = self.meet(&words, group).await;
-        if let Some(script) = self.closed(&words.machine, group, site) {
-            return script;
-        }
         for _ in 0..TRIES {
             match self.answer(&words, group, site, met.as_ref().err()).await {
                 Ok(script) => return script,
@@ -128,30 +128,6 @@ impl Renderer {
             }
         }
         self.notice(&words.machine, NoteError::Changed.to_string())
-    }
-
-    /// What a machine is told whose profile may not be served, or not yet. One that is on its way to
-    /// its own disk needs no profile.
-    fn closed(&self, machine: &Machine, group: &Group, site: &Site) -> Option<String> {
-        let most_attempts = self.ledger.most_attempts();
-        let catalog = &site.config.catalog;
-        let decision = self.ledger.with(|book| book.decide(machine, group, catalog, most_attempts));
-        match decision {
-            Decision::Boot | Decision::Install => {}
-            Decision::Disk(_) | Decision::Hold(_) => return None,
-        }
-        let installs = group.profile.install != Install::Never;
-        let name = &group.profile.name;
-        let (reason, script): (_, fn(&Machine, &str) -> String) =
-            match self.proofs.borrow().gate(&group.profile, installs) {
-                Gate::Open => return None,
-                Gate::Closed(reason) => (reason, notice_for),
-                Gate::Pending(reason) => (reason, wait_script),
-            };
-        let reason = format!("profile {name} is not served: {reason}");
-        let script = script(machine, &reason);
-        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
-        Some(script)
     }
 
     /// Writes down who asks, and that it does.
@@ -184,23 +160,26 @@ impl Renderer {
         });
         match decision {
             Decision::Boot => {
+                let script = match self.script(words, group) {
+                    Ok(script) => script,
+                    Err(told) => return Ok(told),
+                };
                 self.boots(group, record).await;
-                Ok(self.script(words, site))
+                self.scripted(words, group, words.token);
+                Ok(script)
             }
             Decision::Install => {
+                let script = match self.script(words, group) {
+                    Ok(script) => script,
+                    Err(told) => return Ok(told),
+                };
                 let Some(record) = record.filter(|_| unmet.is_none()) else {
                     return Err(unmet.cloned().unwrap_or(NoteError::Changed));
-                };
-                let script = match script_for(catalog, words) {
-                    Ok((_, script)) => script,
-                    Err(reason) => return Ok(self.notice(machine, reason)),
                 };
                 let event = Event::Scripted {
                     group: group.name.clone(),
                     profile: group.profile.name.clone(),
-                    token: words
-                        .token
-                        .map(|token| ledger::Token { text: token.to_string(), made: now() }),
+                    token: words.token.map(|token| Pass { token, made: now() }),
                 };
                 in_time(group, self.ledger.note_if(record, vec![event])).await?;
                 // Whether its token is good the ledger says, which also knows when it no longer is.
@@ -241,14 +220,27 @@ impl Renderer {
         let _ = in_time(group, self.ledger.note(mac, event)).await;
     }
 
-    fn script(&self, words: &Words, site: &Site) -> String {
-        match script_for(&site.config.catalog, words) {
-            Ok((group, script)) => {
-                self.scripted(words, group, words.token);
-                script
-            }
-            Err(reason) => self.notice(&words.machine, reason),
-        }
+    /// The script that boots a machine, or what it is told where its profile may not be served, or
+    /// not yet.
+    fn script(&self, words: &Words, group: &Group) -> Result<String, String> {
+        let machine = &words.machine;
+        let name = &group.profile.name;
+        let (reason, tell): (_, fn(&Machine, &str) -> String) =
+            match self.proofs.borrow().gate(&group.profile) {
+                Gate::Open => match script_for(group, words) {
+                    Ok(script) => return Ok(script),
+                    Err(reason) => (reason, notice_for),
+                },
+                Gate::Closed(reason) => {
+                    (format!("profile {name} is not served: {reason}"), notice_for)
+                }
+                Gate::Pending(reason) => {
+                    (format!("profile {name} is not served: {reason}"), wait_script)
+                }
+            };
+        let told = tell(machine, &reason);
+        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
+        Err(told)
     }
 
     fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {

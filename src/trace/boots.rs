@@ -62,6 +62,8 @@ struct Boot {
     last: Instant,
     reached: Reached,
     address: Option<Ipv4Addr>,
+    /// When it fetched a file the last time, in an earlier boot perhaps.
+    fetched: Option<Instant>,
     /// What it was told last on its console.
     notice: Option<String>,
     watch: Watch,
@@ -97,6 +99,9 @@ impl Boots {
         }
         let boot = self.by_mac.get_mut(&mac)?;
         boot.last = now;
+        if matches!(step, Step::Transfer(_)) {
+            boot.fetched = Some(now);
+        }
         boot.reached = reached.map_or(boot.reached, |reached| reached.max(boot.reached));
         boot.watch.note(step, now);
         Some(Heading { boot: boot.id, mac, since: now.duration_since(boot.started) })
@@ -165,6 +170,11 @@ impl Boots {
         self.by_mac.iter_mut().filter_map(stopped).collect()
     }
 
+    /// When a machine fetched a file from us the last time, or tried to.
+    pub fn fetched(&self, mac: Mac) -> Option<Instant> {
+        self.by_mac.get(&mac)?.fetched
+    }
+
     /// Whether a machine was told this already in this boot; from now on it was.
     pub fn repeats(&mut self, mac: Mac, notice: &str, now: Instant) -> bool {
         let Some(boot) = self.by_mac.get_mut(&mac) else { return false };
@@ -193,13 +203,14 @@ impl Boots {
         let id = BootId(self.next & 0x00ff_ffff);
         self.next = self.next.wrapping_add(1);
         // The address stays known across a reboot: most DHCP servers give the same one again.
-        let address = self.by_mac.get(&mac).and_then(|boot| boot.address);
+        let before = self.by_mac.get(&mac);
         let boot = Boot {
             id,
             started: now,
             last: now,
             reached: Reached::Discover,
-            address,
+            address: before.and_then(|boot| boot.address),
+            fetched: before.and_then(|boot| boot.fetched),
             notice: None,
             watch: Watch::new(now),
         };
@@ -225,7 +236,8 @@ fn reached(step: &Step) -> Option<Reached> {
         | Step::LeaveAlone { .. }
         | Step::Notice { .. }
         | Step::Offer { stage: Stage::Rom, .. }
-        | Step::Stop(_) => None,
+        | Step::Stop(_)
+        | Step::WouldOffer { .. } => None,
     }
 }
 
@@ -248,14 +260,18 @@ fn begins_anew(step: &Step, reached: Reached) -> bool {
         | Step::Notice { .. }
         | Step::Script { .. }
         | Step::Stop(_)
-        | Step::Transfer(_) => false,
+        | Step::Transfer(_)
+        | Step::WouldOffer { .. } => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{End, Protocol, Transfer};
+    use crate::{
+        firmware::Form,
+        trace::{End, Protocol, Transfer},
+    };
 
     const MAC: &str = "52:54:00:00:00:01";
 
@@ -281,7 +297,7 @@ mod tests {
     }
 
     fn offer(stage: Stage) -> Step {
-        Step::Offer { firmware: None, stage, boot_file: String::new() }
+        Step::Offer { firmware: None, stage, boot_file: String::new(), form: Form::Direct }
     }
 
     fn transfer() -> Step {

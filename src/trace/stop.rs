@@ -3,6 +3,7 @@
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
 use super::Stage;
+use crate::firmware::Form;
 
 /// What is known of a LAN's other servers, as far as it explains a stop.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -57,6 +58,8 @@ pub enum Stop {
     NotFetched {
         /// The file.
         boot_file: String,
+        /// The form of our last offer.
+        form: Option<Form>,
         /// How it knows the file.
         by: Knows,
         /// Since then.
@@ -68,6 +71,8 @@ pub enum Stop {
     NotTaken {
         /// The file that was offered.
         boot_file: String,
+        /// The forms of our offers, each once.
+        forms: Vec<Form>,
         /// Offers of ours.
         offers: u32,
         /// In this time.
@@ -130,7 +135,7 @@ impl fmt::Display for Stop {
             Self::NoDhcpServer { offers, after, heard } => {
                 no_dhcp_server(f, *offers, *after, heard)
             }
-            Self::NotFetched { boot_file, by, silent, heard } => {
+            Self::NotFetched { boot_file, form, by, silent, heard } => {
                 match by {
                     Knows::Ack => write!(f, "told {boot_file} on port 4011")?,
                     Knows::Lease(server) => {
@@ -138,14 +143,16 @@ impl fmt::Display for Stop {
                     }
                 }
                 write!(f, ", and did not fetch the file in {} s. ", silent.as_secs())?;
-                causes(f, *by, boot_file, heard)
+                causes(f, *by, (boot_file, *form), heard)
             }
-            Self::NotTaken { boot_file, offers, after, server, misses_us, heard } => {
+            Self::NotTaken { boot_file, forms, offers, after, server, misses_us, heard } => {
                 let seconds = after.as_secs();
+                let forms: Vec<String> = forms.iter().map(Form::to_string).collect();
                 write!(
                     f,
-                    "offered {boot_file} {offers} times in {seconds} s and DHCP server {server} is \
-                     there, but it goes on discovering. "
+                    "offered {boot_file} {offers} times in {seconds} s (form {}) and DHCP server \
+                     {server} is there, but it goes on discovering. ",
+                    forms.join(", ")
                 )?;
                 not_taken(f, *misses_us, heard)
             }
@@ -201,7 +208,7 @@ fn not_taken(f: &mut fmt::Formatter<'_>, misses_us: bool, heard: &Heard) -> fmt:
          port 67",
     )?;
     if !misses_us {
-        f.write_str(". Or its firmware does not take this form of offer")?;
+        f.write_str(". Or its firmware takes no offer of a proxy in these forms")?;
     }
     match heard.rival_proxy {
         Some(rival) => write!(f, ". Another proxy is there, too: {rival}"),
@@ -209,7 +216,12 @@ fn not_taken(f: &mut fmt::Formatter<'_>, misses_us: bool, heard: &Heard) -> fmt:
     }
 }
 
-fn causes(f: &mut fmt::Formatter<'_>, by: Knows, boot_file: &str, heard: &Heard) -> fmt::Result {
+fn causes(
+    f: &mut fmt::Formatter<'_>,
+    by: Knows,
+    (boot_file, form): (&str, Option<Form>),
+    heard: &Heard,
+) -> fmt::Result {
     if let (Knows::Lease(_), Some(server)) = (by, heard.claims_to_boot) {
         return write!(
             f,
@@ -220,9 +232,10 @@ fn causes(f: &mut fmt::Formatter<'_>, by: Knows, boot_file: &str, heard: &Heard)
     if let (Knows::Lease(_), Some(rival)) = (by, heard.rival_proxy) {
         return write!(f, "It may have gone to the other proxy, {rival}: turn that one off");
     }
-    let port = match boot_file.starts_with("http://") {
-        true => "HTTP's TCP port",
-        false => "UDP port 69, and the ports that TFTP answers from,",
+    let port = match (by, form) {
+        (Knows::Lease(_), Some(Form::BootServer)) => "UDP port 4011",
+        _ if boot_file.starts_with("http://") => "HTTP's TCP port",
+        _ => "UDP port 69, and the ports that TFTP answers from,",
     };
     write!(f, "Look for a firewall between it and {port} here")?;
     match by {

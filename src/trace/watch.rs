@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::firmware::Form;
+
 use super::{End, Heard, Knows, Protocol, Stage, Step, Stop, Transfer, stop::patience};
 
 /// Offers before a discover counts as repeated in vain, and the time they must span: EDK2 sends
@@ -20,6 +22,8 @@ const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
 /// How long a boot program may take to its first discover, iPXE to its kernel, and either to try
 /// a broken transfer again.
 const NEXT: Duration = Duration::from_secs(60);
+/// What stands in the names of boot programs that ask for more.
+const COME_BACK: [&str; 5] = ["grub", "ipxe", "shim", "snponly", "undionly"];
 /// When the same stop of the same boot is told again.
 const AGAIN: Duration = Duration::from_secs(3600);
 
@@ -32,6 +36,8 @@ pub(super) struct Watch {
     /// The last offer's.
     stage: Stage,
     boot_file: String,
+    /// The forms of the offers in a row, each once, the last one last.
+    forms: Vec<Form>,
     /// Offers in a row, and the first and last of them.
     offers: u32,
     first: Instant,
@@ -70,6 +76,7 @@ impl Watch {
             since: now,
             stage: Stage::Rom,
             boot_file: String::new(),
+            forms: Vec::new(),
             offers: 0,
             first: now,
             last: now,
@@ -83,7 +90,9 @@ impl Watch {
     /// Takes in a step of this boot.
     pub(super) fn note(&mut self, step: &Step, now: Instant) {
         match step {
-            Step::Offer { stage, boot_file, .. } => self.offer(*stage, boot_file, now),
+            Step::Offer { stage, boot_file, form, .. } => {
+                self.offer(*stage, boot_file, *form, now);
+            }
             Step::Ack { stage, boot_file, .. } => {
                 self.stage = *stage;
                 boot_file.clone_into(&mut self.boot_file);
@@ -102,7 +111,8 @@ impl Watch {
             | Step::DiskFails
             | Step::Installing { .. }
             | Step::Lease { .. }
-            | Step::Stop(_) => {}
+            | Step::Stop(_)
+            | Step::WouldOffer { .. } => {}
         }
     }
 
@@ -153,7 +163,7 @@ impl Watch {
         match &self.at {
             At::Asks => self.asks_in_vain(now, heard),
             At::Acked if late(patience(self.stage)) => {
-                Some(Stop::NotFetched { boot_file, by: Knows::Ack, silent, heard: *heard })
+                Some(self.not_fetched(Knows::Ack, silent, heard))
             }
             At::Broken(transfer) if late(NEXT) => {
                 Some(Stop::Broken { transfer: transfer.clone(), silent })
@@ -164,13 +174,18 @@ impl Watch {
         }
     }
 
+    fn not_fetched(&self, by: Knows, silent: Duration, heard: &Heard) -> Stop {
+        let (boot_file, form) = (self.boot_file.clone(), self.forms.last().copied());
+        Stop::NotFetched { boot_file, form, by, silent, heard: *heard }
+    }
+
     fn asks_in_vain(&self, now: Instant, heard: &Heard) -> Option<Stop> {
         let boot_file = self.boot_file.clone();
         if let Some((server, requested)) = self.requested {
             let silent = now.duration_since(requested);
             let by = Knows::Lease(server.or(self.answered).or(heard.dhcp_server)?);
             let is_late = silent >= patience(self.stage);
-            return is_late.then_some(Stop::NotFetched { boot_file, by, silent, heard: *heard });
+            return is_late.then_some(self.not_fetched(by, silent, heard));
         }
         let after = self.last.duration_since(self.first);
         if self.offers < OFFERS || after < ASKING {
@@ -180,6 +195,7 @@ impl Watch {
         Some(match self.answered {
             Some(server) => Stop::NotTaken {
                 boot_file,
+                forms: self.forms.clone(),
                 offers,
                 after,
                 server,
@@ -190,7 +206,7 @@ impl Watch {
         })
     }
 
-    fn offer(&mut self, stage: Stage, boot_file: &str, now: Instant) {
+    fn offer(&mut self, stage: Stage, boot_file: &str, form: Form, now: Instant) {
         let again = self.at == At::Asks && self.stage == stage;
         self.stage = stage;
         boot_file.clone_into(&mut self.boot_file);
@@ -200,7 +216,10 @@ impl Watch {
             self.offers = self.offers.saturating_add(1);
         } else {
             (self.offers, self.first, self.requested, self.misses_us) = (1, now, None, false);
+            self.forms.clear();
         }
+        self.forms.retain(|&tried| tried != form);
+        self.forms.push(form);
     }
 
     fn transfer(&mut self, transfer: &Transfer, now: Instant) {
@@ -211,7 +230,7 @@ impl Watch {
             return;
         }
         let next = match &transfer.end {
-            End::Complete if is_boot_file && self.stage == Stage::Rom => At::Loaded,
+            End::Complete if is_boot_file && self.comes_back() => At::Loaded,
             End::Complete => At::Fine,
             // Firmware opens with this; it stops there where the answers do not arrive.
             End::Probe if transfer.protocol == Protocol::Tftp => At::Broken(transfer.to_string()),
@@ -223,6 +242,12 @@ impl Watch {
             }
         };
         self.reach(next, now);
+    }
+
+    /// Whether the boot program asks us for more: a kernel that is its own boot program does not.
+    fn comes_back(&self) -> bool {
+        let name = self.boot_file.rsplit('/').next().unwrap_or_default();
+        self.stage == Stage::Rom && COME_BACK.iter().any(|&program| name.contains(program))
     }
 
     fn reach(&mut self, at: At, now: Instant) {

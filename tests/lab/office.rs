@@ -20,11 +20,12 @@ pub enum Office {
     /// differs from the ROM's in nothing but the broadcast flag (seen with Debian's
     /// build), so the lab turns this office into a plain one once the ROM has it.
     ChainsUndionly,
+    /// As `Plain`, but names a boot file of its own to everybody, as routers with a
+    /// left-over setting do. Nobody has that file.
+    NamesAFile,
     /// As `Plain`, but says option 60 `PXEClient` of itself, as a server does that was once set up
     /// beside WDS: machines then ask it for their boot file, and no proxy counts.
     ClaimsPxe,
-    /// As `Plain`, and names a boot file of its own.
-    NamesFile,
     /// Nobody gives addresses.
     Absent,
 }
@@ -62,8 +63,8 @@ impl Office {
             Self::ClaimsPxe => {
                 command.arg("--dhcp-option-force=60,PXEClient");
             }
-            Self::NamesFile => {
-                command.arg("--dhcp-boot=office.0,,10.77.0.1");
+            Self::NamesAFile => {
+                command.arg("--dhcp-boot=left-over.efi,,10.77.0.1");
             }
             Self::Absent | Self::Plain => {}
         }

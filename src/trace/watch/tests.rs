@@ -1,7 +1,7 @@
 //! What a machine does, second by second, and what is told of it.
 
 use super::*;
-use Seen::{Ack, Answer, Comes, Elsewhere, Misses, Offer, Request, Script, Sent};
+use Seen::{Ack, Answer, By4011, Comes, Elsewhere, Misses, Offer, Request, Script, Sent};
 use Stage::{Ipxe, Rom};
 
 const OFFICE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -11,6 +11,7 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
 enum Seen {
     Ack(Stage),
     Answer,
+    By4011,
     Comes,
     Elsewhere,
     Misses,
@@ -35,7 +36,16 @@ fn see(watch: &mut Watch, seen: Seen, now: Instant) {
         Comes => return watch.comes(now),
         Elsewhere => return watch.goes_elsewhere(now),
         Misses => return watch.misses_us(),
-        Offer(stage) => Step::Offer { firmware: None, stage, boot_file: offered(stage) },
+        By4011 => Step::Offer {
+            firmware: None,
+            stage: Rom,
+            boot_file: offered(Rom),
+            form: Form::BootServer,
+        },
+        Offer(stage) => {
+            let (boot_file, form) = (offered(stage), Form::Direct);
+            Step::Offer { firmware: None, stage, boot_file, form }
+        }
         Request => return watch.requests(Some(OFFICE), now),
         Script => Step::Script { group: "g".to_owned(), profile: "p".to_owned() },
         Seen::Step(step) => step,
@@ -111,7 +121,9 @@ fn discovers_in_vain_are_told_with_what_is_known_of_the_lan() {
     };
     let misses_us =
         vec![(0, Answer), (0, Offer(Ipxe)), (5, Offer(Ipxe)), (5, Misses), (11, Offer(Ipxe))];
+    let both = vec![(0, Answer), (0, Offer(Rom)), (4, By4011), (12, Offer(Rom))];
     tells(vec![
+        ("both forms", both, WITH_DHCP, &[("offer-not-taken", 12, "(form boot-server, direct)")]),
         ("nobody", asks(), ALONE, &[("no-dhcp-server", 12, "no DHCP server answers on this")]),
         ("deaf", asks(), Heard::default(), &[("no-dhcp-server", 12, "CAP_NET_RAW")]),
         ("not for it", asks(), WITH_DHCP, &[("no-dhcp-server", 12, "though 192.0.2.1 is there")]),
@@ -128,7 +140,9 @@ fn who_took_an_address_and_no_file_is_told_with_the_likely_cause() {
     let lease = |stage| vec![(0, Offer(stage)), (4, Request)];
     let anew = vec![(0, Offer(Rom)), (4, Request), (15, Offer(Rom)), (19, Request)];
     let acked = vec![(0, Offer(Rom)), (4, Request), (5, Ack(Rom))];
+    let by_4011 = vec![(0, By4011), (4, Request)];
     tells(vec![
+        ("4011 is dropped", by_4011, WITH_DHCP, &[(NOT_FETCHED, 24, "it and UDP port 4011")]),
         ("no TFTP", lease(Rom), WITH_DHCP, &[(NOT_FETCHED, 24, "between it and UDP port 69")]),
         ("no HTTP", lease(Ipxe), WITH_DHCP, &[(NOT_FETCHED, 44, "HTTP's TCP port")]),
         ("led astray", lease(Rom), CLAIMS, &[(NOT_FETCHED, 24, "asks that server")]),
@@ -157,6 +171,12 @@ fn what_stops_later_is_told_and_what_goes_on_is_not() {
     let broken = || vec![(0, Offer(Ipxe)), (2, Script), (2, Comes), (9, Sent("/k", aborted()))];
     let mut mended = broken();
     mended.extend([(10, Comes), (12, Sent("/k", End::Complete))]);
+    let uki = Seen::Step(Step::Offer {
+        firmware: None,
+        stage: Rom,
+        boot_file: "http://192.0.2.2/uki.efi".to_owned(),
+        form: Form::Http,
+    });
     let refused = Sent("/autoexec.ipxe", End::Refuse { reason: "none".to_owned() });
     let probed = Sent("undionly.kpxe", End::Probe);
     let to_disk = Seen::Step(Step::Disk { reason: "done".to_owned() });
@@ -190,6 +210,12 @@ fn what_stops_later_is_told_and_what_goes_on_is_not() {
             broken(),
             WITH_DHCP,
             &[("transfer-broken", 70, "HTTP /k: aborted by the client after 0 of 9 bytes")],
+        ),
+        (
+            "a kernel that is its own boot program",
+            vec![(0, uki), (4, Comes), (5, Sent("/uki.efi", End::Complete))],
+            WITH_DHCP,
+            &[],
         ),
         ("a kernel in halves that is asked for again", mended, WITH_DHCP, &[]),
         (
