@@ -262,6 +262,13 @@ fn what_is_embedded_is_served_like_a_file() {
     let bytes = program.bytes;
     let server = Server::start();
     let mut client = server.connect();
+    let head = client.ask(b"HEAD /snponly.efi HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(
+        head.field("Content-Length"),
+        bytes.len().to_string(),
+        "HTTP Boot asks for it first"
+    );
+    assert_eq!(head.field("Content-Type"), "application/efi");
     let whole = client.ask(&get("/snponly.efi"));
     assert!(whole.body == bytes && whole.field("Content-Type") == "application/efi");
     let part = client.ask(b"GET /snponly.efi HTTP/1.1\r\nHost: x\r\nRange: bytes=100-199\r\n\r\n");
