@@ -13,13 +13,10 @@ use super::{
     journal::Journal,
     ledger::{Ledger, LedgerError},
     process,
-    releases::{Preflight, Proofs, Verifier},
+    releases::{Preflight, Proofs, Verifier, proven},
     site::{Site, SiteError},
 };
 use crate::{config::Problem, machine::Machine};
-
-/// Beside the ledger: which releases were verified, so that a restart does not read them again.
-const PROVEN: &str = "verified";
 
 /// The site, who says which of its profiles may be served, and the ledger that outlives both.
 pub(super) struct Premises {
@@ -147,7 +144,7 @@ fn proofs_of(site: &Arc<Site>) -> Result<Proofs, ServeError> {
     let closed = Preflight::of(site);
     closed.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     closed.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
-    let memory = site.config.ledger.path.with_file_name(PROVEN);
+    let memory = proven(&site.config.ledger.path);
     let verifier = site.config.keyring.as_ref().map(|keyring| {
         Verifier::new(&keyring.path, Some(&memory)).map(Arc::new).map_err(|error| {
             let problem = Problem { place: keyring.place.clone(), text: error.to_string() };
