@@ -27,6 +27,8 @@ pub use texts::{Declared, Mention, Reader};
 pub struct Config {
     /// Where it was read, as the operator calls it.
     pub name: String,
+    /// Whether no key stands in it: it is empty, or all comments.
+    pub is_blank: bool,
     /// Interfaces to serve on; when empty, the only one that has an IPv4 address.
     pub interfaces: Vec<NamedInterface>,
     /// Whether iPXE's question for an IPv6 router is answered.

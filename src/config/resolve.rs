@@ -63,6 +63,7 @@ pub(super) fn resolve(
     }
     Ok(Config {
         name: main.name.to_string(),
+        is_blank: main.text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()),
         interfaces,
         answer_router_solicitations: file.network.answer_router_solicitations,
         http_port: file.http.port.into_inner(),

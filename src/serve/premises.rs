@@ -16,7 +16,10 @@ use super::{
     releases::{Preflight, Proofs, Verifier, proven},
     site::{Site, SiteError},
 };
-use crate::{config::Problem, machine::Machine};
+use crate::{
+    config::{Place, Problem},
+    machine::Machine,
+};
 
 /// The site, who says which of its profiles may be served, and the ledger that outlives both.
 pub(super) struct Premises {
@@ -74,6 +77,14 @@ impl Premises {
 
     fn load(&self) -> Result<(Arc<Site>, Proofs), ServeError> {
         let mut site = Site::load(self.config.as_deref())?;
+        if site.config.is_blank && !self.site.borrow().config.is_blank {
+            let text = "nothing stands in it, and something does in the config that holds now: an \
+                        editor may have emptied it, or it is gone; write it again, or restart \
+                        bootbox if that is meant";
+            let place = Place::of_file(&site.config.name, None);
+            let problem = Problem { place, text: text.to_owned() };
+            return Err(SiteError::Config(problem.into()).into());
+        }
         if site.config.installs() && !self.ledger.remembers() {
             return Err(ServeError::Service(format!(
                 "{} installs machines, and there is no ledger since the start: start again",
