@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, NamedInterface, Releases,
+    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, Releases,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
