@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lab::cases::expect_arguments;
 use lab::disk::run;
-use lab::guest::{DISK_BOOTED, NETWORK_GRUB, SHIM};
+use lab::guest::{DISK_BOOTED, Signed};
 use lab::machine::{Firmware, Hardware, Machine, Nic};
 use lab::office::Office;
 use lab::server::{Bootbox, Server, Subject};
@@ -21,6 +21,8 @@ use lab::site::Site;
 use lab::{Failure, Lab};
 
 const MAC: &str = "52:54:00:b0:05:01";
+/// What the kernel says.
+const SECURE: &str = "secureboot: Secure boot enabled";
 /// GRUB loads the kernel by TFTP, a KiB at a time, and shim hashes it: an emulated machine needs
 /// most of a minute, and a busy one more.
 const ARRIVAL: Duration = Duration::from_secs(240);
@@ -37,9 +39,15 @@ fn machine(name: &str) -> Hardware {
 fn signed_programs(lab: &Lab) -> Result<PathBuf, Failure> {
     let folder = lab.scratch().join("firmware");
     fs::create_dir_all(&folder)?;
-    fs::copy(SHIM, folder.join("snponly.efi"))?;
-    fs::copy(NETWORK_GRUB, folder.join("grubx64.efi"))?;
+    fs::copy(Signed::Shim.path()?, folder.join("shimx64.efi"))?;
+    fs::copy(Signed::NetworkGrub.path()?, folder.join("grubx64.efi"))?;
     Ok(folder)
+}
+
+/// What gives them to machines, in a config.
+fn shim_in(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("[firmware]\ndir = \"{folder}\"\n[boot.programs]\nuefi-x64 = \"shimx64.efi\"\n")
 }
 
 /// Takes the signature off a kernel.
@@ -50,14 +58,14 @@ fn unsign(kernel: &Path) -> Result<(), Failure> {
 #[test]
 fn a_signed_kernel_boots_through_shim_and_grub() {
     lab::run("a_signed_kernel_boots_through_shim_and_grub", &Office::NextServer, 1, |lab| {
-        let site = Site::new().boots(Some(MAC), "signed").firmware(&signed_programs(lab)?);
+        let site = Site::new().boots(Some(MAC), "signed").also(&shim_in(&signed_programs(lab)?));
         let _server = Server::start(lab, &subject(), &site)?;
         let machine = Machine::power_on(lab, &machine("machine"))?;
         let (line, took) = machine.wait_for_init(ARRIVAL)?;
         println!("Secure Boot, shim, GRUB: power-on to /init {:.1} s", took.as_secs_f64());
         expect_arguments(&line, MAC, "signed")?;
         let console = machine.console();
-        for step in ["Fetching Netboot Image grubx64.efi", "secureboot: Secure boot enabled"] {
+        for step in ["Fetching Netboot Image grubx64.efi", SECURE] {
             if !console.contains(step) {
                 return Err(Failure::new(format!("the console never said {step:?}")));
             }
@@ -70,7 +78,7 @@ fn a_signed_kernel_boots_through_shim_and_grub() {
 fn an_unsigned_kernel_is_refused_and_the_machine_goes_on_to_its_disk() {
     let name = "an_unsigned_kernel_is_refused_and_the_machine_goes_on_to_its_disk";
     lab::run(name, &Office::NextServer, 1, |lab| {
-        let site = Site::new().boots(Some(MAC), "unsigned").firmware(&signed_programs(lab)?);
+        let site = Site::new().boots(Some(MAC), "unsigned").also(&shim_in(&signed_programs(lab)?));
         let repository = lab.scratch().join("repository");
         lab::guest::install(&repository.join("lab"))?;
         unsign(&repository.join("lab/vmlinuz"))?;
@@ -99,6 +107,81 @@ fn an_unsigned_boot_program_is_refused_and_the_machine_goes_on() {
     });
 }
 
+/// A key of the machine's owner, and what it has signed.
+struct Key(PathBuf);
+
+impl Key {
+    fn make(folder: &Path) -> Result<Self, Failure> {
+        let key = Self(folder.join("owner"));
+        let name = key.0.display();
+        run(&format!(
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=lab \
+             -keyout {name}.key -out {name}.pem"
+        ))?;
+        run(&format!("openssl x509 -in {name}.pem -outform DER -out {name}.der"))?;
+        Ok(key)
+    }
+
+    fn sign(&self, program: &Path) -> Result<(), Failure> {
+        let (key, program) = (self.0.display(), program.display());
+        run(&format!("sbsign --key {key}.key --cert {key}.pem --output {program} {program}"))?;
+        Ok(())
+    }
+
+    /// What a firmware remembers that knows it.
+    fn enrolled(&self) -> Result<PathBuf, Failure> {
+        let store = self.0.with_extension("vars");
+        lab::nvram::with_key(&fs::read(self.0.with_extension("der"))?, &store)?;
+        Ok(store)
+    }
+}
+
+/// Makes a unified kernel image of systemd's stub, the lab's kernel and its initramfs.
+fn unified(folder: &Path, cmdline: &str) -> Result<PathBuf, Failure> {
+    const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+    lab::guest::install(folder)?;
+    fs::write(folder.join("cmdline"), cmdline)?;
+    let image = folder.join("unified.efi");
+    let mut sections = String::new();
+    for (section, file, address) in [
+        (".cmdline", "cmdline", 0x0003_0000),
+        (".linux", "vmlinuz", 0x0200_0000),
+        (".initrd", "initrd.img", 0x0400_0000),
+    ] {
+        let file = folder.join(file);
+        sections += &format!(" --add-section {section}={}", file.display());
+        sections += &format!(" --change-section-vma {section}={address:#x}");
+    }
+    run(&format!("objcopy{sections} {STUB} {}", image.display()))?;
+    Ok(image)
+}
+
+#[test]
+fn a_unified_image_boots_where_the_firmware_knows_who_signed_it() {
+    let name = "a_unified_image_boots_where_the_firmware_knows_who_signed_it";
+    lab::run(name, &Office::Plain, 1, |lab| {
+        let folder = lab.scratch().join("firmware");
+        fs::create_dir(&folder)?;
+        let key = Key::make(lab.scratch())?;
+        let image = unified(&folder, "console=ttyS0 lab.secret=sealed")?;
+        key.sign(&image)?;
+        let programs = shim_in(&folder).replace("shimx64.efi", "unified.efi");
+        let site = Site::new().boots(Some(MAC), "sealed").also(&programs);
+        let _server = Server::start(lab, &subject(), &site)?;
+
+        let stranger = Machine::power_on(lab, &machine("stranger").signed_disk())?;
+        stranger.wait_for("Access Denied", ARRIVAL)?;
+        stranger.power_cut();
+        let owned = machine("owned").signed_disk().remembers(&key.enrolled()?);
+        let machine = Machine::power_on(lab, &owned)?;
+        let (line, _) = machine.wait_for_init(ARRIVAL)?;
+        match line.contains("lab.secret=sealed") && machine.console().contains(SECURE) {
+            true => Ok(()),
+            false => Err(Failure::new(format!("no word of Secure Boot, or another line: {line}"))),
+        }
+    });
+}
+
 /// A server that installs once, and a desk that asks it as GRUB does.
 struct Asked<'a> {
     lab: &'a Lab,
@@ -109,6 +192,10 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn begin(lab: &'a Lab) -> Result<Self, Failure> {
+        Self::begin_with(lab, "")
+    }
+
+    fn begin_with(lab: &'a Lab, more: &str) -> Result<Self, Failure> {
         let config = lab.evidence().join("installs.toml");
         let (repository, state) = (lab.scratch().join("repository"), lab.scratch().join("state"));
         lab::guest::install(&repository.join("lab"))?;
@@ -119,7 +206,7 @@ impl<'a> Asked<'a> {
         fs::write(
             &config,
             format!(
-                "[repository]\nroot = \"{root}\"\n\
+                "{more}[repository]\nroot = \"{root}\"\n\
                  [install]\nledger = \"{state}/ledger.redb\"\nattempts = 3\n\
                  [control]\nsocket = \"{state}/control.sock\"\n\
                  [[profile]]\nname = \"p\"\nkernel = \"/lab/vmlinuz\"\n\
@@ -226,11 +313,8 @@ fn an_operators_own_grub_config_wins() {
 fn a_held_machine_waits_in_grub_until_it_is_released() {
     let name = "a_held_machine_waits_in_grub_until_it_is_released";
     lab::run(name, &Office::NextServer, 1, |lab| {
-        let asked = Asked::begin(lab)?;
         let programs = signed_programs(lab)?;
-        for program in ["snponly.efi", "grubx64.efi"] {
-            fs::copy(programs.join(program), lab.scratch().join("repository").join(program))?;
-        }
+        let asked = Asked::begin_with(lab, &shim_in(&programs))?;
         let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};platform=efi");
         asked.fetch(&own)?;
         asked.machine(&format!("hold {MAC} --reason because"))?;
@@ -239,7 +323,7 @@ fn a_held_machine_waits_in_grub_until_it_is_released() {
         // Asked again, it says why again, and waits on.
         machine.wait_past(held.end, "bootbox: because", ARRIVAL)?;
         asked.machine(&format!("release {MAC}"))?;
-        machine.wait_for("Run /init as init process", ARRIVAL)?;
+        machine.wait_for("EFI stub: UEFI Secure Boot is enabled", ARRIVAL)?;
         match machine.console().contains(DISK_BOOTED) {
             true => Err(Failure::new("its disk was booted")),
             false => Ok(()),

@@ -3,7 +3,7 @@
 //! when dropped. TCG only, one processor, no default devices.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,8 @@ pub struct Hardware {
     pub vmware: bool,
     /// Its disk, tried after the network.
     pub disk: Disk,
+    /// What its firmware remembers when it is new; none is what such firmware is sold with.
+    pub store: Option<PathBuf>,
 }
 
 /// What a machine has for a disk.
@@ -88,6 +90,7 @@ impl Hardware {
             uuid: None,
             vmware: false,
             disk: Disk::Absent,
+            store: None,
         }
     }
 
@@ -113,6 +116,11 @@ impl Hardware {
     /// The same, with a disk that boots when the network does not.
     pub fn disk(self) -> Self {
         Self { disk: Disk::Marker, ..self }
+    }
+
+    /// The same, whose firmware remembers what is in this store.
+    pub fn remembers(self, store: &Path) -> Self {
+        Self { store: Some(store.to_owned()), ..self }
     }
 
     /// The same, with a disk that UEFI boots with Secure Boot on.
@@ -230,11 +238,13 @@ impl Machine {
 /// OVMF's two flash chips: its code, and what it remembers.
 fn flash(command: &mut Command, hardware: &Hardware, vars: &Path) -> Result<(), Failure> {
     let is_secure = hardware.firmware == Firmware::SecureOvmf;
-    let store = if is_secure { nvram::MICROSOFT } else { nvram::BLANK };
+    let usual = Path::new(if is_secure { nvram::MICROSOFT } else { nvram::BLANK });
+    let store = hardware.store.as_deref().unwrap_or(usual);
     if hardware.has_boot_order() {
         nvram::network_then_disk(&hardware.mac, store, vars)?;
     } else {
-        fs::copy(store, vars).map_err(|error| Failure::new(format!("{store}: {error}")))?;
+        fs::copy(store, vars)
+            .map_err(|error| Failure::new(format!("{}: {error}", store.display())))?;
     }
     let code = if is_secure {
         // Only its system management mode may write to the flash.

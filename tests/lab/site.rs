@@ -3,7 +3,7 @@
 //! or to the peer as the files an administrator would write by hand.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::BOX_INTERFACE;
 
@@ -14,12 +14,10 @@ pub struct Site {
     pub profiles: Vec<Profile>,
     /// Who boots which of them.
     pub groups: Vec<Group>,
-    /// The folder of boot programs of the operator's own.
-    pub firmware: Option<PathBuf>,
     /// More lines of `[network]`.
     pub network: String,
-    /// The lines of `[boot]`.
-    pub boot: String,
+    /// Tables that stand before the profiles.
+    pub more: String,
 }
 
 /// A kernel and an initramfs with some arguments.
@@ -63,20 +61,14 @@ impl Site {
         self.profile(mac, profile)
     }
 
-    /// The same, with this folder of boot programs.
-    pub fn firmware(self, folder: &Path) -> Self {
-        Self { firmware: Some(folder.to_owned()), ..self }
+    /// The same, with these tables of bootbox's configuration.
+    pub fn also(self, more: &str) -> Self {
+        Self { more: more.to_owned(), ..self }
     }
 
     /// The same, with another line in `[network]`.
     pub fn network(mut self, line: &str) -> Self {
         let _ = writeln!(self.network, "{line}");
-        self
-    }
-
-    /// The same, with another line in `[boot]`.
-    pub fn boot(mut self, line: &str) -> Self {
-        let _ = writeln!(self.boot, "{line}");
         self
     }
 
@@ -91,15 +83,11 @@ impl Site {
     /// bootbox's configuration.
     pub fn toml(&self, repository: &Path) -> String {
         let mut toml = format!(
-            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n{}\n[repository]\nroot = \"{}\"\n\n\
-             [boot]\n{}",
+            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n{}\n[repository]\nroot = \"{}\"\n",
             self.network,
-            repository.display(),
-            self.boot
+            repository.display()
         );
-        if let Some(folder) = &self.firmware {
-            let _ = write!(toml, "\n[firmware]\ndir = \"{}\"\n", folder.display());
-        }
+        let _ = write!(toml, "\n{}", self.more);
         for profile in &self.profiles {
             let _ = write!(
                 toml,
