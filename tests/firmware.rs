@@ -83,7 +83,8 @@ fn ovmf_asks_tftp_within_four_and_a_half_seconds() {
 #[test]
 fn ovmf_takes_its_boot_file_by_way_of_port_4011() {
     lab::run("ovmf_takes_its_boot_file_by_way_of_port_4011", &Office::Plain, 1, |lab| {
-        let site = Site::new().boots(Some(MAC), "by-4011").boot("offer = \"boot-server\"");
+        let site =
+            Site::new().boots(Some(MAC), "by-4011").also("[boot]\noffer = \"boot-server\"\n");
         let _server = Server::start(lab, &subject(), &site)?;
         let machine = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, MAC);
         let machine = Machine::power_on(lab, &machine)?;

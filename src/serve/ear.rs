@@ -6,6 +6,7 @@ use std::{
     io,
     net::{Ipv4Addr, UdpSocket as StdUdpSocket},
     os::fd::OwnedFd,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,10 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::{drain::Drain, interface::Interface, journal::Journal};
-use crate::lan::{self, Survey};
+use crate::{
+    lan::{self, Survey},
+    proxydhcp::Conversations,
+};
 
 /// Room for the largest DHCP message an Ethernet carries, and its IP header.
 const LONGEST: usize = 2048;
@@ -56,6 +60,7 @@ pub(super) async fn run(
     socket: UdpSocket,
     interface: Interface,
     journal: Journal,
+    conversations: Arc<Mutex<Conversations>>,
     mut drain: Drain,
 ) -> io::Result<()> {
     let mut buffer = [0; LONGEST];
@@ -67,7 +72,12 @@ pub(super) async fn run(
         // Hearing is a help: what ails this socket ails the others, and they tell.
         let Ok((len, _)) = received else { continue };
         match lan::read(&buffer[..len]) {
-            Ok(message) => journal.hears(&interface, &message),
+            Ok(message) => {
+                if journal.hears(&interface, &message) {
+                    let conversations = conversations.lock();
+                    conversations.unwrap_or_else(PoisonError::into_inner).heard_dhcp_server();
+                }
+            }
             Err(reason) => journal.silence("dhcp", reason.label()),
         }
     }

@@ -102,13 +102,14 @@ impl Journal {
         self.pages().lans.insert(interface.address, Lan::new(interface.address));
     }
 
-    /// Takes in what another server says to a client.
-    pub fn hears(&self, interface: &Interface, message: &ServerMessage) {
+    /// Takes in what another server says to a client; true where it is the LAN's DHCP server.
+    pub fn hears(&self, interface: &Interface, message: &ServerMessage) -> bool {
         let now = Instant::now();
         let mut pages = self.pages();
-        let Some(lan) = pages.lans.get_mut(&interface.address) else { return };
+        let Some(lan) = pages.lans.get_mut(&interface.address) else { return false };
         let finding = lan.hear(message, now);
-        if message.role(interface.address) == Some(Role::Dhcp) {
+        let is_dhcp = message.role(interface.address) == Some(Role::Dhcp);
+        if is_dhcp {
             pages.boots.answered(message.mac, message.server);
         }
         let finding = finding.filter(|_| pages.throttle.admit(now));
@@ -116,6 +117,7 @@ impl Journal {
         if let Some(finding) = finding {
             write_finding(interface, &finding);
         }
+        is_dhcp
     }
 
     /// Notes that a machine says it has heard a DHCP server and not us.

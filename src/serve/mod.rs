@@ -47,7 +47,7 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
     config::Solicitations,
-    proxydhcp::{Arrival, Port},
+    proxydhcp::{Arrival, Conversations, Port},
 };
 use drain::Drain;
 pub use error::ServeError;
@@ -168,7 +168,7 @@ impl Services {
             );
         }
         let boot_server = interface.udp(4011)?;
-        let conversations = Arc::new(Mutex::default());
+        let conversations: Arc<Mutex<Conversations>> = Arc::default();
         for (number, port, socket) in
             [(67, Port::Dhcp, dhcp), (4011, Port::BootServer, boot_server)]
         {
@@ -211,7 +211,7 @@ impl Services {
             Solicitations::Auto => self.start_solicitation(interface),
             Solicitations::Never => {}
         }
-        self.start_ear(interface);
+        self.start_ear(interface, conversations);
         tracing::info!(
             "serving on {interface}: UDP 67, 69, 4011 and {}",
             crate::template::base_url(interface.address, port)
@@ -262,13 +262,14 @@ impl Services {
     }
 
     /// Hearing other servers is a help, never a condition.
-    fn start_ear(&mut self, interface: &Interface) {
+    fn start_ear(&mut self, interface: &Interface, conversations: Arc<Mutex<Conversations>>) {
         match ear::listen(interface) {
             Ok(socket) => {
                 self.journal.listens(interface);
+                let (journal, drain) = (self.journal.clone(), self.drain.clone());
                 self.spawn(
                     format!("listening on {interface}"),
-                    ear::run(socket, interface.clone(), self.journal.clone(), self.drain.clone()),
+                    ear::run(socket, interface.clone(), journal, conversations, drain),
                 );
             }
             Err(error) => tracing::info!(

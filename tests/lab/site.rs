@@ -14,12 +14,10 @@ pub struct Site {
     pub profiles: Vec<Profile>,
     /// Who boots which of them.
     pub groups: Vec<Group>,
-    /// Tables that stand before the profiles.
-    pub more: String,
     /// More lines of `[network]`.
     pub network: String,
-    /// The lines of `[boot]`.
-    pub boot: String,
+    /// Tables that stand before the profiles.
+    pub more: String,
 }
 
 /// A kernel and an initramfs with some arguments.
@@ -74,12 +72,6 @@ impl Site {
         self
     }
 
-    /// The same, with another line in `[boot]`.
-    pub fn boot(mut self, line: &str) -> Self {
-        let _ = writeln!(self.boot, "{line}");
-        self
-    }
-
     /// Adds this profile for the machine with this address, or for every machine.
     pub fn profile(mut self, mac: Option<&str>, profile: Profile) -> Self {
         let name = profile.name.clone();
@@ -91,11 +83,9 @@ impl Site {
     /// bootbox's configuration.
     pub fn toml(&self, repository: &Path) -> String {
         let mut toml = format!(
-            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n{}\n[repository]\nroot = \"{}\"\n\n\
-             [boot]\n{}",
+            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n{}\n[repository]\nroot = \"{}\"\n",
             self.network,
-            repository.display(),
-            self.boot
+            repository.display()
         );
         let _ = write!(toml, "\n{}", self.more);
         for profile in &self.profiles {
