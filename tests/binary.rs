@@ -131,6 +131,16 @@ fn check_finds_what_serve_would_find_and_opens_no_port() {
         ("base_url", "bse_url", ":9: \"from={{ bse_url }}\" has the unknown word"),
         ("profile = \"p\"", "profile = \"q\"", ":12: no profile is named \"q\"; write one of p"),
         ("repository\"\n", "nowhere\"\n", ":4: [repository] root "),
+        (
+            "[[group]]",
+            "[boot.programs]\nuefi-x64 = \"shim.efi\"\n[[group]]",
+            ": boot program /shim.efi: no such file; put it into [firmware] dir or beneath",
+        ),
+        (
+            "[[group]]",
+            "[boot.programs]\nuefi-arm64 = \"snponly.efi\"\n[[group]]",
+            ": boot program /snponly.efi is for UEFI x64, not for UEFI ARM64; name another",
+        ),
         ("\"eth0\"", "\"eth7\"", ":1: interface eth7 does not exist; write one of these:"),
     ] {
         assert!(text.contains(from));
@@ -228,6 +238,17 @@ fn a_bad_reload_keeps_the_last_good_config() {
         server.process().wait_for("the last good one still holds", LIMIT)?;
         server.process().wait_for(":7: unknown field `kernl`", LIMIT)?;
         assert!(script_at(desk)?.contains("secret=first"));
+
+        // As an editor leaves it that is killed, or with everything commented out.
+        for blank in ["", "\n", "# kernel\n"] {
+            fs::write(file, blank)?;
+            let mark = server.process().transcript().mark();
+            server.process().signal("HUP")?;
+            let log = server.process().transcript();
+            log.wait_for("bootbox.toml: nothing stands in it", mark, LIMIT)?;
+            log.wait_for("the last good one still holds", mark, LIMIT)?;
+            assert!(script_at(desk)?.contains("secret=first"));
+        }
 
         config(lab.scratch(), "second");
         server.process().signal("HUP")?;

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     catalog::Pattern,
-    config::{Config, ConfigError, Mode, NamedBootFile, Problem, Text, names_ignition},
-    firmware::{Firmware, Programs},
+    config::{Config, ConfigError, Mode, NamedBootFile, Problem, Releases, Text, names_ignition},
+    firmware::{Firmware, HEAD, Programs, made_for},
     ledger::Book,
     machine::{Mac, Machine},
     path::{RepositoryPath, UrlPath},
@@ -52,7 +52,16 @@ pub struct Site {
 impl Site {
     /// Loads the config at this path, else the usual one, else the built-in defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
-        Self::open(Self::config(path)?)
+        let (site, problems) = Self::look(path)?;
+        match ConfigError::of(problems) {
+            Some(error) => Err(error.into()),
+            None => Ok(site),
+        }
+    }
+
+    /// The same with all that is wrong with what the config names, so that more can be looked for.
+    pub fn look(path: Option<&Path>) -> Result<(Self, Vec<Problem>), SiteError> {
+        Ok(Self::open(Self::config(path)?))
     }
 
     /// Reads the config alone, and looks at nothing that it names.
@@ -61,6 +70,12 @@ impl Site {
             Some((main, beside)) => Config::assemble(&main, &beside)?,
             None => Config::built_in(),
         })
+    }
+
+    /// Where the releases are of who serves with this config.
+    pub fn releases(path: Option<&Path>) -> Result<Releases, SiteError> {
+        let nothing = || Text { name: "built-in defaults".to_owned(), text: String::new() };
+        Ok(Config::releases(&read_main(path)?.unwrap_or_else(nothing))?)
     }
 
     /// Where the commands reach the server that runs with this config.
@@ -96,7 +111,7 @@ impl Site {
         complaints.insert(path.clone())
     }
 
-    fn open(config: Config) -> Result<Self, SiteError> {
+    fn open(config: Config) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
         if config.catalog.groups().is_empty() {
@@ -150,19 +165,17 @@ impl Site {
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
-        problems.extend(missing_programs(&config, &store));
+        problems.extend(wrong_programs(&config, &store));
         let mut loaded = configs::Loaded::default();
         if has_repository {
             loaded = configs::load(&config, &store);
             problems.append(&mut loaded.problems);
         }
-        if let Some(error) = ConfigError::of(problems) {
-            return Err(error.into());
-        }
         let configs = loaded.configs;
         warnings.extend(lines(loaded.warnings));
         let programs = boot_programs_in(&config, &store, &mut warnings);
-        Ok(Self { config, store, configs, programs, warnings, complaints: Mutex::default() })
+        let complaints = Mutex::default();
+        (Self { config, store, configs, programs, warnings, complaints }, problems)
     }
 
     /// Opens a file for those who cannot be told apart: not what a config is made from, or is.
@@ -202,21 +215,37 @@ fn lines(problems: Vec<Problem>) -> Vec<String> {
     sorted.iter().flat_map(|problems| problems.lines()).map(str::to_owned).collect()
 }
 
-/// The boot programs that are named and are nowhere.
-fn missing_programs(config: &Config, store: &Store) -> Vec<Problem> {
-    let missing = |file: &NamedBootFile| {
-        let error = store.read(&file.path).err()?;
-        let instead = "put it into [firmware] dir or beneath [repository] root, or name another";
-        let text = format!("boot program {}: {error}; {instead}", file.path);
+/// The boot programs that are named and are nowhere, or for another firmware.
+fn wrong_programs(config: &Config, store: &Store) -> Vec<Problem> {
+    let wrong = |file: &NamedBootFile| {
+        let text = match store.read(&file.path) {
+            Err(error) => format!(
+                "boot program {}: {error}; put it into [firmware] dir or beneath [repository] \
+                 root, or name another",
+                file.path
+            ),
+            Ok(opened) => {
+                let made_for = made_for(&opened.head(HEAD).ok()?)?;
+                let named_for = file.firmware.filter(|firmware| *firmware != made_for)?;
+                let path = &file.path;
+                format!("boot program {path} is for {made_for}, not for {named_for}; name another")
+            }
+        };
         Some(Problem { place: file.place.clone(), text })
     };
-    config.boot_files.iter().filter_map(missing).collect()
+    config.boot_files.iter().filter_map(wrong).collect()
 }
 
 /// The boot program of each firmware. That those are missing which nearly every LAN needs is worth a
 /// warning.
 fn boot_programs_in(config: &Config, store: &Store, warnings: &mut Vec<String>) -> Programs {
-    let programs = Programs::new(&config.named_programs, |path| store.read(path).is_ok());
+    let mut programs = Programs::new(&config.named_programs, |path| store.read(path).is_ok());
+    for NamedBootFile { path, .. } in &config.boot_files {
+        let head = store.read(path).ok().and_then(|opened| opened.head(HEAD).ok());
+        if let Some(firmware) = head.and_then(|head| made_for(&head)) {
+            programs.note(path.clone(), firmware);
+        }
+    }
     for firmware in [Firmware::Bios, Firmware::Efi64] {
         let [name, ..] = firmware.usual_programs() else { continue };
         if programs.get(firmware).is_none() {

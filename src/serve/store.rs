@@ -4,7 +4,8 @@
 //! then in the repository. The kernel keeps every lookup beneath the root, symlinks included.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     os::{
         fd::OwnedFd,
         unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -80,6 +81,11 @@ impl Store {
         Ok(open(path, flags, Mode::empty())?)
     }
 
+    /// Whether there is a repository to look into.
+    pub fn has_repository(&self) -> bool {
+        self.repository.is_some()
+    }
+
     /// Opens a file for reading. Never blocks on a FIFO or a device: those are refused.
     pub fn read(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
         if let Some(folder) = &self.boot_programs {
@@ -109,6 +115,16 @@ impl Store {
 }
 
 impl Opened {
+    /// The first so many bytes, or all where there are fewer.
+    pub fn head(&self, most: usize) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        match &self.content {
+            Content::Embedded(bytes) => (&bytes[..]).take(most as u64).read_to_end(&mut head)?,
+            Content::File(file) => file.take(most as u64).read_to_end(&mut head)?,
+        };
+        Ok(head)
+    }
+
     /// Whether the open file is still the one the stamp was taken of: same size, not written to,
     /// and not replaced in its folder.
     pub fn is_unchanged(&self) -> bool {

@@ -23,6 +23,8 @@ pub enum Office {
     /// As `Plain`, but names a boot file of its own to everybody, as routers with a
     /// left-over setting do. Nobody has that file.
     NamesAFile,
+    /// As `Plain`, with BOX as its "next server" (siaddr), and no boot file.
+    NextServer,
     /// As `Plain`, but says option 60 `PXEClient` of itself, as a server does that was once set up
     /// beside WDS: machines then ask it for their boot file, and no proxy counts.
     ClaimsPxe,
@@ -65,6 +67,9 @@ impl Office {
             }
             Self::NamesAFile => {
                 command.arg("--dhcp-boot=left-over.efi,,10.77.0.1");
+            }
+            Self::NextServer => {
+                command.arg(format!("--dhcp-boot=,,{BOX}"));
             }
             Self::Absent | Self::Plain => {}
         }
