@@ -184,7 +184,7 @@ fn a_real_uefi_machine_whose_tftp_is_dropped_is_told_which_port() {
         assert_eq!(line["mac"], "52:54:00:b0:02:02", "{line}");
         let message = line["message"].as_str().unwrap();
         assert!(message.contains("took an address from 10.77.0.1"), "{line}");
-        assert!(message.contains("a firewall between it and UDP port 69"), "{line}");
+        assert!(message.contains("that drops UDP port 69"), "{line}");
         Ok(())
     });
 }
@@ -316,6 +316,14 @@ fn check_lan_takes_no_address_wants_its_capability_and_leaves_the_box_as_it_was(
         let (output, said) = check_lan(lab.server(), &["--interface", "eth7"])?;
         assert_eq!(output.status.code(), Some(78), "{said}");
         assert!(said.contains("eth0 (10.77.0.2)"), "{said}");
+        let known = lab
+            .server()
+            .command(BINARY)
+            .args(["machines", "--config"])
+            .arg(lab.scratch().join("bootbox.toml"))
+            .output()?;
+        assert_eq!(known.status.code(), Some(0), "{known:?}");
+        assert!(!String::from_utf8_lossy(&known.stdout).contains("0a:4d:00:02"), "{known:?}");
         // Two discovers of made-up machines are no boot that stopped.
         std::thread::sleep(Duration::from_secs(25));
         assert!(!has_diagnosis(server, "offer-not-taken"));

@@ -66,7 +66,7 @@ impl fmt::Display for Finding {
                 "DHCP server {server} itself sends option 60 {class}: machines ask it for their \
                  boot file, and no proxy can boot them (PXE-E16, PXE-E55). Remove option 60 there: \
                  on Windows it is 060 PXEClient of the server or scope options, in dnsmasq \
-                 dhcp-option=60 or a pxe-service without proxy, in ISC dhcpd and Kea \
+                 dhcp-option=60, or pxe-service where it gives addresses, too; in ISC dhcpd and Kea \
                  vendor-class-identifier"
             ),
             Self::OwnBootFile { server, boot_file } => write!(

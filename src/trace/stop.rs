@@ -137,12 +137,12 @@ impl fmt::Display for Stop {
             }
             Self::NotFetched { boot_file, form, by, silent, heard } => {
                 match by {
-                    Knows::Ack => write!(f, "told {boot_file} on port 4011")?,
+                    Knows::Ack => write!(f, "it was told {boot_file} on port 4011")?,
                     Knows::Lease(server) => {
-                        write!(f, "offered {boot_file} it took an address from {server}")?;
+                        write!(f, "offered {boot_file}, it took an address from {server}")?;
                     }
                 }
-                write!(f, ", and did not fetch the file in {} s. ", silent.as_secs())?;
+                write!(f, " and did not fetch the file in {} s. ", silent.as_secs())?;
                 causes(f, *by, (boot_file, *form), heard)
             }
             Self::NotTaken { boot_file, forms, offers, after, server, misses_us, heard } => {
@@ -235,9 +235,9 @@ fn causes(
     let port = match (by, form) {
         (Knows::Lease(_), Some(Form::BootServer)) => "UDP port 4011",
         _ if boot_file.starts_with("http://") => "HTTP's TCP port",
-        _ => "UDP port 69, and the ports that TFTP answers from,",
+        _ => "UDP port 69, or TFTP's answers from other ports",
     };
-    write!(f, "Look for a firewall between it and {port} here")?;
+    write!(f, "Look for a firewall, here or on the way, that drops {port}")?;
     match by {
         Knows::Ack => Ok(()),
         Knows::Lease(_) => f.write_str(

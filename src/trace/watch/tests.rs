@@ -142,8 +142,8 @@ fn who_took_an_address_and_no_file_is_told_with_the_likely_cause() {
     let acked = vec![(0, Offer(Rom)), (4, Request), (5, Ack(Rom))];
     let by_4011 = vec![(0, By4011), (4, Request)];
     tells(vec![
-        ("4011 is dropped", by_4011, WITH_DHCP, &[(NOT_FETCHED, 24, "it and UDP port 4011")]),
-        ("no TFTP", lease(Rom), WITH_DHCP, &[(NOT_FETCHED, 24, "between it and UDP port 69")]),
+        ("4011 is dropped", by_4011, WITH_DHCP, &[(NOT_FETCHED, 24, "drops UDP port 4011")]),
+        ("no TFTP", lease(Rom), WITH_DHCP, &[(NOT_FETCHED, 24, "that drops UDP port 69")]),
         ("no HTTP", lease(Ipxe), WITH_DHCP, &[(NOT_FETCHED, 44, "HTTP's TCP port")]),
         ("led astray", lease(Rom), CLAIMS, &[(NOT_FETCHED, 24, "asks that server")]),
         ("elsewhere", lease(Rom), RIVAL, &[(NOT_FETCHED, 24, "proxy, 192.0.2.3")]),
