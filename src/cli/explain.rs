@@ -1,4 +1,5 @@
-//! `bootbox explain`: which group a machine is in and why, the script it would get and its configs.
+//! `bootbox explain`: which group a machine is in and why, the script or GRUB config it would get, and its
+//! other configs.
 
 use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
@@ -10,7 +11,7 @@ use crate::{
     config::Access,
     http::request::Query,
     machine::{Machine, Subject},
-    render::{Language, notice_script},
+    render::Language,
     serve::{
         interface::Interface,
         site::{Site, is_meant_for},
@@ -32,6 +33,9 @@ pub(super) struct Options {
     /// What the machine would tell besides, such as serial=…, product=… or platform=efi.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// Print what GRUB would get instead of iPXE's script.
+    #[arg(long)]
+    grub: bool,
     /// Our address in the script [default: that of the first interface served on]
     #[arg(long, value_name = "ADDRESS")]
     address: Option<Ipv4Addr>,
@@ -70,7 +74,8 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Access::Token => Some(Token::new([0; 16])),
     };
     let words = Words { base_url, ip: SOME_ADDRESS, machine, token };
-    let (found, mut text) = report(&site.config.catalog, &words);
+    let language = if options.grub { Language::Grub } else { Language::Ipxe };
+    let (found, mut text) = report(&site.config.catalog, &words, language);
     text.push_str(&configs(&site, &words));
     let printed = print(text.as_bytes());
     match found {
@@ -93,7 +98,7 @@ impl Options {
 }
 
 /// Whether a group matches, and all there is to say.
-fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
+fn report(catalog: &Catalog, words: &Words, language: Language) -> (bool, String) {
     let machine = &words.machine;
     let mut report = format!("machine {}", machine.mac);
     if let Some(uuid) = machine.uuid {
@@ -112,8 +117,8 @@ fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
     }
     let script = chosen
         .ok_or_else(|| format!("no group matches {}", machine.mac))
-        .and_then(|group| Language::Ipxe.boot(group, words))
-        .unwrap_or_else(|reason| notice_script(&reason));
+        .and_then(|group| language.boot(group, words))
+        .unwrap_or_else(|reason| language.notice(&reason, None));
     if script.contains(&SOME_ADDRESS.to_string()) {
         let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");
     }
@@ -205,6 +210,7 @@ selector.firmware = \"uefi\"
 
     fn explained(machine: &str, labels: &[&str]) -> (bool, String) {
         let options = Options {
+            grub: false,
             machine: machine.parse().unwrap(),
             labels: labels.iter().map(|text| label(text).unwrap()).collect(),
             address: None,
@@ -214,7 +220,7 @@ selector.firmware = \"uefi\"
         let base_url = "http://10.0.0.1".to_owned();
         let machine = options.machine().unwrap();
         let words = Words { base_url, ip: SOME_ADDRESS, machine, token: None };
-        report(&config.catalog, &words)
+        report(&config.catalog, &words, Language::Ipxe)
     }
 
     #[test]

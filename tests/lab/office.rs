@@ -22,6 +22,9 @@ pub enum Office {
     /// As `Plain`, but names a boot file of its own to everybody, as routers with a
     /// left-over setting do. Nobody has that file.
     NamesAFile,
+    /// As `ChainsUndionly`, but the ROMs, which are iPXE, are sent to BOX for the script that newer
+    /// iPXE fetches beside itself.
+    NamesAutoexec,
     /// As `Plain`, with BOX as its "next server" (siaddr), and no boot file.
     NextServer,
 }
@@ -52,6 +55,12 @@ impl Office {
         }
         if let Self::NamesAFile = self {
             command.arg("--dhcp-boot=left-over.efi,,10.77.0.1");
+        }
+        if let Self::NamesAutoexec = self {
+            command
+                .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")
+                .arg(format!("--dhcp-boot=tag:rom,tftp://{BOX}/snp/autoexec.ipxe"))
+                .arg("--dhcp-option-force=tag:rom,encap:175,176,1b");
         }
         if let Self::NextServer = self {
             command.arg(format!("--dhcp-boot=,,{BOX}"));
