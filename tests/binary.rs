@@ -410,6 +410,12 @@ fn a_hostile_lan_cannot_flood_the_log() {
                 let walker = Walker::number(number, Ipv4Addr::new(10, 77, 0, 2));
                 let stage = [Stage::Bios, Stage::Ipxe, Stage::Office][usize::from(number % 3)];
                 socket.send_to(&walker.message(1, stage, &[]), (walker.to, 67))?;
+                // An offer of a proxy, each time of another one.
+                let [high, low] = number.to_be_bytes();
+                let options = [54, 4, 10, 9, high, low];
+                let mut offer = walker.message(2, Stage::Bios, &options);
+                offer[0] = 2;
+                socket.send_to(&offer, (walker.to, 68))?;
             }
             Ok(())
         })??;
@@ -425,6 +431,8 @@ fn a_hostile_lan_cannot_flood_the_log() {
         let lines = text.lines().count() as u64;
         assert!(lines < 4100 + 100 * seconds, "{lines} lines for {sent} packets");
         assert!(text.contains("log lines held back"), "{}", server.process().transcript().tail(3));
+        let rivals = text.matches("another ProxyDHCP server").count();
+        assert!((1..=20).contains(&rivals), "{rivals} rivals");
         assert!(!text.contains(" WARN") && !text.contains(" ERROR"), "a LAN made us warn");
         Ok(())
     });

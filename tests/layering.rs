@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 21] = [
+const FLOORS: [(&str, u8); 22] = [
     ("firmware", 0),
     ("machine", 0),
     ("mutator", 0),
@@ -20,6 +20,7 @@ const FLOORS: [(&str, u8); 21] = [
     ("config", 3),
     ("control", 3),
     ("http", 3),
+    ("lan", 3),
     ("proxydhcp", 3),
     ("solicitation", 3),
     ("tftp", 3),

@@ -1,8 +1,8 @@
 //! `bootbox check`: loads what `serve` would load, and says what it found.
 
-use std::{fmt::Write as _, io, io::Write as _, path::Path, process::ExitCode};
+use std::{fmt::Write as _, io, io::Write as _, path::PathBuf, process::ExitCode};
 
-use super::{CONFIG, fail, print};
+use super::{CONFIG, fail, lan, print};
 use crate::{
     catalog::{Install, Profile},
     config::ConfigError,
@@ -12,8 +12,27 @@ use crate::{
     serve::{control::link::ask, interface::Interface, releases::Preflight, site::Site},
 };
 
-pub(super) fn run(config: Option<&Path>) -> ExitCode {
-    let mut site = match Site::load(config) {
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask on the LAN, too, who answers a machine that boots: DHCP servers, other proxies, bootbox.
+    ///
+    /// Sends discovers of two made-up machines, takes no address, and listens for 4 s; 1 if no
+    /// machine can boot there by a proxy. Needs CAP_NET_RAW (root has it).
+    #[arg(long)]
+    lan: bool,
+    /// Ask on this interface alone, and look at no config.
+    #[arg(long, value_name = "NAME", requires = "lan", conflicts_with = "config")]
+    interface: Option<String>,
+}
+
+pub(super) fn run(options: &Options) -> ExitCode {
+    if let Some(name) = &options.interface {
+        return lan::look_at(name);
+    }
+    let mut site = match Site::load(options.config.as_deref()) {
         Ok(site) => site,
         Err(error) => return fail(CONFIG, &error),
     };
@@ -29,7 +48,10 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         let _ = writeln!(io::stderr(), "bootbox: warning: {warning}");
     }
     match Interface::choose(&site.config.interfaces) {
-        Ok(interfaces) => print(report(&site, &interfaces, known.len()).as_bytes()),
+        Ok(interfaces) => {
+            let told = print(report(&site, &interfaces, known.len()).as_bytes());
+            if options.lan { lan::look(&interfaces) } else { told }
+        }
         Err(error) => fail(CONFIG, &error),
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Stage, Step};
+use super::{Heard, Stage, Step, Stop, watch::Watch};
 use crate::machine::Mac;
 
 /// Boots that are remembered at once.
@@ -66,6 +66,7 @@ struct Boot {
     fetched: Option<Instant>,
     /// What it was told last on its console.
     notice: Option<String>,
+    watch: Watch,
 }
 
 /// How far a boot has come; a step that only an earlier point can have made starts a new boot.
@@ -102,6 +103,7 @@ impl Boots {
             boot.fetched = Some(now);
         }
         boot.reached = reached.map_or(boot.reached, |reached| reached.max(boot.reached));
+        boot.watch.note(step, now);
         Some(Heading { boot: boot.id, mac, since: now.duration_since(boot.started) })
     }
 
@@ -120,6 +122,52 @@ impl Boots {
         }
         self.by_address.insert(address, mac);
         true
+    }
+
+    /// A booting machine takes an address from this server.
+    pub fn requests(&mut self, mac: Mac, server: Option<Ipv4Addr>, now: Instant) {
+        if let Some(boot) = self.by_mac.get_mut(&mac) {
+            boot.watch.requests(server, now);
+        }
+    }
+
+    /// A DHCP server was heard to answer a booting machine.
+    pub fn answered(&mut self, mac: Mac, server: Ipv4Addr) {
+        if let Some(boot) = self.by_mac.get_mut(&mac) {
+            boot.watch.answered(server);
+        }
+    }
+
+    /// A booting machine says that it has heard a DHCP server and not us.
+    pub fn misses_us(&mut self, mac: Mac) {
+        if let Some(boot) = self.by_mac.get_mut(&mac) {
+            boot.watch.misses_us();
+        }
+    }
+
+    /// A booting machine asks for some file.
+    pub fn comes(&mut self, address: Ipv4Addr, now: Instant) {
+        let boot = self.by_address.get(&address).and_then(|mac| self.by_mac.get_mut(mac));
+        if let Some(boot) = boot {
+            boot.watch.comes(now);
+        }
+    }
+
+    /// A machine's kernel comes from another server, where we do not see it.
+    pub fn goes_elsewhere(&mut self, mac: Mac, now: Instant) {
+        if let Some(boot) = self.by_mac.get_mut(&mac) {
+            boot.watch.goes_elsewhere(now);
+        }
+    }
+
+    /// The boots that have stopped, each told once.
+    pub fn stops(&mut self, now: Instant, heard: &Heard) -> Vec<(Heading, Stop)> {
+        let stopped = |(&mac, boot): (&Mac, &mut Boot)| {
+            let stop = boot.watch.due(now, heard)?;
+            let since = now.duration_since(boot.started);
+            Some((Heading { boot: boot.id, mac, since }, stop))
+        };
+        self.by_mac.iter_mut().filter_map(stopped).collect()
     }
 
     /// When a machine fetched a file from us the last time, or tried to.
@@ -169,6 +217,7 @@ impl Boots {
             address: before.and_then(|boot| boot.address),
             fetched: before.and_then(|boot| boot.fetched),
             notice: None,
+            watch: Watch::new(now),
         };
         self.by_mac.insert(mac, boot);
     }
@@ -192,6 +241,7 @@ fn reached(step: &Step) -> Option<Reached> {
         | Step::LeaveAlone { .. }
         | Step::Notice { .. }
         | Step::Offer { stage: Stage::Rom, .. }
+        | Step::Stop(_)
         | Step::WouldOffer { .. } => None,
     }
 }
@@ -214,6 +264,7 @@ fn begins_anew(step: &Step, reached: Reached) -> bool {
         | Step::Lease { .. }
         | Step::Notice { .. }
         | Step::Script { .. }
+        | Step::Stop(_)
         | Step::Transfer(_)
         | Step::WouldOffer { .. } => false,
     }
