@@ -183,6 +183,9 @@ fn explain_prints_the_group_and_the_script_or_ends_with_1() {
     let (code, text) = asked("52:54:00:12:34:56", &[]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("group g matches: profile p\n  it has no selector"), "{text}");
+    let (code, config) = asked("52:54:00:12:34:56", &["--grub"]);
+    assert_eq!(code, Some(0), "{config}");
+    assert!(config.contains("\nlinux '/") && !config.contains("#!ipxe"), "{config}");
     assert!(text.contains("kernel http://192.0.2.7/vmlinuz initrd=initrd.img secret=x"), "{text}");
     let (_, text) = asked("52:54:00:12:34:56", &["--label", "platform=pcbios"]);
     assert!(text.contains("kernel http://192.0.2.7/vmlinuz secret=x"), "{text}");

@@ -309,6 +309,23 @@ fn an_operators_own_grub_config_wins() {
     });
 }
 
+/// Debian's iPXE is too old to ask for it, and is sent there.
+#[test]
+fn ipxe_gets_to_its_script_from_autoexec() {
+    lab::run("ipxe_gets_to_its_script_from_autoexec", &Office::NamesAutoexec, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), "autoexec");
+        let _server = Server::start(lab, &subject(), &site)?;
+        let hardware = Hardware::new("machine", Firmware::Bios, Nic::E1000, MAC);
+        let machine = Machine::power_on(lab, &hardware)?;
+        let (line, _) = machine.wait_for_init(ARRIVAL)?;
+        expect_arguments(&line, MAC, "autoexec")?;
+        match machine.console().contains("/snp/autoexec.ipxe... ok") {
+            true => Ok(()),
+            false => Err(Failure::new("autoexec.ipxe was not what it booted by")),
+        }
+    });
+}
+
 #[test]
 fn a_held_machine_waits_in_grub_until_it_is_released() {
     let name = "a_held_machine_waits_in_grub_until_it_is_released";

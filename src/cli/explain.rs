@@ -1,5 +1,5 @@
 //! `bootbox explain`: which group a machine is in and why, what the running server's ledger lets it
-//! do, the script it would get and its configs.
+//! do, the script or GRUB config it would get, and its other configs.
 
 use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
@@ -16,7 +16,7 @@ use crate::{
     control::{NextBoot, Refusal, Request, Sheet},
     http::request::Query,
     machine::{Machine, Subject},
-    render::{Language, notice_script},
+    render::Language,
     serve::{
         control::link::{AskError, ask},
         interface::Interface,
@@ -39,6 +39,9 @@ pub(super) struct Options {
     /// What the machine would tell besides, such as serial=…, product=… or platform=efi.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// Print what GRUB would get instead of iPXE's script.
+    #[arg(long)]
+    grub: bool,
     /// Our address in the script [default: that of the first interface served on]
     #[arg(long, value_name = "ADDRESS")]
     address: Option<Ipv4Addr>,
@@ -78,7 +81,8 @@ pub(super) fn run(options: &Options) -> ExitCode {
     };
     let words = Words { base_url, ip: SOME_ADDRESS, machine, token };
     let says = what_the_ledger_says(&site, options.machine);
-    let (found, mut text) = report(&site.config.catalog, &words, &says);
+    let language = if options.grub { Language::Grub } else { Language::Ipxe };
+    let (found, mut text) = report(&site.config.catalog, &words, language, &says);
     text.push_str(&configs(&site, &words));
     let printed = print(text.as_bytes());
     match found {
@@ -124,7 +128,12 @@ fn by_the_ledger(sheet: &Sheet) -> String {
 }
 
 /// Whether a group matches, and all there is to say.
-fn report(catalog: &Catalog, words: &Words, ledger: &str) -> (bool, String) {
+fn report(
+    catalog: &Catalog,
+    words: &Words,
+    language: Language,
+    ledger: &str,
+) -> (bool, String) {
     let machine = &words.machine;
     let mut report = format!("machine {}", machine.mac);
     if let Some(uuid) = machine.uuid {
@@ -144,8 +153,8 @@ fn report(catalog: &Catalog, words: &Words, ledger: &str) -> (bool, String) {
     let _ = writeln!(report, "{ledger}");
     let script = chosen
         .ok_or_else(|| format!("no group matches {}", machine.mac))
-        .and_then(|group| Language::Ipxe.boot(group, words))
-        .unwrap_or_else(|reason| notice_script(&reason));
+        .and_then(|group| language.boot(group, words))
+        .unwrap_or_else(|reason| language.notice(&reason, None));
     if script.contains(&SOME_ADDRESS.to_string()) {
         let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");
     }
@@ -241,6 +250,7 @@ selector.firmware = \"uefi\"
 
     fn explained(machine: &str, labels: &[&str]) -> (bool, String) {
         let options = Options {
+            grub: false,
             machine: machine.parse().unwrap(),
             labels: labels.iter().map(|text| label(text).unwrap()).collect(),
             address: None,
@@ -250,7 +260,7 @@ selector.firmware = \"uefi\"
         let base_url = "http://10.0.0.1".to_owned();
         let machine = options.machine().unwrap();
         let words = Words { base_url, ip: SOME_ADDRESS, machine, token: None };
-        report(&config.catalog, &words, "by the ledger, it is new")
+        report(&config.catalog, &words, Language::Ipxe, "by the ledger, it is new")
     }
 
     #[test]

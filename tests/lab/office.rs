@@ -23,6 +23,9 @@ pub enum Office {
     /// As `Plain`, but names a boot file of its own to everybody, as routers with a
     /// left-over setting do. Nobody has that file.
     NamesAFile,
+    /// As `ChainsUndionly`, but the ROMs, which are iPXE, are sent to BOX for the script that newer
+    /// iPXE fetches beside itself.
+    NamesAutoexec,
     /// As `Plain`, with BOX as its "next server" (siaddr), and no boot file.
     NextServer,
     /// As `Plain`, but says option 60 `PXEClient` of itself, as a server does that was once set up
@@ -67,6 +70,12 @@ impl Office {
             }
             Self::NamesAFile => {
                 command.arg("--dhcp-boot=left-over.efi,,10.77.0.1");
+            }
+            Self::NamesAutoexec => {
+                command
+                    .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")
+                    .arg(format!("--dhcp-boot=tag:rom,tftp://{BOX}/snp/autoexec.ipxe"))
+                    .arg("--dhcp-option-force=tag:rom,encap:175,176,1b");
             }
             Self::NextServer => {
                 command.arg(format!("--dhcp-boot=,,{BOX}"));
