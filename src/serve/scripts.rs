@@ -57,6 +57,24 @@ pub(super) struct Renderer {
     pub(super) proofs: watch::Receiver<Arc<Proofs>>,
 }
 
+/// What becomes of a machine, in whatever language it is told.
+#[derive(Debug)]
+pub(super) enum Verdict<'a, T> {
+    /// It boots this.
+    Boot(T),
+    /// It goes on to its own disk, for this reason.
+    Disk { group: &'a Group, reason: String },
+    /// It waits for its operator.
+    Hold(String),
+    /// It boots nothing, for this reason.
+    Nothing(String),
+    /// It boots nothing yet.
+    NotYet(String),
+}
+
+/// Fills in what boots a machine of these words.
+pub(super) type Make<'a, T> = &'a (dyn Fn(&Words) -> Result<T, String> + Sync);
+
 impl Scripts for Renderer {
     /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
     /// person at the console needs the reason.
@@ -99,14 +117,39 @@ impl Scripts for Renderer {
 }
 
 impl Renderer {
+    /// The machine's script for iPXE.
     async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
         let machine = query.clone().machine();
+        let script = |words: &Words| {
+            let (_, script) = script_for(&site.config.catalog, words)?;
+            Ok(script)
+        };
+        match self.verdict(machine.clone(), site, arrival, &script).await {
+            Verdict::Boot(script) => script,
+            Verdict::Disk { group, reason } => {
+                disk_script(&reason, Ending::to_disk(&machine, group.hand_off))
+            }
+            Verdict::Hold(reason) => hold_script(&machine, &reason),
+            Verdict::Nothing(reason) => notice_for(&machine, &reason),
+            Verdict::NotYet(reason) => wait_script(&machine, &reason),
+        }
+    }
+
+    /// Decides what becomes of a machine, and notes it in the ledger and the log before it is said.
+    /// `make` fills in what boots it; its error is why nothing does.
+    pub(super) async fn verdict<'a, T: Send>(
+        &self,
+        machine: Machine,
+        site: &'a Site,
+        arrival: Arrival,
+        make: Make<'_, T>,
+    ) -> Verdict<'a, T> {
         let token = match site.config.config_access {
             Access::Address => None,
             Access::Token => match random() {
                 Ok(token) => Some(token),
                 Err(error) => {
-                    return self.notice(&machine, format!("no token can be made: {error}"));
+                    return self.nothing(&machine, format!("no token can be made: {error}"));
                 }
             },
         };
@@ -114,25 +157,30 @@ impl Renderer {
         let words = Words { base_url, ip: ipv4(arrival.peer), machine, token };
         let Some(group) = site.config.catalog.select(&words.machine) else {
             self.ledger.pass_by(words.machine.clone());
-            return self.notice(&words.machine, format!("no group matches {}", query.mac));
+            return self.nothing(&words.machine, format!("no group matches {}", words.machine.mac));
         };
         let met = self.meet(&words, group).await;
-        if let Some(script) = self.closed(&words.machine, group, site) {
-            return script;
+        if let Some(verdict) = self.closed(&words.machine, group, site) {
+            return verdict;
         }
         for _ in 0..TRIES {
-            match self.answer(&words, group, site, met.as_ref().err()).await {
-                Ok(script) => return script,
+            match self.answer(&words, group, site, met.as_ref().err(), make).await {
+                Ok(verdict) => return verdict,
                 Err(NoteError::Changed) => {}
-                Err(error) => return self.notice(&words.machine, error.to_string()),
+                Err(error) => return self.nothing(&words.machine, error.to_string()),
             }
         }
-        self.notice(&words.machine, NoteError::Changed.to_string())
+        self.nothing(&words.machine, NoteError::Changed.to_string())
     }
 
     /// What a machine is told whose profile may not be served, or not yet. One that is on its way to
     /// its own disk needs no profile.
-    fn closed(&self, machine: &Machine, group: &Group, site: &Site) -> Option<String> {
+    fn closed<T>(
+        &self,
+        machine: &Machine,
+        group: &Group,
+        site: &Site,
+    ) -> Option<Verdict<'static, T>> {
         let most_attempts = self.ledger.most_attempts();
         let catalog = &site.config.catalog;
         let decision = self.ledger.with(|book| book.decide(machine, group, catalog, most_attempts));
@@ -142,16 +190,16 @@ impl Renderer {
         }
         let installs = group.profile.install != Install::Never;
         let name = &group.profile.name;
-        let (reason, script): (_, fn(&Machine, &str) -> String) =
+        let (reason, verdict): (_, fn(String) -> Verdict<'static, T>) =
             match self.proofs.borrow().gate(&group.profile, installs) {
                 Gate::Open => return None,
-                Gate::Closed(reason) => (reason, notice_for),
-                Gate::Pending(reason) => (reason, wait_script),
+                Gate::Closed(reason) => (reason, Verdict::Nothing),
+                Gate::Pending(reason) => (reason, Verdict::NotYet),
             };
         let reason = format!("profile {name} is not served: {reason}");
-        let script = script(machine, &reason);
-        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
-        Some(script)
+        let notice = Step::Notice { reason: reason.clone() };
+        self.journal.step(Who::Machine(machine.mac), &notice);
+        Some(verdict(reason))
     }
 
     /// Writes down who asks, and that it does.
@@ -168,13 +216,14 @@ impl Renderer {
 
     /// Decides, and writes down what follows before it is said. `unmet` is why nothing is known of
     /// the machine now.
-    async fn answer(
+    async fn answer<'a, T: Send>(
         &self,
         words: &Words,
-        group: &Group,
+        group: &'a Group,
         site: &Site,
         unmet: Option<&NoteError>,
-    ) -> Result<String, NoteError> {
+        make: Make<'_, T>,
+    ) -> Result<Verdict<'a, T>, NoteError> {
         let (machine, catalog) = (&words.machine, &site.config.catalog);
         let most_attempts = self.ledger.most_attempts();
         let (decision, record, is_twin) = self.ledger.with(|book| {
@@ -185,15 +234,21 @@ impl Renderer {
         match decision {
             Decision::Boot => {
                 self.boots(group, record).await;
-                Ok(self.script(words, site))
+                Ok(match make(words) {
+                    Ok(made) => {
+                        self.scripted(words, group, words.token);
+                        Verdict::Boot(made)
+                    }
+                    Err(reason) => self.nothing(machine, reason),
+                })
             }
             Decision::Install => {
                 let Some(record) = record.filter(|_| unmet.is_none()) else {
                     return Err(unmet.cloned().unwrap_or(NoteError::Changed));
                 };
-                let script = match script_for(catalog, words) {
-                    Ok((_, script)) => script,
-                    Err(reason) => return Ok(self.notice(machine, reason)),
+                let made = match make(words) {
+                    Ok(made) => made,
+                    Err(reason) => return Ok(self.nothing(machine, reason)),
                 };
                 let event = Event::Scripted {
                     group: group.name.clone(),
@@ -205,19 +260,19 @@ impl Renderer {
                 in_time(group, self.ledger.note_if(record, vec![event])).await?;
                 // Whether its token is good the ledger says, which also knows when it no longer is.
                 self.scripted(words, group, None);
-                Ok(script)
+                Ok(Verdict::Boot(made))
             }
             Decision::Disk(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                let script = disk_script(&reason, Ending::to_disk(machine, group.hand_off));
-                self.journal.step(Who::Machine(machine.mac), &Step::Disk { reason });
-                Ok(script)
+                let step = Step::Disk { reason: reason.clone() };
+                self.journal.step(Who::Machine(machine.mac), &step);
+                Ok(Verdict::Disk { group, reason })
             }
             Decision::Hold(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                let script = hold_script(machine, &reason);
-                self.journal.once(machine.mac, &Step::Notice { reason }, false);
-                Ok(script)
+                let step = Step::Notice { reason: reason.clone() };
+                self.journal.once(machine.mac, &step, false);
+                Ok(Verdict::Hold(reason))
             }
         }
     }
@@ -241,16 +296,6 @@ impl Renderer {
         let _ = in_time(group, self.ledger.note(mac, event)).await;
     }
 
-    fn script(&self, words: &Words, site: &Site) -> String {
-        match script_for(&site.config.catalog, words) {
-            Ok((group, script)) => {
-                self.scripted(words, group, words.token);
-                script
-            }
-            Err(reason) => self.notice(&words.machine, reason),
-        }
-    }
-
     fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {
         let mac = words.machine.mac;
         let (group, profile) = (group.name.clone(), group.profile.name.clone());
@@ -259,10 +304,10 @@ impl Renderer {
         self.visitors.scripted(words.machine.clone(), words.ip, token, Instant::now());
     }
 
-    fn notice(&self, machine: &Machine, reason: String) -> String {
-        let script = notice_for(machine, &reason);
-        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
-        script
+    fn nothing<T>(&self, machine: &Machine, reason: String) -> Verdict<'static, T> {
+        let step = Step::Notice { reason: reason.clone() };
+        self.journal.step(Who::Machine(machine.mac), &step);
+        Verdict::Nothing(reason)
     }
 }
 
