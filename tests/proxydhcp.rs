@@ -16,7 +16,7 @@ use std::{
 
 use bootbox::{
     config::Config,
-    firmware::Firmware,
+    firmware::{ARCHITECTURES, Programs},
     ledger::{Book, Event, Moment, Order, Record, Report},
     machine::Machine,
     proxydhcp::{Answer, Arrival, Offering, Port, answer},
@@ -37,15 +37,21 @@ fn everyone() -> Config {
 }
 
 /// What there is to offer while nothing was done to any machine.
-fn offering<'a>(config: &'a Config, programs: &'a [Firmware], http_port: u16) -> Offering<'a> {
+fn offering<'a>(config: &'a Config, programs: &'a Programs, http_port: u16) -> Offering<'a> {
     static NOTHING: LazyLock<Book> = LazyLock::new(Book::default);
     let catalog = &config.catalog;
     Offering { catalog, book: &NOTHING, most_attempts: 3, programs, http_port }
 }
 
+/// The usual boot programs, all of them there.
+fn usual() -> &'static Programs {
+    static USUAL: LazyLock<Programs> = LazyLock::new(Programs::usual);
+    &USUAL
+}
+
 fn asked(packet: &[u8], port: Port) -> Answer {
     let config = everyone();
-    let offering = offering(&config, &Firmware::ALL, 80);
+    let offering = offering(&config, usual(), 80);
     answer(packet, &Arrival { address: HERE, port }, &offering)
 }
 
@@ -92,7 +98,7 @@ fn a_machine_that_no_group_matches_is_left_alone() {
     let text = "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n\
                 selector.mac = \"02:00:00:00:00:99\"";
     let config = Config::parse(text, "test").expect("the config is valid");
-    let offering = offering(&config, &Firmware::ALL, 80);
+    let offering = offering(&config, usual(), 80);
     let mut left_alone = 0;
     for file in fixtures() {
         let packet = fs::read(&file).expect("the packet can be read");
@@ -113,7 +119,7 @@ fn who_may_still_match_gets_the_offer_and_who_surely_does_not_is_left_alone() {
              [group.selector]\n{selector}"
         );
         let config = Config::parse(&text, "test").expect("the config is valid");
-        let offering = offering(&config, &Firmware::ALL, 80);
+        let offering = offering(&config, usual(), 80);
         let packet = fs::read(recorded(name)).expect("recorded");
         let arrival = Arrival { address: HERE, port: Port::Dhcp };
         matches!(answer(&packet, &arrival, &offering), Answer::Reply(_))
@@ -139,8 +145,8 @@ fn who_may_still_match_gets_the_offer_and_who_surely_does_not_is_left_alone() {
 
 #[test]
 fn a_firmware_without_a_boot_program_is_left_alone_and_ipxe_is_not() {
-    let config = everyone();
-    let offering = offering(&config, &[], 8080);
+    let (config, none) = (everyone(), Programs::default());
+    let offering = offering(&config, &none, 8080);
     let arrival = Arrival { address: HERE, port: Port::Dhcp };
     let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
     let Answer::LeaveAlone(_, reason) = answer(&rom, &arrival, &offering) else { panic!() };
@@ -167,21 +173,26 @@ fn an_ipxe_without_http_is_first_given_one_that_has_it() {
 }
 
 #[test]
-fn every_architecture_but_x86_bios_and_x64_uefi_is_ignored_by_name() {
+fn every_architecture_gets_its_boot_program_or_is_ignored_by_name() {
     let recorded =
         fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
     let at = recorded.windows(4).position(|four| four == [93, 2, 0, 7]).expect("OVMF sends 93");
-    for arch in 0..=0x29_u16 {
+    let said = |arch: u16| {
         let mut packet = recorded.clone();
         packet[at + 2..at + 4].copy_from_slice(&arch.to_be_bytes());
-        let said = in_words(&asked(&packet, Port::Dhcp));
-        let expected = match arch {
-            0 => "file: undionly.kpxe\n",
-            7 | 9 => "file: snponly.efi\n",
-            _ => "left alone: no boot program is known for architecture",
+        in_words(&asked(&packet, Port::Dhcp))
+    };
+    for row in ARCHITECTURES {
+        let expected = match row.firmware.map(|it| (it, it.usual_programs().first())) {
+            Ok((_, Some(program))) => format!("file: {program}\n"),
+            Ok((firmware, None)) => format!("left alone: no boot program for {firmware}: "),
+            Err(why) => format!("left alone: {} (option 93 is {}): {why}\n", row.name, row.number),
         };
-        assert!(said.contains(expected), "{arch}: {said}");
+        let said = said(row.number);
+        assert!(said.contains(&expected), "{}: {said}", row.name);
     }
+    let beyond = "left alone: no boot program is known for architecture 42 (option 93)\n";
+    assert!(said(42).contains(beyond));
 }
 
 #[test]
@@ -189,7 +200,7 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
     let seeds: Vec<Vec<u8>> =
         fixtures().iter().map(|file| fs::read(file).expect("the packet can be read")).collect();
     let config = everyone();
-    let offering = offering(&config, &Firmware::ALL, 80);
+    let offering = offering(&config, usual(), 80);
     let pieces: [&[u8]; 8] = [
         b"\x5d\x02\x00\x07",
         b"\x61\x11\x00",
@@ -285,7 +296,7 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
     let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
     let arrival = Arrival { address: HERE, port: Port::Dhcp };
     let answered = |config: &Config, book: &Book| {
-        answer(&rom, &arrival, &Offering { book, ..offering(config, &Firmware::ALL, 80) })
+        answer(&rom, &arrival, &Offering { book, ..offering(config, usual(), 80) })
     };
     let once = config("once", "silence");
     let nothing = Book::default();

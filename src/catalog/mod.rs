@@ -12,6 +12,7 @@ use std::{cmp::Reverse, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    firmware::BootFile,
     machine::Machine,
     path::RepositoryPath,
     template::{Metadata, Template},
@@ -87,6 +88,15 @@ pub struct Group {
     pub metadata: Metadata,
     /// How they get to their disk once they are installed.
     pub hand_off: HandOff,
+    /// How their firmware is started.
+    pub boot: Boot,
+}
+
+/// What a group says of how its machines' firmware is started.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Boot {
+    /// Instead of the firmware's usual boot program; for the firmware that it is made for.
+    pub program: Option<BootFile>,
 }
 
 impl Group {
@@ -95,6 +105,7 @@ impl Group {
         Arc::ptr_eq(&self.profile, &other.profile)
             && self.metadata == other.metadata
             && self.hand_off == other.hand_off
+            && self.boot == other.boot
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every problem is found here, with its line and what to write instead; only what needs the disk
 //! or the network (files, folders, interfaces) is left to `serve::site`. Never reads a file.
 
+mod boot;
 mod control;
 mod error;
 mod install;
@@ -13,10 +14,11 @@ mod select;
 mod shape;
 mod texts;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
     catalog::{Catalog, Install},
+    firmware::{BootFile, Firmware},
     path::RepositoryPath,
 };
 use error::Page;
@@ -50,6 +52,10 @@ pub struct Config {
     pub ledger: Folder,
     /// Attempts to install a machine before it is held.
     pub most_attempts: u32,
+    /// The boot programs that the operator names for a firmware.
+    pub named_programs: BTreeMap<Firmware, BootFile>,
+    /// The boot programs that are named, for a firmware or for a group.
+    pub boot_files: Vec<NamedBootFile>,
     /// What each machine should boot.
     pub catalog: Catalog,
     /// The repository files that profiles name.
@@ -92,6 +98,17 @@ pub struct Keyring {
 pub struct NamedFile {
     /// Where in the repository.
     pub path: RepositoryPath,
+    /// The line that names it.
+    pub place: Place,
+}
+
+/// A boot program that must be there before a machine asks for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamedBootFile {
+    /// Where in what is served.
+    pub path: RepositoryPath,
+    /// What it is named for; a group's is for the firmware that it is made for.
+    pub firmware: Option<Firmware>,
     /// The line that names it.
     pub place: Place,
 }

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, Keyring, Mention, NamedFile, NamedInterface,
+    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, NamedInterface,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
 };
 use crate::{
-    catalog::{Catalog, Group, Profile, Source},
+    catalog::{Boot, Catalog, Group, Profile, Source},
     path::RepositoryPath,
     template::{Metadata, Template, Words},
 };
@@ -41,6 +41,7 @@ pub(super) fn resolve(
     let repository = desk.folder(file.repository.root);
     let control_socket = desk.socket(file.control.socket);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
+    let named_programs = desk.programs(file.boot.programs);
     desk.allows_always = file.install.allow_always;
     let most_attempts = desk.attempts(&file.install.attempts);
     let ledger = desk.ledger(file.install.ledger, &repository);
@@ -73,6 +74,8 @@ pub(super) fn resolve(
         control_socket,
         ledger,
         most_attempts,
+        named_programs,
+        boot_files: desk.boot_files,
         catalog,
         files: desk.files,
         templates,
@@ -86,6 +89,7 @@ pub(super) struct Desk<'a> {
     pub(super) page: Page<'a>,
     pub(super) problems: Vec<Problem>,
     files: Vec<NamedFile>,
+    pub(super) boot_files: Vec<NamedBootFile>,
     pub(super) allows_always: bool,
     /// Whether signatures can be verified.
     has_keyring: bool,
@@ -98,6 +102,7 @@ impl<'a> Desk<'a> {
             page: page.clone(),
             problems: Vec::new(),
             files: Vec::new(),
+            boot_files: Vec::new(),
             allows_always: false,
             has_keyring: false,
             mentions: Vec::new(),
@@ -256,8 +261,10 @@ impl<'a> Desk<'a> {
             }
             self.mention(&name, place, template, &metadata);
         }
+        let program = written.boot_program.and_then(|program| self.boot_file(&program, None));
         let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);
-        Some(Group { name, selector: selector?, profile, metadata, hand_off })
+        let boot = Boot { program };
+        Some(Group { name, selector: selector?, profile, metadata, hand_off, boot })
     }
 
     /// Names stand in logs, scripts and on consoles.

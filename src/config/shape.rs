@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::patterns::Patterns;
-use crate::catalog::{HandOff, Install as Policy};
+use crate::{
+    catalog::{HandOff, Install as Policy},
+    firmware,
+};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -15,6 +18,7 @@ pub(super) struct File {
     pub(super) http: Http,
     pub(super) repository: Repository,
     pub(super) firmware: Firmware,
+    pub(super) boot: Boot,
     pub(super) control: Control,
     pub(super) install: Install,
     pub(super) template: Vec<Template>,
@@ -95,6 +99,12 @@ pub(super) struct Firmware {
     pub(super) dir: Option<Spanned<PathBuf>>,
 }
 
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Boot {
+    pub(super) programs: BTreeMap<firmware::Firmware, Spanned<String>>,
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Control {
@@ -171,6 +181,7 @@ pub(super) struct Group {
     pub(super) selector: Selector,
     #[serde(default)]
     pub(super) hand_off: HandOff,
+    pub(super) boot_program: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) metadata: toml::Table,
 }

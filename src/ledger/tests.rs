@@ -320,6 +320,7 @@ mod choice {
             profile: Arc::new(profile),
             metadata: Metadata::default(),
             hand_off: HandOff::Silence,
+            boot: Default::default(),
         }
     }
 

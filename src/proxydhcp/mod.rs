@@ -4,19 +4,21 @@
 //! discovers, on port 4011 only requests, and only those of PXE clients that a group matches.
 //! Never gives an address, never sends an ACK or NAK on port 67.
 
+mod reason;
 mod reply;
 mod request;
 
-use std::{fmt, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use crate::{
     catalog::{Catalog, HandOff, Verdict},
-    firmware::Firmware,
+    firmware::{BootFile, Firmware, Means, Programs},
     ledger::{Book, Decision},
     machine::Machine,
     template::base_url,
     trace::{Stage, Step},
 };
+pub use reason::Reason;
 use request::{BootClient, Heard};
 
 /// Where a packet came in.
@@ -46,8 +48,8 @@ pub struct Offering<'a> {
     pub book: &'a Book,
     /// Attempts to install a machine before it is held.
     pub most_attempts: u32,
-    /// The firmware that there is a boot program for.
-    pub programs: &'a [Firmware],
+    /// The boot program of each firmware.
+    pub programs: &'a Programs,
     /// The port of HTTP.
     pub http_port: u16,
 }
@@ -98,37 +100,6 @@ pub enum Recipient {
     Source,
 }
 
-/// Why a packet is not answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Reason {
-    /// Its own disk is what it boots, for this reason.
-    Installed(String),
-    /// Not 6 octets of Ethernet that one machine can own.
-    NoMachine,
-    /// A PXE client that says neither in option 93 nor in option 60 what it is.
-    NoArchitecture,
-    /// There is no boot program for this firmware, neither embedded nor in `[firmware] dir`.
-    NoBootProgram(Firmware),
-    /// No group matches the machine.
-    NoGroup,
-    /// The message type is missing: BOOTP.
-    NoMessageType,
-    /// The DHCP magic cookie is missing.
-    NoMagicCookie,
-    /// The message type is one that we never answer on this port.
-    NotOurs,
-    /// A reply, perhaps our own.
-    NotARequest,
-    /// Option 60 does not start with `PXEClient`.
-    NotPxeClient,
-    /// It came through a relay; we serve our own link.
-    Relayed,
-    /// Fewer bytes than a DHCP message has.
-    TooShort,
-    /// We know no boot program for this architecture (option 93).
-    UnknownArchitecture(u16),
-}
-
 /// Decides about one packet.
 pub fn answer(packet: &[u8], arrival: &Arrival, offering: &Offering<'_>) -> Answer {
     let client = match request::read(packet, arrival.port) {
@@ -163,20 +134,30 @@ fn boot_file(
     if let Some(reason) = to_disk(&client.machine, offering) {
         return Err(reason);
     }
-    let firmware = client.firmware();
-    match client.stage {
-        Stage::Ipxe if client.speaks_http => {
-            let url = format!("{}/boot.ipxe", base_url(arrival.address, offering.http_port));
-            Ok((firmware.ok(), url))
-        }
-        // An iPXE without HTTP, as some cards have in ROM, first loads one that has it.
-        Stage::Ipxe | Stage::Rom => {
-            let firmware = firmware?;
-            if !offering.programs.contains(&firmware) {
-                return Err(Reason::NoBootProgram(firmware));
-            }
-            Ok((Some(firmware), firmware.boot_program().to_owned()))
-        }
+    let base_url = base_url(arrival.address, offering.http_port);
+    if client.stage == Stage::Ipxe && client.speaks_http {
+        return Ok((client.firmware.ok(), format!("{base_url}/boot.ipxe")));
+    }
+    let firmware = client.firmware.map_err(Reason::Unidentified)?;
+    // An iPXE without HTTP, as some cards have in ROM, first loads one that has it.
+    let group = match client.stage {
+        Stage::Ipxe => None,
+        Stage::Rom => offering.program_of_group(&client.machine, firmware),
+    };
+    let program = group.or_else(|| offering.programs.get(firmware));
+    let program = program.ok_or(Reason::NoBootProgram(firmware))?;
+    let name = program.name(Means::Pxe, &base_url);
+    let name = name.ok_or_else(|| Reason::NotByTftp(program.to_string()))?;
+    Ok((Some(firmware), name))
+}
+
+impl Offering<'_> {
+    /// The boot program that the machine's group names, where it is surely in one.
+    fn program_of_group(&self, machine: &Machine, firmware: Firmware) -> Option<&BootFile> {
+        let machine = self.book.recall(machine);
+        let group = self.catalog.settle(&machine).ok().flatten()?;
+        let program = group.boot.program.as_ref()?;
+        self.programs.fits(program, firmware).then_some(program)
     }
 }
 
@@ -209,52 +190,4 @@ fn to_disk(machine: &Machine, offering: &Offering<'_>) -> Option<Reason> {
         }
     }
     Some(reason)
-}
-
-impl Reason {
-    /// The stable name of this reason in counters and JSON logs.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Installed(_) => "installed",
-            Self::NoArchitecture => "no-architecture",
-            Self::NoBootProgram(_) => "no-boot-program",
-            Self::NoGroup => "no-group",
-            Self::NoMachine => "no-machine",
-            Self::NoMagicCookie => "no-magic-cookie",
-            Self::NoMessageType => "no-message-type",
-            Self::NotARequest => "not-a-request",
-            Self::NotOurs => "not-ours",
-            Self::NotPxeClient => "not-pxe-client",
-            Self::Relayed => "relayed",
-            Self::TooShort => "too-short",
-            Self::UnknownArchitecture(_) => "unknown-architecture",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Installed(why) => f.write_str(why),
-            Self::NoArchitecture => {
-                f.write_str("it says neither in option 93 nor in option 60 what firmware it is")
-            }
-            Self::NoBootProgram(firmware) => {
-                let program = firmware.boot_program();
-                write!(f, "no {program} for {firmware}, neither built in nor in [firmware] dir")
-            }
-            Self::NoGroup => f.write_str("no group matches it"),
-            Self::NoMachine => f.write_str("no Ethernet address that one machine can own"),
-            Self::NoMagicCookie => f.write_str("no DHCP magic cookie"),
-            Self::NoMessageType => f.write_str("no DHCP message type"),
-            Self::NotARequest => f.write_str("a reply, not a request"),
-            Self::NotOurs => f.write_str("a message type that is the DHCP server's to answer"),
-            Self::NotPxeClient => f.write_str("not a PXE client"),
-            Self::Relayed => f.write_str("it came through a DHCP relay"),
-            Self::TooShort => f.write_str("shorter than a DHCP message"),
-            Self::UnknownArchitecture(arch) => {
-                write!(f, "no boot program is known for architecture {arch} (option 93)")
-            }
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::{Lease, Port, Reason};
 use crate::{
-    firmware::Firmware,
+    firmware::{Clues, Firmware, Unidentified, identify},
     machine::{Mac, Machine, Uuid},
     trace::Stage,
 };
@@ -41,14 +41,8 @@ pub(super) struct BootClient<'a> {
     pub(super) client_guid: Option<Vec<u8>>,
     /// Option 43.71 as it came.
     pub(super) boot_item: Option<Vec<u8>>,
-    arch: Option<u16>,
-}
-
-impl BootClient<'_> {
-    pub(super) fn firmware(&self) -> Result<Firmware, Reason> {
-        let arch = self.arch.ok_or(Reason::NoArchitecture)?;
-        Firmware::from_arch(arch).ok_or(Reason::UnknownArchitecture(arch))
-    }
+    /// What it boots with, or why that is not known.
+    pub(super) firmware: Result<Firmware, Unidentified>,
 }
 
 /// The options we read, as raw octets.
@@ -77,8 +71,13 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
     let mac = hardware_address(&message).ok_or(Reason::NoMachine)?;
     let options = Options::read(&message);
     let uuid = options.client_guid.as_deref().and_then(uuid);
-    let firmware = options.arch().and_then(Firmware::from_arch);
-    let machine = Machine::heard(mac, uuid, firmware.map(Firmware::platform));
+    let firmware = identify(&Clues {
+        architecture: &options.architecture,
+        vendor_class: &options.vendor_class,
+        mac: mac.octets(),
+        guid: options.client_guid.as_deref().and_then(|guid| guid.get(1..)),
+    });
+    let machine = Machine::heard(mac, uuid, firmware.ok().and_then(Firmware::platform));
     let kind = MessageType::from(options.message_type.ok_or(Reason::NoMessageType)?);
     match (port, kind) {
         (Port::Dhcp, MessageType::Request) => {
@@ -100,7 +99,7 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
         speaks_http: options.speaks_http(),
         message,
         boot_item: encapsulated(&options.vendor, PXE_BOOT_ITEM).map(<[u8]>::to_vec),
-        arch: options.arch(),
+        firmware,
         client_guid: options.client_guid,
     }))
 }
@@ -169,19 +168,6 @@ impl Options {
         self.ipxe.as_deref().is_none_or(|features| {
             let told = features.len() > 2;
             !told || encapsulated(features, IPXE_HTTP).is_some_and(|value| value != [0])
-        })
-    }
-
-    /// The first architecture that we can boot, else the first, from option 93; where that is
-    /// missing, from the text of option 60, decimal by the specification and hexadecimal by U-Boot.
-    fn arch(&self) -> Option<u16> {
-        let listed = || self.architecture.chunks_exact(2).map(|a| u16::from_be_bytes([a[0], a[1]]));
-        let known = listed().find(|&arch| Firmware::from_arch(arch).is_some());
-        known.or_else(|| listed().next()).or_else(|| {
-            let text = self.vendor_class.strip_prefix(b"PXEClient:Arch:")?.get(..5)?;
-            let text = std::str::from_utf8(text).ok()?;
-            let decimal = text.bytes().all(|digit| digit.is_ascii_digit());
-            u16::from_str_radix(text, if decimal { 10 } else { 16 }).ok()
         })
     }
 }

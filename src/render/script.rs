@@ -185,7 +185,14 @@ mod tests {
         let selector = Selector::default();
         let metadata = Metadata::default();
         let hand_off = HandOff::Silence;
-        Group { name: "lab".to_owned(), selector, profile: Arc::new(profile), metadata, hand_off }
+        Group {
+            name: "lab".to_owned(),
+            selector,
+            profile: Arc::new(profile),
+            metadata,
+            hand_off,
+            boot: Default::default(),
+        }
     }
 
     fn words() -> Words {

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     catalog::Install,
-    config::{Config, ConfigError, Problem, Text, names_ignition},
-    firmware::Firmware,
+    config::{Config, ConfigError, NamedBootFile, Problem, Text, names_ignition},
+    firmware::{Firmware, Programs},
     ledger::Book,
     machine::Machine,
     path::{RepositoryPath, UrlPath},
@@ -41,8 +41,8 @@ pub struct Site {
     pub store: Store,
     /// The texts that are filled in or held in memory; everything else is a file.
     pub configs: Configs,
-    /// The firmware that there is a boot program for.
-    pub programs: Vec<Firmware>,
+    /// The boot program of each firmware.
+    pub programs: Programs,
     /// What is not wrong, but will not do what an operator may expect.
     pub warnings: Vec<String>,
     /// The texts of which it has been said that a machine could not have them.
@@ -77,7 +77,7 @@ impl Site {
             config: Config::built_in(),
             store,
             configs: Configs::default(),
-            programs: Vec::new(),
+            programs: Programs::default(),
             warnings: Vec::new(),
             complaints: Mutex::default(),
         }
@@ -150,6 +150,7 @@ impl Site {
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
+        problems.extend(missing_programs(&config, &store));
         let mut loaded = configs::Loaded::default();
         if has_repository {
             loaded = configs::load(&config, &store);
@@ -160,7 +161,7 @@ impl Site {
         }
         let configs = loaded.configs;
         warnings.extend(lines(loaded.warnings));
-        let programs = boot_programs_in(&store, &mut warnings);
+        let programs = boot_programs_in(&config, &store, &mut warnings);
         Ok(Self { config, store, configs, programs, warnings, complaints: Mutex::default() })
     }
 
@@ -189,20 +190,31 @@ fn lines(problems: Vec<Problem>) -> Vec<String> {
     sorted.iter().flat_map(|problems| problems.lines()).map(str::to_owned).collect()
 }
 
-fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> {
-    let is_there = |firmware: &Firmware| {
-        let name = firmware.boot_program();
-        let path = RepositoryPath::parse(name.as_bytes());
-        let found = path.is_ok_and(|path| store.read(&path).is_ok());
-        if !found {
+/// The boot programs that are named and are nowhere.
+fn missing_programs(config: &Config, store: &Store) -> Vec<Problem> {
+    let missing = |file: &NamedBootFile| {
+        let error = store.read(&file.path).err()?;
+        let instead = "put it into [firmware] dir or beneath [repository] root, or name another";
+        let text = format!("boot program {}: {error}; {instead}", file.path);
+        Some(Problem { place: file.place.clone(), text })
+    };
+    config.boot_files.iter().filter_map(missing).collect()
+}
+
+/// The boot program of each firmware. That those are missing which nearly every LAN needs is worth a
+/// warning.
+fn boot_programs_in(config: &Config, store: &Store, warnings: &mut Vec<String>) -> Programs {
+    let programs = Programs::new(&config.named_programs, |path| store.read(path).is_ok());
+    for firmware in [Firmware::Bios, Firmware::Efi64] {
+        let [name, ..] = firmware.usual_programs() else { continue };
+        if programs.get(firmware).is_none() {
             warnings.push(format!(
                 "no {name}, so {firmware} machines will not be answered: build with it \
                  (run firmware/fetch, then build), or put it into [firmware] dir"
             ));
         }
-        found
-    };
-    Firmware::ALL.into_iter().filter(is_there).collect()
+    }
+    programs
 }
 
 /// The config and the files beside it; `None` where there is none and none was asked for.
