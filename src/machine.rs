@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::firmware::Platform;
+use crate::{firmware::Platform, unified::Processor};
 
 /// A machine, as far as the packet or query at hand tells.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -34,6 +34,22 @@ impl Machine {
         let platform = labels.get("platform").and_then(|name| Platform::from_ipxe(name));
         let uuid = uuid.or_else(|| Uuid::from_vmware_serial(labels.get("serial")?));
         Self { mac, uuid, platform, labels: Some(labels) }
+    }
+
+    /// Whether iPXE has told of it, and not its firmware alone.
+    pub fn tells_by_ipxe(&self) -> bool {
+        let firmwares = ["arch", "platform"];
+        let mut told = self.labels.iter().flat_map(BTreeMap::keys);
+        told.any(|name| !firmwares.contains(&name.as_str()))
+    }
+
+    /// The same, of which UEFI on this processor has told all that it ever will. What iPXE has told
+    /// at another time still holds.
+    pub fn told_by_uefi(self, processor: Processor) -> Self {
+        let mut labels = self.labels.unwrap_or_default();
+        labels.insert("arch".to_owned(), processor.to_string());
+        labels.insert("platform".to_owned(), "efi".to_owned());
+        Self { platform: Some(Platform::Uefi), labels: Some(labels), ..self }
     }
 }
 

@@ -146,6 +146,7 @@ fn boot_file(
     };
     let program = group.or_else(|| offering.programs.get(firmware));
     let program = program.ok_or(Reason::NoBootProgram(firmware))?;
+    let program = program.for_machine(&client.machine);
     let name = program.name(Means::Pxe, &base_url);
     let name = name.ok_or_else(|| Reason::NotByTftp(program.to_string()))?;
     Ok((Some(firmware), name))

@@ -13,11 +13,12 @@ use hyper::StatusCode;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    http::{Arrival, Config, Rendering, Scripts, Text},
+    http::{Arrival, Composing, Config, Rendering, Scripts, Text},
     journal::Journal,
     ledger::{Ledger, NoteError, now},
     releases::Proofs,
     site::Site,
+    unified::no_group,
     visitors::Visitors,
 };
 use crate::{
@@ -39,6 +40,7 @@ use crate::{
     template::{Words, base_url},
     token::Token,
     trace::{Step, Who},
+    unified::Name,
 };
 
 /// How long the ledger's disk may take for what must be written first.
@@ -101,6 +103,16 @@ impl Scripts for Renderer {
         self.proofs.borrow().admits(path).map_err(Refusal::NotReady)
     }
 
+    fn image<'a>(
+        &'a self,
+        verb: Verb,
+        name: &'a Name,
+        site: &'a Site,
+        arrival: Arrival,
+    ) -> Composing<'a> {
+        Box::pin(self.composed(verb, name, site, arrival))
+    }
+
     fn config(
         &self,
         verb: Verb,
@@ -153,14 +165,17 @@ impl Renderer {
                 }
             },
         };
-        let base_url = base_url(ipv4(arrival.local), site.config.http_port);
-        let words = Words { base_url, ip: ipv4(arrival.peer), machine, token };
+        let words = words(machine, token, site, arrival);
         let Some(group) = site.config.catalog.select(&words.machine) else {
             self.ledger.pass_by(words.machine.clone());
-            return self.nothing(&words.machine, format!("no group matches {}", words.machine.mac));
+            let reason = no_group(&words.machine, &site.config.catalog);
+            return self.nothing(&words.machine, reason);
         };
         let met = self.meet(&words, group).await;
         if let Some(verdict) = self.closed(&words.machine, group, site) {
+            if let Verdict::Nothing(reason) | Verdict::NotYet(reason) = &verdict {
+                self.notes(&words.machine, reason);
+            }
             return verdict;
         }
         for _ in 0..TRIES {
@@ -171,6 +186,35 @@ impl Renderer {
             }
         }
         self.nothing(&words.machine, NoteError::Changed.to_string())
+    }
+
+    /// What [`Renderer::verdict`] would be now: nothing is noted, and nothing decided.
+    pub(super) fn foresee<'a, T>(
+        &self,
+        machine: Machine,
+        site: &'a Site,
+        arrival: Arrival,
+        make: Make<'_, T>,
+    ) -> Verdict<'a, T> {
+        let catalog = &site.config.catalog;
+        let Some(group) = catalog.select(&machine) else {
+            return Verdict::Nothing(no_group(&machine, catalog));
+        };
+        if let Some(verdict) = self.closed(&machine, group, site) {
+            return verdict;
+        }
+        let most_attempts = self.ledger.most_attempts();
+        match self.ledger.with(|book| book.decide(&machine, group, catalog, most_attempts)) {
+            Decision::Boot | Decision::Install => {
+                // All tokens are equally long.
+                let token =
+                    (site.config.config_access == Access::Token).then(|| Token::new([0; 16]));
+                make(&words(machine, token, site, arrival))
+                    .map_or_else(Verdict::Nothing, Verdict::Boot)
+            }
+            Decision::Disk(reason) => Verdict::Disk { group, reason },
+            Decision::Hold(reason) => Verdict::Hold(reason),
+        }
     }
 
     /// What a machine is told whose profile may not be served, or not yet. One that is on its way to
@@ -196,10 +240,7 @@ impl Renderer {
                 Gate::Closed(reason) => (reason, Verdict::Nothing),
                 Gate::Pending(reason) => (reason, Verdict::NotYet),
             };
-        let reason = format!("profile {name} is not served: {reason}");
-        let notice = Step::Notice { reason: reason.clone() };
-        self.journal.step(Who::Machine(machine.mac), &notice);
-        Some(verdict(reason))
+        Some(verdict(format!("profile {name} is not served: {reason}")))
     }
 
     /// Writes down who asks, and that it does.
@@ -305,10 +346,19 @@ impl Renderer {
     }
 
     fn nothing<T>(&self, machine: &Machine, reason: String) -> Verdict<'static, T> {
-        let step = Step::Notice { reason: reason.clone() };
-        self.journal.step(Who::Machine(machine.mac), &step);
+        self.notes(machine, &reason);
         Verdict::Nothing(reason)
     }
+
+    fn notes(&self, machine: &Machine, reason: &str) {
+        let step = Step::Notice { reason: reason.to_owned() };
+        self.journal.step(Who::Machine(machine.mac), &step);
+    }
+}
+
+fn words(machine: Machine, token: Option<Token>, site: &Site, arrival: Arrival) -> Words {
+    let base_url = base_url(ipv4(arrival.local), site.config.http_port);
+    Words { base_url, ip: ipv4(arrival.peer), machine, token }
 }
 
 async fn in_time(

@@ -4,6 +4,7 @@
 //! site it began with while the next one is loaded beside it.
 
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
     fmt, fs, io,
     os::unix::fs::FileTypeExt as _,
@@ -14,6 +15,7 @@ use std::{
 use super::{
     configs,
     store::{OpenError, Opened, Store},
+    unified::{self, Stubs},
 };
 use crate::{
     catalog::Install,
@@ -24,6 +26,7 @@ use crate::{
     path::{RepositoryPath, UrlPath},
     proxydhcp::Offering,
     render::Configs,
+    unified::Processor,
 };
 pub use configs::is_meant_for;
 
@@ -43,6 +46,8 @@ pub struct Site {
     pub configs: Configs,
     /// The boot program of each firmware.
     pub programs: Programs,
+    /// What unified images are made with.
+    pub stubs: Stubs,
     /// What is not wrong, but will not do what an operator may expect.
     pub warnings: Vec<String>,
     /// The texts of which it has been said that a machine could not have them.
@@ -78,6 +83,7 @@ impl Site {
             store,
             configs: Configs::default(),
             programs: Programs::default(),
+            stubs: Stubs::new(),
             warnings: Vec::new(),
             complaints: Mutex::default(),
         }
@@ -162,7 +168,8 @@ impl Site {
         let configs = loaded.configs;
         warnings.extend(lines(loaded.warnings));
         let programs = boot_programs_in(&config, &store, &mut warnings);
-        Ok(Self { config, store, configs, programs, warnings, complaints: Mutex::default() })
+        let stubs = unified::stubs(&config, &programs, &store);
+        Ok(Self { config, store, configs, programs, stubs, warnings, complaints: Mutex::default() })
     }
 
     /// Opens a file for those who cannot be told apart: not what a config is made from, or is.
@@ -193,10 +200,13 @@ fn lines(problems: Vec<Problem>) -> Vec<String> {
 /// The boot programs that are named and are nowhere.
 fn missing_programs(config: &Config, store: &Store) -> Vec<Problem> {
     let missing = |file: &NamedBootFile| {
-        let error = store.read(&file.path).err()?;
+        let place = file.place.clone();
+        let Some(error) = store.read(&file.path).err() else {
+            return unified::unfit(store, file).map(|text| Problem { place, text });
+        };
         let instead = "put it into [firmware] dir or beneath [repository] root, or name another";
         let text = format!("boot program {}: {error}; {instead}", file.path);
-        Some(Problem { place: file.place.clone(), text })
+        Some(Problem { place, text })
     };
     config.boot_files.iter().filter_map(missing).collect()
 }
@@ -204,7 +214,16 @@ fn missing_programs(config: &Config, store: &Store) -> Vec<Problem> {
 /// The boot program of each firmware. That those are missing which nearly every LAN needs is worth a
 /// warning.
 fn boot_programs_in(config: &Config, store: &Store, warnings: &mut Vec<String>) -> Programs {
-    let programs = Programs::new(&config.named_programs, |path| store.read(path).is_ok());
+    let unfit = RefCell::new(Vec::new());
+    let is_there = |path: &RepositoryPath| match Processor::of_stub(path.file_name()) {
+        Some(_) if store.read(path).is_ok() => {
+            unified::read(store, path).map_err(|error| unfit.borrow_mut().push(error)).is_ok()
+        }
+        Some(_) => false,
+        None => store.read(path).is_ok(),
+    };
+    let programs = Programs::new(&config.named_programs, is_there);
+    warnings.append(&mut unfit.into_inner());
     for firmware in [Firmware::Bios, Firmware::Efi64] {
         let [name, ..] = firmware.usual_programs() else { continue };
         if programs.get(firmware).is_none() {

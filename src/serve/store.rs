@@ -7,7 +7,10 @@ use std::{
     fmt, fs, io,
     os::{
         fd::OwnedFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt},
+        unix::{
+            ffi::OsStrExt,
+            fs::{FileExt as _, MetadataExt},
+        },
     },
     path::Path,
     time::SystemTime,
@@ -109,6 +112,17 @@ impl Store {
 }
 
 impl Opened {
+    /// Its first bytes, so many or fewer.
+    pub fn head(&self, len: usize) -> io::Result<Vec<u8>> {
+        let file = match &self.content {
+            Content::Embedded(bytes) => return Ok(bytes[..len.min(bytes.len())].to_vec()),
+            Content::File(file) => file,
+        };
+        let mut bytes = vec![0; len.min(usize::try_from(self.stamp.len).unwrap_or(len))];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
     /// Whether the open file is still the one the stamp was taken of: same size, not written to,
     /// and not replaced in its folder.
     pub fn is_unchanged(&self) -> bool {
@@ -185,6 +199,12 @@ impl From<Errno> for OpenError {
             Errno::ENXIO | Errno::ENODEV => Self::NotAFile,
             other => Self::Io(other.into()),
         }
+    }
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) struct Headers {
     table: usize,
     count: usize,
     /// Where the headers end, as the firmware reads them.
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 /// One section to be added.
@@ -74,6 +74,27 @@ pub(super) struct Addition {
 }
 
 impl Processor {
+    /// All that there is a stub for.
+    const ALL: [Self; 6] =
+        [Self::Arm, Self::Arm64, Self::LoongArch64, Self::RiscV64, Self::X64, Self::X86];
+
+    /// The one whose stub has this name in systemd; `None` where it is no stub's.
+    pub fn of_stub(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|processor| processor.stub().as_bytes() == name)
+    }
+
+    /// What systemd calls the stub for it.
+    pub fn stub(self) -> &'static str {
+        match self {
+            Self::Arm => "linuxarm.efi.stub",
+            Self::Arm64 => "linuxaa64.efi.stub",
+            Self::LoongArch64 => "linuxloongarch64.efi.stub",
+            Self::RiscV64 => "linuxriscv64.efi.stub",
+            Self::X64 => "linuxx64.efi.stub",
+            Self::X86 => "linuxia32.efi.stub",
+        }
+    }
+
     /// PE's machine type.
     pub(super) fn number(self) -> u16 {
         match self {
@@ -215,12 +236,13 @@ fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
     }
 }
 
+/// As iPXE names it.
 impl fmt::Display for Processor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Arm => "arm",
+            Self::Arm => "arm32",
             Self::Arm64 => "arm64",
-            Self::LoongArch64 => "loongarch64",
+            Self::LoongArch64 => "loong64",
             Self::RiscV64 => "riscv64",
             Self::X64 => "x86_64",
             Self::X86 => "i386",
@@ -293,8 +315,7 @@ impl fmt::Display for NoKernel {
 impl std::error::Error for NoKernel {}
 
 fn named(number: u16) -> String {
-    use Processor::{Arm, Arm64, LoongArch64, RiscV64, X64, X86};
-    [Arm, Arm64, LoongArch64, RiscV64, X64, X86]
+    Processor::ALL
         .iter()
         .find(|processor| processor.number() == number)
         .map_or_else(|| format!("PE machine type {number:#06x}"), Processor::to_string)

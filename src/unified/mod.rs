@@ -6,16 +6,16 @@
 //! bytes of kernel and initrds never pass through this code.
 
 mod header;
+mod name;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use header::{Addition, Headers};
 pub use header::{NoKernel, Processor, Unfit};
+pub use name::Name;
 
 /// What a stub of systemd says of itself, before its version.
 const MARK: &[u8] = b"#### LoaderInfo: systemd-stub ";
-/// No stub comes near it: systemd's have 70 to 200 KiB.
-const LARGEST_STUB: usize = 4 << 20;
 /// The sections of an image, as the stub calls them.
 const COMMAND_LINE: &[u8; 8] = b".cmdline";
 const KERNEL: &[u8; 8] = b".linux\0\0";
@@ -31,8 +31,12 @@ pub const KERNEL_HEAD: usize = 4096;
 /// A stub that images can be made with.
 #[derive(Clone, Debug)]
 pub struct Stub {
-    bytes: Vec<u8>,
+    processor: Processor,
     headers: Headers,
+    /// What its headers are in, and changes.
+    head: Vec<u8>,
+    /// The rest, shared by all images.
+    rest: Arc<[u8]>,
 }
 
 /// Where the bytes of an image come from, in their order.
@@ -53,28 +57,39 @@ pub enum Piece {
     Initrd(usize, u64),
     /// The whole kernel, and its length.
     Kernel(u64),
+    /// These, which all images of a stub share.
+    Shared(Arc<[u8]>),
 }
 
 impl Stub {
+    /// No stub comes near it, in bytes: systemd's have 70 to 200 KiB.
+    pub const LARGEST: usize = 4 << 20;
+
     /// Reads a stub for this processor.
-    pub fn read(bytes: Vec<u8>, processor: Processor) -> Result<Self, Unfit> {
-        if bytes.len() > LARGEST_STUB {
+    pub fn read(bytes: &[u8], processor: Processor) -> Result<Self, Unfit> {
+        if bytes.len() > Self::LARGEST {
             return Err(Unfit::NotAStub);
         }
-        let headers = Headers::read(&bytes)?;
+        let headers = Headers::read(bytes)?;
         if headers.processor != processor.number() {
             return Err(Unfit::Processor { has: headers.processor, wants: processor });
         }
         if !bytes.windows(MARK.len()).any(|part| part == MARK) {
             return Err(Unfit::NotAStub);
         }
-        if [COMMAND_LINE, KERNEL, INITRD].iter().any(|name| headers.has_section(&bytes, name)) {
+        if [COMMAND_LINE, KERNEL, INITRD].iter().any(|name| headers.has_section(bytes, name)) {
             return Err(Unfit::Unified);
         }
         if headers.room() < SECTIONS {
             return Err(Unfit::NoRoom);
         }
-        Ok(Self { bytes, headers })
+        let (head, rest) = bytes.split_at_checked(headers.limit).ok_or(Unfit::NotEfi)?;
+        Ok(Self { processor, headers, head: head.to_vec(), rest: rest.into() })
+    }
+
+    /// What it is for.
+    pub fn processor(&self) -> Processor {
+        self.processor
     }
 
     /// The image of a kernel and initrds of these lengths with this command line.
@@ -96,6 +111,7 @@ impl Piece {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Initrd(_, len) | Self::Kernel(len) => *len,
+            Self::Shared(bytes) => bytes.len() as u64,
         }
     }
 }
@@ -113,14 +129,9 @@ struct Layout<'a> {
 
 impl<'a> Layout<'a> {
     fn new(stub: &'a Stub) -> Self {
-        let len = stub.bytes.len() as u64;
-        let mut layout = Self {
-            stub,
-            additions: Vec::new(),
-            pieces: Vec::new(),
-            len,
-            address: stub.headers.end,
-        };
+        let (len, address) = (stub.head.len() as u64, stub.headers.end);
+        let mut layout = Self { stub, additions: Vec::new(), pieces: Vec::new(), len, address };
+        layout.push(Piece::Shared(Arc::clone(&stub.rest)));
         layout.pad(stub.headers.file_alignment);
         layout
     }
@@ -161,18 +172,10 @@ impl<'a> Layout<'a> {
     }
 
     fn finish(self) -> Result<Image, TooLarge> {
-        let mut head = self.stub.bytes.clone();
+        let mut head = self.stub.head.clone();
         self.stub.headers.add(&mut head, &self.additions, small(self.address)?);
         let mut pieces = self.pieces;
-        match pieces.first_mut() {
-            Some(Piece::Bytes(bytes)) => {
-                head.append(bytes);
-                *bytes = head;
-            }
-            Some(Piece::Initrd(..) | Piece::Kernel(_)) | None => {
-                pieces.insert(0, Piece::Bytes(head));
-            }
-        }
+        pieces.insert(0, Piece::Bytes(head));
         Ok(Image { pieces, len: self.len })
     }
 }

@@ -38,6 +38,7 @@ fn assembled(image: &Image) -> Vec<u8> {
                 bytes.resize(bytes.len() + *len as usize, b'0' + u8::try_from(*index).unwrap());
             }
             Piece::Kernel(len) => bytes.resize(bytes.len() + *len as usize, b'k'),
+            Piece::Shared(some) => bytes.extend(some.iter()),
         }
     }
     assert_eq!(bytes.len() as u64, image.len);
@@ -50,7 +51,7 @@ fn number(bytes: &[u8], at: usize) -> usize {
 
 #[test]
 fn an_image_holds_the_machines_words_and_its_files_in_sections() {
-    let read = Stub::read(stub(3), Processor::Arm64).unwrap();
+    let read = Stub::read(&stub(3), Processor::Arm64).unwrap();
     let image = read.image("quiet a=b", 1000, &[5, 4, 3]).unwrap();
     let bytes = assembled(&image);
     let table = 0x40 + 24 + 240;
@@ -81,7 +82,7 @@ fn an_image_holds_the_machines_words_and_its_files_in_sections() {
 
 #[test]
 fn a_kernel_needs_no_initrd() {
-    let read = Stub::read(stub(3), Processor::Arm64).unwrap();
+    let read = Stub::read(&stub(3), Processor::Arm64).unwrap();
     let image = read.image("", 512, &[]).unwrap();
     assert_eq!(assembled(&image)[0x46], 3);
     assert!(!image.pieces.contains(&Piece::Bytes(Vec::new())));
@@ -89,7 +90,7 @@ fn a_kernel_needs_no_initrd() {
 
 #[test]
 fn what_is_no_stub_for_this_processor_is_refused_in_words() {
-    let read = |bytes| Stub::read(bytes, Processor::Arm64).map(drop);
+    let read = |bytes: Vec<u8>| Stub::read(&bytes, Processor::Arm64).map(drop);
     assert_eq!(read(stub(3)), Ok(()));
     assert_eq!(read(stub(2)), Err(Unfit::NoRoom));
     assert_eq!(read(b"#!ipxe\n".to_vec()), Err(Unfit::NotEfi));
@@ -97,17 +98,17 @@ fn what_is_no_stub_for_this_processor_is_refused_in_words() {
     let whole = stub(3);
     let cut = whole[..whole.len() - 1].to_vec();
     assert_eq!(read(cut), Err(Unfit::NotEfi));
-    let other = Stub::read(whole, Processor::X64).map(drop).unwrap_err();
+    let other = Stub::read(&whole, Processor::X64).map(drop).unwrap_err();
     assert_eq!(other.to_string(), "is for arm64, not for x86_64");
     let loader: Vec<u8> = stub(3).into_iter().map(|b| if b == b'#' { b'-' } else { b }).collect();
     assert_eq!(read(loader), Err(Unfit::NotAStub));
-    let image = Stub::read(stub(6), Processor::Arm64).unwrap().image("x", 1, &[]).unwrap();
+    let image = Stub::read(&stub(6), Processor::Arm64).unwrap().image("x", 1, &[]).unwrap();
     assert_eq!(read(assembled(&image)), Err(Unfit::Unified));
 }
 
 #[test]
 fn more_than_pe_can_count_is_refused() {
-    let read = Stub::read(stub(3), Processor::Arm64).unwrap();
+    let read = Stub::read(&stub(3), Processor::Arm64).unwrap();
     for (kernel, initrds) in
         [(u64::MAX, &[][..]), (1 << 32, &[]), (1 << 31, &[1 << 31]), (1, &[u64::MAX, u64::MAX])]
     {
@@ -134,7 +135,7 @@ fn no_bytes_make_it_panic() {
         let mut bytes = stub(3);
         random.mutate(&mut bytes, &pieces);
         let _ = Processor::Arm64.starts(&bytes);
-        if let Ok(read) = Stub::read(bytes, Processor::Arm64) {
+        if let Ok(read) = Stub::read(&bytes, Processor::Arm64) {
             fit += 1;
             if let Ok(image) = read.image("quiet", 10, &[1, 2]) {
                 assembled(&image);

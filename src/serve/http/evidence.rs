@@ -55,6 +55,20 @@ impl Evidence {
         means_something.then(|| Self { ledger: ledger.clone(), mac, piece, is_whole })
     }
 
+    /// That of what boots this machine, where it installs and has fetched nothing yet.
+    pub(super) fn of_boot(ledger: &Ledger, mac: Mac) -> Option<Self> {
+        let is_news = ledger.with(|book| {
+            let attempt = book.get(mac)?.state.attempt()?;
+            Some(!attempt.is_under_way)
+        });
+        is_news.filter(|&is_news| is_news).map(|_| Self {
+            ledger: ledger.clone(),
+            mac,
+            piece: Piece::Boot,
+            is_whole: true,
+        })
+    }
+
     /// Whether the ledger must know before the machine has it.
     pub(super) fn needs_a_word_first(&self) -> bool {
         self.piece == Piece::Image
