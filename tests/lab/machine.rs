@@ -7,10 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::nvram::{self, First, Kind};
 use super::process::{Process, Sighting};
-use super::{Failure, Lab, guest, nvram};
+use super::{Failure, Lab, guest};
 
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
 
 /// Bytes of a disk to install to; a file with holes.
 const BLANK_DISK: u64 = 2 << 30;
@@ -22,6 +24,71 @@ pub enum Firmware {
     Bios,
     /// OVMF with its own PXE stack; the card has no ROM.
     Ovmf,
+    /// The same, whose owner has put HTTP Boot first.
+    OvmfHttp,
+    /// The same of an ARM64 machine.
+    AavmfHttp,
+}
+
+impl Firmware {
+    /// The QEMU that has such machines.
+    fn qemu(self) -> &'static str {
+        match self {
+            Self::Bios | Self::Ovmf | Self::OvmfHttp => "qemu-system-x86_64",
+            Self::AavmfHttp => "qemu-system-aarch64",
+        }
+    }
+
+    /// Whether the boot order is in the firmware's own memory, where QEMU's would overrule it.
+    fn has_own_order(self, disk: Disk) -> bool {
+        match self {
+            Self::Bios => false,
+            Self::Ovmf => disk == Disk::Blank,
+            Self::OvmfHttp | Self::AavmfHttp => true,
+        }
+    }
+
+    /// Plugs in its code, and its memory for variables.
+    fn attach(
+        self,
+        command: &mut Command,
+        hardware: &Hardware,
+        vars: &Path,
+    ) -> Result<(), Failure> {
+        let mac = &hardware.mac;
+        let (machine, code) = match self {
+            // graphics=off makes SeaBIOS, and so every ROM, speak on the serial port.
+            Self::Bios => {
+                command.args(["-machine", "pc,graphics=off"]);
+                return Ok(());
+            }
+            Self::Ovmf if hardware.disk == Disk::Blank => {
+                nvram::write(Kind::Ovmf, First::PxeThenDisk, mac, vars)?;
+                ("q35,graphics=off", OVMF_CODE)
+            }
+            Self::Ovmf => {
+                fs::copy(nvram::BLANK, vars)
+                    .map_err(|error| Failure::new(format!("{}: {error}", nvram::BLANK)))?;
+                ("q35,graphics=off", OVMF_CODE)
+            }
+            Self::OvmfHttp => {
+                nvram::write(Kind::Ovmf, First::Http, mac, vars)?;
+                ("q35,graphics=off", OVMF_CODE)
+            }
+            Self::AavmfHttp => {
+                nvram::write(Kind::Aavmf, First::Http, mac, vars)?;
+                command.args(["-cpu", "cortex-a57"]);
+                ("virt", AAVMF_CODE)
+            }
+        };
+        let flash = "if=pflash,format=raw";
+        command
+            .args(["-machine", machine, "-drive"])
+            .arg(format!("{flash},readonly=on,file={code}"))
+            .arg("-drive")
+            .arg(format!("{flash},file={}", vars.display()));
+        Ok(())
+    }
 }
 
 /// The network card.
@@ -114,31 +181,12 @@ impl Machine {
         // A small cache of translated code: after a reboot, GRUB writes over what the old
         // system ran, and QEMU gives every such page up slowly (36 s fell to 16 s).
         let accelerator = if hardware.disk == Disk::Blank { "tcg,tb-size=64" } else { "tcg" };
-        let mut command = lab.bridge().command("qemu-system-x86_64");
+        let mut command = lab.bridge().command(hardware.firmware.qemu());
         command
             .args(["-accel", accelerator, "-smp", "1", "-nodefaults", "-display", "none"])
             .args(["-vga", "none", "-serial", "stdio", "-monitor", "none"]);
-        match hardware.firmware {
-            // graphics=off makes SeaBIOS, and so every ROM, speak on the serial port.
-            Firmware::Bios => {
-                command.args(["-machine", "pc,graphics=off"]);
-            }
-            Firmware::Ovmf => {
-                let vars = lab.scratch().join(format!("{name}.vars"));
-                if hardware.disk == Disk::Blank {
-                    nvram::network_then_disk(&hardware.mac, &vars)?;
-                } else {
-                    fs::copy(nvram::BLANK, &vars)
-                        .map_err(|error| Failure::new(format!("{}: {error}", nvram::BLANK)))?;
-                }
-                let flash = "if=pflash,format=raw";
-                command
-                    .args(["-machine", "q35,graphics=off", "-drive"])
-                    .arg(format!("{flash},readonly=on,file={OVMF_CODE}"))
-                    .arg("-drive")
-                    .arg(format!("{flash},file={}", vars.display()));
-            }
-        }
+        let vars = lab.scratch().join(format!("{name}.vars"));
+        hardware.firmware.attach(&mut command, hardware, &vars)?;
         command
             .arg("-netdev")
             .arg(format!("tap,id=lan,ifname={tap},script=no,downscript=no"))
@@ -208,7 +256,12 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
     let drive = format!("if=none,id=disk,format=raw,file={}", file.display());
     match hardware.disk {
         Disk::Absent => {
-            command.args(["-m", "512", "-no-reboot"]);
+            // A unified image is in memory three times: as it came, in its sections, as it runs.
+            let memory = match hardware.firmware {
+                Firmware::Bios | Firmware::Ovmf => "512",
+                Firmware::OvmfHttp | Firmware::AavmfHttp => "1024",
+            };
+            command.args(["-m", memory, "-no-reboot"]);
         }
         Disk::Blank => {
             if !file.exists() {
@@ -217,7 +270,9 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
             // VMware's controller, which Debian's OVMF has no driver for.
             let (controller, order) = match hardware.firmware {
                 Firmware::Bios => ("pvscsi".to_owned(), ",bootindex=2"),
-                Firmware::Ovmf => (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), ""),
+                Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp => {
+                    (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), "")
+                }
             };
             command
                 .args(["-m", "1024", "-device", &controller])
@@ -243,12 +298,12 @@ fn card(hardware: &Hardware) -> String {
     // An empty romfile leaves OVMF alone with its own PXE stack.
     let rom = match hardware.firmware {
         Firmware::Bios => "",
-        Firmware::Ovmf => ",romfile=",
+        Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp => ",romfile=",
     };
     // A boot order from QEMU would overrule the one in the firmware's own memory.
-    let order = match (hardware.firmware, hardware.disk) {
-        (Firmware::Ovmf, Disk::Blank) => format!("addr={}", nvram::NIC_SLOT),
-        _ => "bootindex=1".to_owned(),
+    let order = match hardware.firmware.has_own_order(hardware.disk) {
+        true => format!("addr={}", nvram::NIC_SLOT),
+        false => "bootindex=1".to_owned(),
     };
     let mac = &hardware.mac;
     format!("{device},netdev=lan,mac={mac},{order}{rom}")

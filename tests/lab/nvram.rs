@@ -8,8 +8,28 @@ use std::path::Path;
 
 use super::Failure;
 
-/// A store without variables.
+/// OVMF's store without variables.
 pub const BLANK: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// The size of the flash that ARM64's firmware keeps its variables in.
+const ARM64_FLASH: u64 = 64 << 20;
+
+/// Whose store it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// OVMF's, which comes with headers.
+    Ovmf,
+    /// AAVMF's, which comes as zeros.
+    Aavmf,
+}
+
+/// What stands first in the boot order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// HTTP Boot over IPv4, and nothing else.
+    Http,
+    /// PXE over IPv4, then the disk.
+    PxeThenDisk,
+}
 
 /// Where the first variable goes: after the volume's header and the store's.
 const FIRST: usize = 0x48 + 0x1c;
@@ -25,8 +45,8 @@ pub const NIC_SLOT: u8 = 4;
 /// The disk controller's.
 pub const DISK_SLOT: u8 = 5;
 
-/// Writes a store in which PXE over IPv4 on the card `mac` comes first, the disk second.
-pub fn network_then_disk(mac: &str, to: &Path) -> Result<(), Failure> {
+/// Writes a store in which this comes first, on the card `mac`.
+pub fn write(kind: Kind, first: First, mac: &str, to: &Path) -> Result<(), Failure> {
     let mut card = Vec::new();
     for byte in mac.split(':') {
         let byte = u8::from_str_radix(byte, 16);
@@ -36,22 +56,64 @@ pub fn network_then_disk(mac: &str, to: &Path) -> Result<(), Failure> {
     card.push(1); // Ethernet
 
     let network = [pci(NIC_SLOT), node(3, 11, &card), node(3, 12, &[0; 23])].concat();
+    let http = [&network[..], &node(3, 24, &[])].concat();
     let disk = [pci(DISK_SLOT), node(3, 2, &[0; 4])].concat();
-    let variables = [
-        variable("Boot0000", &load_option("network", &network)),
-        variable("Boot0001", &load_option("disk", &disk)),
-        variable("BootOrder", &[0, 0, 1, 0]),
-    ]
-    .concat();
+    let variables = match first {
+        First::Http => {
+            [variable("Boot0000", &load_option("http", &http)), variable("BootOrder", &[0, 0])]
+                .concat()
+        }
+        First::PxeThenDisk => [
+            variable("Boot0000", &load_option("network", &network)),
+            variable("Boot0001", &load_option("disk", &disk)),
+            variable("BootOrder", &[0, 0, 1, 0]),
+        ]
+        .concat(),
+    };
 
-    let mut store = fs::read(BLANK).map_err(|error| Failure::new(format!("{BLANK}: {error}")))?;
+    let mut store = match kind {
+        Kind::Ovmf => fs::read(BLANK).map_err(|error| Failure::new(format!("{BLANK}: {error}")))?,
+        Kind::Aavmf => blank_arm64(),
+    };
     let place = &mut store[FIRST..FIRST + variables.len()];
     if place.iter().any(|&byte| byte != 0xff) {
-        return Err(Failure::new(format!("{BLANK} is not blank")));
+        return Err(Failure::new(format!("the store of {kind:?} is not blank")));
     }
     place.copy_from_slice(&variables);
     fs::write(to, store)?;
+    if kind == Kind::Aavmf {
+        // The rest is a hole.
+        fs::File::options().write(true).open(to)?.set_len(ARM64_FLASH)?;
+    }
     Ok(())
+}
+
+/// A volume of three blocks with an empty store in the first, as AAVMF formats its flash:
+/// EFI_FIRMWARE_VOLUME_HEADER and edk2's VARIABLE_STORE_HEADER.
+fn blank_arm64() -> Vec<u8> {
+    const BLOCK: u32 = 0x4_0000;
+    const VOLUME: [u8; 16] = [
+        0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c, 0xa9, 0x85, 0x27, 0x47, 0x07, 0x5b, 0x4f,
+        0x50,
+    ];
+    const STORE: [u8; 16] = [
+        0x78, 0x2c, 0xf3, 0xaa, 0x7b, 0x94, 0x9a, 0x43, 0xa1, 0x80, 0x2e, 0x14, 0x4e, 0xc3, 0x77,
+        0x92,
+    ];
+    let mut bytes = vec![0; 16];
+    bytes.extend(VOLUME);
+    bytes.extend(u64::from(3 * BLOCK).to_le_bytes());
+    bytes.extend(b"_FVH");
+    bytes.extend([0x36, 0x0e, 0, 0]); // readable and writable, erased to ones
+    bytes.extend([0x48, 0, 0xf8, 0xf8]); // length and checksum of this header
+    bytes.extend([0, 0, 0, 2]); // revision
+    bytes.extend([0x100, BLOCK, 0, 0].map(u32::to_le_bytes).concat());
+    bytes.extend(STORE);
+    bytes.extend((BLOCK - 0x48).to_le_bytes());
+    bytes.extend([0x5a, 0xfe]); // formatted and healthy
+    bytes.resize(FIRST, 0);
+    bytes.resize(BLOCK as usize, 0xff);
+    bytes
 }
 
 /// AUTHENTICATED_VARIABLE_HEADER of edk2's VariableFormat.h, name and data.

@@ -3,7 +3,7 @@
 //! or to the peer as the files an administrator would write by hand.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::BOX_INTERFACE;
 
@@ -14,6 +14,8 @@ pub struct Site {
     pub profiles: Vec<Profile>,
     /// Who boots which of them.
     pub groups: Vec<Group>,
+    /// A folder with boot programs, and which of them UEFI on x64 is given.
+    pub firmware: Option<(PathBuf, &'static str)>,
 }
 
 /// A kernel and an initramfs with some arguments.
@@ -57,6 +59,11 @@ impl Site {
         self.profile(mac, profile)
     }
 
+    /// Gives UEFI on x64 this boot program of a folder.
+    pub fn firmware(self, folder: &Path, program: &'static str) -> Self {
+        Self { firmware: Some((folder.to_owned(), program)), ..self }
+    }
+
     /// Adds this profile for the machine with this address, or for every machine.
     pub fn profile(mut self, mac: Option<&str>, profile: Profile) -> Self {
         let name = profile.name.clone();
@@ -71,6 +78,13 @@ impl Site {
             "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n\n[repository]\nroot = \"{}\"\n",
             repository.display()
         );
+        if let Some((folder, program)) = &self.firmware {
+            let _ = write!(
+                toml,
+                "\n[firmware]\ndir = \"{}\"\n\n[boot.programs]\nuefi-x64 = \"{program}\"\n",
+                folder.display()
+            );
+        }
         for profile in &self.profiles {
             let _ = write!(
                 toml,
