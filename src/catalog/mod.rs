@@ -97,6 +97,21 @@ pub struct Group {
 pub struct Boot {
     /// Instead of the firmware's usual boot program; for the firmware that it is made for.
     pub program: Option<BootFile>,
+    /// Instead of the form that everyone's boot file is offered in.
+    pub offer: Option<Offer>,
+}
+
+/// The form in which a boot file is offered to firmware that asks by PXE.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offer {
+    /// In the offer; by way of port 4011 where a machine does not take that up.
+    #[default]
+    Auto,
+    /// Always by way of port 4011.
+    BootServer,
+    /// Always in the offer.
+    Direct,
 }
 
 impl Group {

@@ -80,6 +80,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it accepts this hardware address.
+    pub fn accepts_mac(&self, mac: Mac) -> bool {
+        self.accepts(&Value::Mac(mac))
+    }
+
     pub(super) fn accepts(&self, value: &Value<'_>) -> bool {
         match (self, value) {
             (Self::Glob(glob), Value::Text(text)) => glob.accepts(text),

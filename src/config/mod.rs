@@ -7,6 +7,7 @@ mod boot;
 mod control;
 mod error;
 mod install;
+mod network;
 mod patterns;
 mod placeholder;
 mod resolve;
@@ -14,17 +15,17 @@ mod select;
 mod shape;
 mod texts;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
-    catalog::{Catalog, Install},
+    catalog::{Catalog, Install, Offer, Pattern},
     firmware::{BootFile, Firmware},
     path::RepositoryPath,
 };
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
-pub use shape::{Access, Solicitations};
+pub use shape::{Access, Mode, Solicitations};
 pub use texts::{Declared, Mention, Reader};
 
 /// Everything an operator decides.
@@ -36,6 +37,16 @@ pub struct Config {
     pub interfaces: Vec<NamedInterface>,
     /// Whether iPXE's question for an IPv6 router is answered.
     pub answer_router_solicitations: Solicitations,
+    /// Whether machines are answered.
+    pub mode: Mode,
+    /// The machines that are answered at all; absent where all are.
+    pub allow: Option<Vec<Pattern>>,
+    /// How long an offer is held back.
+    pub reply_delay: Duration,
+    /// The form in which boot files are offered by PXE, where a group does not say.
+    pub offer: Offer,
+    /// Whether firmware that may come by HTTP Boot is left alone when it asks by PXE.
+    pub prefer_http: bool,
     /// TCP port of HTTP.
     pub http_port: u16,
     /// How it is known which machine asks for a config.

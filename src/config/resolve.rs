@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, NamedInterface,
+    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
@@ -16,8 +16,6 @@ use crate::{
     template::{Metadata, Template, Words},
 };
 
-/// Linux's IFNAMSIZ less the NUL.
-const LONGEST_INTERFACE: usize = 15;
 /// What iPXE can fetch a file by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
 /// Names that HTTP answers with a script.
@@ -32,6 +30,8 @@ pub(super) fn resolve(
 ) -> Result<Config, ConfigError> {
     let mut desk = Desk::new(main);
     let interfaces = desk.interfaces(&file.network.interfaces);
+    let allow = file.network.allow.as_ref().map(|allow| desk.allow(allow));
+    let reply_delay = desk.reply_delay(&file.network.reply_delay_ms);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
             &file.http.port,
@@ -66,6 +66,11 @@ pub(super) fn resolve(
         name: main.name.to_string(),
         interfaces,
         answer_router_solicitations: file.network.answer_router_solicitations,
+        mode: file.network.mode,
+        allow,
+        reply_delay,
+        offer: file.boot.offer,
+        prefer_http: file.boot.prefer_http,
         http_port: file.http.port.into_inner(),
         config_access: file.http.config_access,
         repository,
@@ -116,26 +121,6 @@ impl<'a> Desk<'a> {
 
     fn wrong_at(&mut self, place: Place, text: impl Into<String>) {
         self.problems.push(Problem { place, text: text.into() });
-    }
-
-    fn interfaces(&mut self, names: &[Spanned<String>]) -> Vec<NamedInterface> {
-        let mut known: Vec<NamedInterface> = Vec::new();
-        for written in names {
-            let name = written.get_ref();
-            let plain = !name.bytes().any(|byte| byte == b'/' || !byte.is_ascii_graphic());
-            if name.is_empty() || name.len() > LONGEST_INTERFACE || !plain {
-                self.wrong(
-                    written,
-                    format!("{name:?} is no interface; write one that `ip link` shows"),
-                );
-            } else if known.iter().any(|known| known.name == *name) {
-                self.wrong(written, format!("interface {name} is listed twice"));
-            } else {
-                let place = self.page.place(written);
-                known.push(NamedInterface { name: name.clone(), place });
-            }
-        }
-        known
     }
 
     pub(super) fn folder(&mut self, written: Spanned<PathBuf>) -> Folder {
@@ -263,7 +248,7 @@ impl<'a> Desk<'a> {
         }
         let program = written.boot_program.and_then(|program| self.boot_file(&program, None));
         let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);
-        let boot = Boot { program };
+        let boot = Boot { program, offer: written.offer };
         Some(Group { name, selector: selector?, profile, metadata, hand_off, boot })
     }
 

@@ -37,11 +37,13 @@ const RASPBERRY_PI: [[u8; 3]; 5] = [
     [0xd8, 0x3a, 0xdd],
     [0x2c, 0xcf, 0x67],
 ];
+/// What an x86 BIOS is that asks by HTTP.
+const BIOS_BY_HTTP: u16 = 20;
 /// How its EEPROM's option 97 begins.
 const RASPBERRY_PI_GUID: &[u8] = b"RPi";
 
 /// How a client asks, by option 60; `None` where it does not want to boot by us.
-pub(crate) fn means(vendor_class: &[u8]) -> Option<Means> {
+pub fn means(vendor_class: &[u8]) -> Option<Means> {
     match vendor_class {
         class if class.starts_with(b"PXEClient") => Some(Means::Pxe),
         class if class.starts_with(b"HTTPClient") => Some(Means::Http),
@@ -59,7 +61,12 @@ pub fn identify(clues: &Clues<'_>) -> Result<Firmware, Unidentified> {
     if matches!(number, None | Some(0)) && clues.is_a_raspberry_pi() {
         return Ok(Firmware::RaspberryPi);
     }
-    of(number.ok_or(Unidentified::NoArchitecture)?)
+    let number = number.ok_or(Unidentified::NoArchitecture)?;
+    let number = match (number, means(clues.vendor_class)) {
+        (0, Some(Means::Http)) => BIOS_BY_HTTP,
+        _ => number,
+    };
+    of(number)
 }
 
 fn of(number: u16) -> Result<Firmware, Unidentified> {
@@ -115,6 +122,7 @@ impl fmt::Display for Unidentified {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firmware::ARCHITECTURES;
 
     const QEMU: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
     const PI: [u8; 6] = [0xdc, 0xa6, 0x32, 0, 0, 1];
@@ -143,6 +151,7 @@ mod tests {
             (&[], "PXEClient:Arch:99999", Err(Unidentified::NoArchitecture)),
             (&[], "PXEClient", Err(Unidentified::NoArchitecture)),
             (&[0x12, 0x34], text, Err(Unidentified::Unregistered(0x1234))),
+            (&[0, 0], "HTTPClient", Err(Unidentified::Foreign(&ARCHITECTURES[20]))),
             (&[0, 1, 0, 9], text, Ok(Firmware::Efi64)),
         ] {
             assert_eq!(firmware(architecture, class, QEMU), expected, "{architecture:?} {class}");

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::unified::Processor;
 pub use embedded::{Embedded, embedded};
-pub use identify::{Clues, Unidentified, identify};
+pub use identify::{Clues, Unidentified, identify, means};
 pub use program::{BootFile, Programs};
 pub use table::{ARCHITECTURES, Architecture};
 
@@ -174,6 +174,30 @@ pub enum Means {
     Pxe,
     /// UEFI HTTP Boot: option 60 is `HTTPClient`, one file comes by its URL.
     Http,
+}
+
+/// How a boot file is offered to a firmware.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Form {
+    /// In the offer, to be fetched at once (option 43.6 = 8).
+    Direct,
+    /// In the offer, and the firmware is to ask port 4011 for it first (no option 43).
+    BootServer,
+    /// As a URL, to UEFI HTTP Boot.
+    Http,
+    /// As the menu that a Raspberry Pi looks for; it knows the names of its files.
+    RaspberryPi,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::BootServer => "boot-server",
+            Self::Http => "http",
+            Self::RaspberryPi => "raspberry-pi",
+        })
+    }
 }
 
 /// The kind of firmware, whatever the processor.

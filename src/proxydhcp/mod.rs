@@ -1,9 +1,10 @@
 //! ProxyDHCP: a DHCP message in, an offer of a boot file or a reasoned silence out.
 //!
-//! Answers beside somebody else's DHCP server (PXE 2.1 section 2.2; RFC 4578): on port 67 only
-//! discovers, on port 4011 only requests, and only those of PXE clients that a group matches.
-//! Never gives an address, never sends an ACK or NAK on port 67.
+//! Answers beside somebody else's DHCP server (PXE 2.1 section 2.2; RFC 4578): on port 67 discovers,
+//! on port 4011 requests, on both an inform that names a boot item; only those of PXE and HTTP Boot
+//! clients that a group matches. Never gives an address, never sends a NAK.
 
+mod conversations;
 mod reason;
 mod reply;
 mod request;
@@ -11,15 +12,16 @@ mod request;
 use std::net::Ipv4Addr;
 
 use crate::{
-    catalog::{Catalog, HandOff, Verdict},
-    firmware::{BootFile, Firmware, Means, Programs},
+    catalog::{Catalog, Group, HandOff, Offer, Pattern, Verdict},
+    firmware::{Firmware, Form, Means, Platform, Programs},
     ledger::{Book, Decision},
-    machine::Machine,
+    machine::{Mac, Machine},
     template::base_url,
     trace::{Stage, Step},
 };
+pub use conversations::{Circumstances, Conversations, InVain};
 pub use reason::Reason;
-use request::{BootClient, Heard};
+use request::{Asks, BootClient, Heard};
 
 /// Where a packet came in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,6 +54,10 @@ pub struct Offering<'a> {
     pub programs: &'a Programs,
     /// The port of HTTP.
     pub http_port: u16,
+    /// The machines that are answered at all; absent where all are.
+    pub allow: Option<&'a [Pattern]>,
+    /// The form in which boot files are offered by PXE, where a group does not say.
+    pub offer: Offer,
 }
 
 /// What to do about a packet.
@@ -100,29 +106,58 @@ pub enum Recipient {
     Source,
 }
 
-/// Decides about one packet.
-pub fn answer(packet: &[u8], arrival: &Arrival, offering: &Offering<'_>) -> Answer {
+/// A discover that is going to be answered, as far as the form of the offer depends on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Discover {
+    /// Who.
+    pub mac: Mac,
+    /// The same in what a client sends again (EDK2, iPXE).
+    pub xid: u32,
+    /// How it asks.
+    pub means: Means,
+    /// The ROM or iPXE.
+    pub stage: Stage,
+    /// What kind of firmware it has.
+    pub platform: Option<Platform>,
+    /// What the operator says of the form.
+    pub offer: Offer,
+}
+
+/// Decides about one packet. `choose` knows what went on before with the machine of a discover, and
+/// in which form its offer should be.
+pub fn answer(
+    packet: &[u8],
+    arrival: &Arrival,
+    offering: &Offering<'_>,
+    choose: impl FnOnce(&Discover) -> Result<Form, Reason>,
+) -> Answer {
     let client = match request::read(packet, arrival.port) {
         Ok(Heard::Boot(client)) => client,
         Ok(Heard::Lease(lease)) => return Answer::Learn(lease),
         Err(reason) => return Answer::Ignore(reason),
     };
     let machine = client.machine.clone();
-    match boot_file(&client, arrival, offering) {
-        Ok((firmware, boot_file)) => {
-            let to = match arrival.port {
-                Port::Dhcp => Recipient::Broadcast,
-                Port::BootServer => Recipient::Source,
-            };
-            let bytes = reply::write(&client, arrival, &boot_file);
-            let step = match arrival.port {
-                Port::Dhcp => Step::Offer { firmware, stage: client.stage, boot_file },
-                Port::BootServer => Step::Ack { firmware, stage: client.stage, boot_file },
-            };
-            Answer::Reply(Box::new(Reply { bytes, to, machine, step }))
-        }
-        Err(reason) => Answer::LeaveAlone(machine, reason),
+    if !offering.allows(machine.mac) {
+        return Answer::Ignore(Reason::NotAllowed);
     }
+    let found = boot_file(&client, arrival, offering);
+    let found = found.and_then(|(firmware, boot_file)| {
+        let form = offering.form(&client, firmware, choose)?;
+        Ok((firmware, boot_file, form))
+    });
+    let (firmware, boot_file, form) = match found {
+        Ok(found) => found,
+        Err(reason) => return Answer::LeaveAlone(machine, reason),
+    };
+    let bytes = reply::write(&client, arrival, &boot_file, form);
+    let stage = client.stage;
+    let (to, step) = match client.asks {
+        Asks::Discover => (Recipient::Broadcast, Step::Offer { firmware, stage, boot_file, form }),
+        Asks::Inform | Asks::Request => {
+            (Recipient::Source, Step::Ack { firmware, stage, boot_file })
+        }
+    };
+    Answer::Reply(Box::new(Reply { bytes, to, machine, step }))
 }
 
 /// The boot program for a ROM, the script for iPXE: with that the chainload ends.
@@ -142,23 +177,53 @@ fn boot_file(
     // An iPXE without HTTP, as some cards have in ROM, first loads one that has it.
     let group = match client.stage {
         Stage::Ipxe => None,
-        Stage::Rom => offering.program_of_group(&client.machine, firmware),
+        Stage::Rom => offering.group_of(&client.machine),
     };
-    let program = group.or_else(|| offering.programs.get(firmware));
+    let named = group.and_then(|group| group.boot.program.as_ref());
+    let named = named.filter(|program| offering.programs.fits(program, firmware));
+    let program = named.or_else(|| offering.programs.get(firmware));
     let program = program.ok_or(Reason::NoBootProgram(firmware))?;
+    if let Some((_, processor)) = program.stub() {
+        let told = offering.book.recall(&client.machine).told_by_uefi(processor);
+        offering.catalog.select(&told).ok_or(Reason::NoGroup)?;
+    }
     let program = program.for_machine(&client.machine);
-    let name = program.name(Means::Pxe, &base_url);
+    let name = program.name(client.means, &base_url);
     let name = name.ok_or_else(|| Reason::NotByTftp(program.to_string()))?;
     Ok((Some(firmware), name))
 }
 
 impl Offering<'_> {
-    /// The boot program that the machine's group names, where it is surely in one.
-    fn program_of_group(&self, machine: &Machine, firmware: Firmware) -> Option<&BootFile> {
-        let machine = self.book.recall(machine);
-        let group = self.catalog.settle(&machine).ok().flatten()?;
-        let program = group.boot.program.as_ref()?;
-        self.programs.fits(program, firmware).then_some(program)
+    fn allows(&self, mac: Mac) -> bool {
+        self.allow.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.accepts_mac(mac)))
+    }
+
+    /// The group that a machine is surely in, by what it tells or has told before.
+    fn group_of(&self, machine: &Machine) -> Option<&Group> {
+        self.catalog.settle(&self.book.recall(machine)).ok().flatten()
+    }
+
+    fn form(
+        &self,
+        client: &BootClient<'_>,
+        firmware: Option<Firmware>,
+        choose: impl FnOnce(&Discover) -> Result<Form, Reason>,
+    ) -> Result<Form, Reason> {
+        if firmware == Some(Firmware::RaspberryPi) && client.means == Means::Pxe {
+            return Ok(Form::RaspberryPi);
+        }
+        if client.asks != Asks::Discover {
+            return Ok(Form::Direct);
+        }
+        let own = self.group_of(&client.machine).and_then(|group| group.boot.offer);
+        choose(&Discover {
+            mac: client.machine.mac,
+            xid: client.message.xid(),
+            means: client.means,
+            stage: client.stage,
+            platform: firmware.and_then(Firmware::platform),
+            offer: own.unwrap_or(self.offer),
+        })
     }
 }
 

@@ -9,6 +9,8 @@ use crate::firmware::{Firmware, Unidentified};
 pub enum Reason {
     /// Its own disk is what it boots, for this reason.
     Installed(String),
+    /// `[boot] prefer-http` leaves its firmware to HTTP Boot.
+    LeftToHttp,
     /// Not 6 octets of Ethernet that one machine can own.
     NoMachine,
     /// There is no boot program for this firmware: not embedded, in `[firmware] dir` or named.
@@ -25,7 +27,9 @@ pub enum Reason {
     NotOurs,
     /// A reply, perhaps our own.
     NotARequest,
-    /// Option 60 does not start with `PXEClient`.
+    /// It is not among the machines of `[network] allow`.
+    NotAllowed,
+    /// Option 60 starts neither with `PXEClient` nor with `HTTPClient`.
     NotPxeClient,
     /// It came through a relay; we serve our own link.
     Relayed,
@@ -40,12 +44,14 @@ impl Reason {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Installed(_) => "installed",
+            Self::LeftToHttp => "left-to-http",
             Self::NoBootProgram(_) => "no-boot-program",
             Self::NoGroup => "no-group",
             Self::NoMachine => "no-machine",
             Self::NoMagicCookie => "no-magic-cookie",
             Self::NoMessageType => "no-message-type",
             Self::NotARequest => "not-a-request",
+            Self::NotAllowed => "not-allowed",
             Self::NotByTftp(_) => "not-by-tftp",
             Self::NotOurs => "not-ours",
             Self::NotPxeClient => "not-pxe-client",
@@ -62,6 +68,10 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Installed(why) => f.write_str(why),
+            Self::LeftToHttp => f.write_str(
+                "it is to come by HTTP Boot ([boot] prefer-http); if it has none, it is answered from \
+                 its next attempt on",
+            ),
             Self::NoBootProgram(firmware) => match firmware.usual_programs().first() {
                 Some(program) => {
                     write!(f, "no {program} for {firmware}, neither built in nor in [firmware] dir")
@@ -76,6 +86,7 @@ impl fmt::Display for Reason {
             Self::NoMagicCookie => f.write_str("no DHCP magic cookie"),
             Self::NoMessageType => f.write_str("no DHCP message type"),
             Self::NotARequest => f.write_str("a reply, not a request"),
+            Self::NotAllowed => f.write_str("not among the machines of [network] allow"),
             Self::NotByTftp(url) => {
                 write!(
                     f,
@@ -83,7 +94,7 @@ impl fmt::Display for Reason {
                 )
             }
             Self::NotOurs => f.write_str("a message type that is the DHCP server's to answer"),
-            Self::NotPxeClient => f.write_str("not a PXE client"),
+            Self::NotPxeClient => f.write_str("neither a PXE nor an HTTP Boot client"),
             Self::Relayed => f.write_str("it came through a DHCP relay"),
             Self::TooShort => f.write_str("shorter than a DHCP message"),
             Self::Unidentified(unidentified) => unidentified.fmt(f),

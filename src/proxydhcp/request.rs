@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::{Lease, Port, Reason};
 use crate::{
-    firmware::{Clues, Firmware, Unidentified, identify},
+    firmware::{Clues, Firmware, Means, Unidentified, identify, means},
     machine::{Mac, Machine, Uuid},
     trace::Stage,
 };
@@ -30,10 +30,23 @@ pub(super) enum Heard<'a> {
     Lease(Lease),
 }
 
-/// A PXE client, and what of its message the reply must repeat.
+/// What a client asks with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Asks {
+    /// A discover, to anyone.
+    Discover,
+    /// A request to the boot server that it has chosen, on port 4011.
+    Request,
+    /// An inform that names a boot item (PXE 2.1 section 2.4): it has an address already.
+    Inform,
+}
+
+/// A client that wants to boot, and what of its message the reply must repeat.
 #[derive(Debug)]
 pub(super) struct BootClient<'a> {
     pub(super) machine: Machine,
+    pub(super) asks: Asks,
+    pub(super) means: Means,
     pub(super) stage: Stage,
     pub(super) speaks_http: bool,
     pub(super) message: Message<'a>,
@@ -79,15 +92,24 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
     });
     let machine = Machine::heard(mac, uuid, firmware.ok().and_then(Firmware::platform));
     let kind = MessageType::from(options.message_type.ok_or(Reason::NoMessageType)?);
-    match (port, kind) {
+    let asks = match (port, kind) {
         (Port::Dhcp, MessageType::Request) => {
             return lease(machine, &message, &options).map(Heard::Lease);
         }
-        (Port::Dhcp, MessageType::Discover) | (Port::BootServer, MessageType::Request) => {}
+        (Port::Dhcp, MessageType::Discover) => Asks::Discover,
+        (Port::BootServer, MessageType::Request) => Asks::Request,
+        (_, MessageType::Inform) if !message.ciaddr().is_unspecified() => Asks::Inform,
         _ => return Err(Reason::NotOurs),
-    }
-    if !options.vendor_class.starts_with(b"PXEClient") {
-        return Err(Reason::NotPxeClient);
+    };
+    let means = means(&options.vendor_class).ok_or(Reason::NotPxeClient)?;
+    // Echoed as it came, so only in the one form that is defined: a type and a layer.
+    let boot_item = encapsulated(&options.vendor, PXE_BOOT_ITEM)
+        .filter(|item| item.len() == 4)
+        .map(<[u8]>::to_vec);
+    match (asks, means, &boot_item) {
+        (Asks::Discover, ..) | (Asks::Request, Means::Pxe, _) => {}
+        (Asks::Inform, Means::Pxe, Some(_)) => {}
+        (Asks::Inform | Asks::Request, ..) => return Err(Reason::NotOurs),
     }
     if !message.giaddr().is_unspecified() {
         return Err(Reason::Relayed);
@@ -95,10 +117,12 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
     let stage = options.stage();
     Ok(Heard::Boot(BootClient {
         machine,
+        asks,
+        means,
         stage,
         speaks_http: options.speaks_http(),
         message,
-        boot_item: encapsulated(&options.vendor, PXE_BOOT_ITEM).map(<[u8]>::to_vec),
+        boot_item,
         firmware,
         client_guid: options.client_guid,
     }))

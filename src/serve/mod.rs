@@ -35,7 +35,12 @@ pub mod unified;
 mod version;
 mod visitors;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
@@ -162,18 +167,18 @@ impl Services {
             );
         }
         let boot_server = interface.udp(4011)?;
+        let conversations = Arc::new(Mutex::default());
         for (number, port, socket) in
             [(67, Port::Dhcp, dhcp), (4011, Port::BootServer, boot_server)]
         {
-            let arrival = Arrival { address: interface.address, port };
-            let service = dhcp::run(
-                socket,
-                arrival,
-                self.site.clone(),
-                self.journal.clone(),
-                self.ledger.clone(),
-                self.drain.clone(),
-            );
+            let service = dhcp::Service {
+                arrival: Arrival { address: interface.address, port },
+                site: self.site.clone(),
+                journal: self.journal.clone(),
+                ledger: self.ledger.clone(),
+                conversations: Arc::clone(&conversations),
+            };
+            let service = dhcp::run(socket, service, self.drain.clone());
             self.spawn(format!("ProxyDHCP on {interface}, port {number}"), service);
         }
         let tftp = interface.udp(69)?;
@@ -234,6 +239,7 @@ impl Services {
                 solicitation::run(
                     socket,
                     interface.clone(),
+                    self.site.clone(),
                     self.journal.clone(),
                     self.drain.clone(),
                 ),

@@ -156,6 +156,9 @@ impl Renderer {
         arrival: Arrival,
         make: Make<'_, T>,
     ) -> Verdict<'a, T> {
+        if let Some(reason) = site.turns_away(machine.mac) {
+            return self.nothing(&machine, reason);
+        }
         let token = match site.config.config_access {
             Access::Address => None,
             Access::Token => match random() {
@@ -196,6 +199,9 @@ impl Renderer {
         arrival: Arrival,
         make: Make<'_, T>,
     ) -> Verdict<'a, T> {
+        if let Some(reason) = site.turns_away(machine.mac) {
+            return Verdict::Nothing(reason);
+        }
         let catalog = &site.config.catalog;
         let Some(group) = catalog.select(&machine) else {
             return Verdict::Nothing(no_group(&machine, catalog));

@@ -18,13 +18,13 @@ use super::{
     unified::{self, Stubs},
 };
 use crate::{
-    catalog::Install,
-    config::{Config, ConfigError, NamedBootFile, Problem, Text, names_ignition},
+    catalog::{Install, Pattern},
+    config::{Config, ConfigError, Mode, NamedBootFile, Problem, Text, names_ignition},
     firmware::{Firmware, Programs},
     ledger::Book,
-    machine::Machine,
+    machine::{Mac, Machine},
     path::{RepositoryPath, UrlPath},
-    proxydhcp::Offering,
+    proxydhcp::{Offering, Reason},
     render::Configs,
     unified::Processor,
 };
@@ -180,6 +180,16 @@ impl Site {
         }
     }
 
+    /// Why a machine gets nothing to boot here, whatever its group: on every way to a kernel.
+    pub fn turns_away(&self, mac: Mac) -> Option<String> {
+        let is_allowed = |patterns: &Vec<Pattern>| patterns.iter().any(|own| own.accepts_mac(mac));
+        match self.config.mode {
+            Mode::Observe => Some("[network] mode is \"observe\": nothing is booted".to_owned()),
+            Mode::Serve if self.config.allow.as_ref().is_none_or(is_allowed) => None,
+            Mode::Serve => Some(Reason::NotAllowed.to_string()),
+        }
+    }
+
     /// What ProxyDHCP has to offer.
     pub fn offering<'a>(&'a self, book: &'a Book) -> Offering<'a> {
         Offering {
@@ -188,6 +198,8 @@ impl Site {
             most_attempts: self.config.most_attempts,
             programs: &self.programs,
             http_port: self.config.http_port,
+            allow: self.config.allow.as_deref(),
+            offer: self.config.offer,
         }
     }
 }
