@@ -5,13 +5,16 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// What stands before a token in a path.
 const MARK: u8 = b'~';
 /// Other spellings of the mark, percent-encoded once and twice.
 const SPELLINGS: [&str; 3] = ["~", "%7e", "%257e"];
 
 /// 128 random bits, written as 32 hexadecimal digits.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Token(u128);
 
 impl Token {
@@ -86,6 +89,20 @@ impl FromStr for Token {
         let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let bits = u128::from_str_radix(text, 16).map_err(|_| NotAToken)?;
         plain.then_some(Self(bits)).ok_or(NotAToken)
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> Self {
+        token.to_string()
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = NotAToken;
+
+    fn try_from(text: String) -> Result<Self, NotAToken> {
+        text.parse()
     }
 }
 

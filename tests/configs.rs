@@ -147,6 +147,12 @@ impl Desk<'_> {
     }
 }
 
+/// The token of a script's first URL that has one.
+fn token(script: &str) -> String {
+    let (_, rest) = script.split_once("/~").unwrap();
+    rest.split('/').next().unwrap().to_owned()
+}
+
 fn filled(text: &str, group: &str, base_url: &str) -> String {
     text.replace("{% raw %}", "")
         .replace("{% endraw %}", "")
@@ -228,10 +234,6 @@ fn a_machine_that_is_not_known_waits_and_is_never_told_that_there_is_nothing() {
 #[test]
 fn with_tokens_only_the_script_of_a_boot_opens_its_texts() {
     with_server("tokens", "token", |desk| {
-        let token = |script: &str| -> String {
-            let (_, rest) = script.split_once("/~").unwrap();
-            rest.split('/').next().unwrap().to_owned()
-        };
         let script = desk.boots(ONE, "&serial=7")?;
         let first = token(&script);
         assert_eq!(first.len(), 32, "{script}");
@@ -281,6 +283,24 @@ fn with_tokens_only_the_script_of_a_boot_opens_its_texts() {
         for token in [&first, &second, &other] {
             assert!(!log.contains(token.as_str()), "{log}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_installed_machine_that_now_boots_into_ram_is_given_its_texts() {
+    with_server("tokens_in_ram", "token", |desk| {
+        let first = token(&desk.boots(ONE, "&serial=7")?);
+        let report = format!("http://{BOX}/~{first}/v1/event?state=installed");
+        let Reply(status, _, body) = desk.curl(ONE.0, &["-i", "-X", "POST", &report])?;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(desk.ask(ONE.0, &format!("/~{first}/coreos/"))?.0, 403, "it is installed");
+        let file = desk.lab.scratch().join("bootbox.toml");
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, text.replace("install = \"once\"", "install = \"never\""))?;
+        desk.reload("is loaded")?;
+        let second = token(&desk.boots(ONE, "&serial=7")?);
+        assert_eq!(desk.ask(ONE.0, &format!("/~{second}/coreos/"))?.0, 200);
         Ok(())
     });
 }

@@ -40,6 +40,16 @@ pub struct Profile {
     pub verify: bool,
 }
 
+impl Profile {
+    /// Whether it writes to a disk.
+    pub fn installs(&self) -> bool {
+        match self.install {
+            Install::Always | Install::Once => true,
+            Install::Never => false,
+        }
+    }
+}
+
 /// How often a profile may be put onto a machine.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

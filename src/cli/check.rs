@@ -19,8 +19,7 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
     };
     let known = known(&site);
     site.try_with(&known);
-    let installs = |profile: &Profile| profile.install != Install::Never;
-    let Preflight { problems, warnings } = Preflight::of(&site, installs);
+    let Preflight { problems, warnings } = Preflight::of(&site);
     if let Some(error) = ConfigError::of(problems) {
         return fail(CONFIG, &error);
     }

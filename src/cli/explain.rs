@@ -110,10 +110,10 @@ fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
     for group in catalog.groups() {
         explain(&mut report, group, chosen, machine);
     }
-    let script = match script_for(catalog, words) {
-        Ok((_, script)) => script,
-        Err(reason) => notice_script(&reason),
-    };
+    let script = chosen
+        .ok_or_else(|| format!("no group matches {}", machine.mac))
+        .and_then(|group| script_for(group, words))
+        .unwrap_or_else(|reason| notice_script(&reason));
     if script.contains(&SOME_ADDRESS.to_string()) {
         let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");
     }

@@ -44,7 +44,6 @@ fn code(error: &AskError) -> u8 {
         AskError::Lost { .. } | AskError::Nobody { .. } => UNAVAILABLE,
         AskError::Permission { .. } => PERMISSION,
         AskError::Refused(refusal) => match refusal {
-            Refusal::Busy => UNAVAILABLE,
             Refusal::Failed(_) | Refusal::NoLedger => SYSTEM,
             Refusal::NewAnyway(_)
             | Refusal::NotHeld(_)

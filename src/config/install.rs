@@ -56,7 +56,7 @@ pub fn names_ignition(profile: &Profile) -> bool {
 
 /// What is wrong with an argument that turns out to be an installer's only for one group.
 pub(super) fn hides_an_installer(profile: &Profile, arg: &str) -> Option<String> {
-    let is_hidden = !profile.says_install && profile.install == Install::Never && installs(&[arg]);
+    let is_hidden = !profile.says_install && !profile.installs() && installs(&[arg]);
     is_hidden.then(|| {
         format!(
             "that installs, and profile {} does not say so; write install = \"once\" there",

@@ -18,7 +18,7 @@ mod texts;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
-    catalog::{Catalog, Install, Offer, Pattern},
+    catalog::{Catalog, Offer, Pattern},
     firmware::{BootFile, Firmware},
     path::RepositoryPath,
 };
@@ -191,7 +191,7 @@ impl Config {
 
     /// Whether a group's profile writes to disks.
     pub fn installs(&self) -> bool {
-        self.catalog.groups().iter().any(|group| group.profile.install != Install::Never)
+        self.catalog.groups().iter().any(|group| group.profile.installs())
     }
 
     /// What holds when there is no config file: no machine is answered.

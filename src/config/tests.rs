@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::machine::Machine;
+use crate::{catalog::Install, machine::Machine};
 
 const SHIPPED: &str = include_str!("../../etc/bootbox.toml");
 

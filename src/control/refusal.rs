@@ -10,8 +10,6 @@ use crate::machine::{Mac, Subject, Uuid};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Refusal {
-    /// Too many commands at once.
-    Busy,
     /// The ledger could not be written, or is full.
     Failed(String),
     /// It has no record, so there is nothing to install again.
@@ -43,7 +41,6 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy => f.write_str("the server is busy with other commands; try again"),
             Self::Failed(why) => write!(f, "nothing was done: {why}"),
             Self::NewAnyway(machine) => write!(
                 f,

@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
-    ledger::{Decision, Event, Moment, Record, Report},
+    ledger::{Decision, Event, Moment, Pass, Record, Report},
     machine::Machine,
+    token::Token,
 };
 
 const MOST: u32 = 3;
@@ -213,13 +214,14 @@ fn a_sheet_tells_what_the_next_boot_comes_to() {
 
 #[test]
 fn a_sheet_keeps_the_token_to_itself() {
-    let token = crate::ledger::Token { text: "secret0".to_owned(), made: Moment(1000) };
+    let token = Token::new([7; 16]);
+    let pass = Pass { token, made: Moment(1000) };
     let scripted =
-        Event::Scripted { group: "g".to_owned(), profile: "p".to_owned(), token: Some(token) };
+        Event::Scripted { group: "g".to_owned(), profile: "p".to_owned(), token: Some(pass) };
     let record = record(MAC).after(&scripted, MOST, Moment(1001)).unwrap();
     let sheet = Sheet::of(&record, Choice::Nothing, MOST).with_history(&record);
     let line = String::from_utf8(Reply::Machine(Box::new(sheet)).line().unwrap()).unwrap();
-    assert!(line.contains("\"installing\"") && !line.contains("secret0"), "{line}");
+    assert!(line.contains("\"installing\"") && !line.contains(&token.to_string()), "{line}");
 }
 
 #[test]

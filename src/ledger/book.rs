@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{Moment, Record};
-use crate::machine::{Mac, Machine, Uuid};
+use crate::{
+    machine::{Mac, Machine, Uuid},
+    token::Token,
+};
 
 /// Records that are kept: more machines than one VLAN has addresses in a /16. A LAN full of made-up
 /// machines ends here, and costs no known machine its record.
@@ -20,7 +23,7 @@ const MOST_STRANGERS: usize = 1024;
 pub struct Book {
     records: HashMap<Mac, Record>,
     by_address: HashMap<Ipv4Addr, Mac>,
-    by_token: HashMap<String, Mac>,
+    by_token: HashMap<Token, Mac>,
     /// Only those that something was done to: nobody else is anybody's other card.
     by_uuid: HashMap<Uuid, BTreeSet<Mac>>,
     strangers: Strangers,
@@ -118,8 +121,8 @@ impl Book {
     }
 
     /// The machine that this token was made for, while it is good.
-    pub fn by_token(&self, token: &str, now: Moment) -> Option<&Record> {
-        self.records.get(self.by_token.get(token)?).filter(|record| record.admits(token, now))
+    pub fn by_token(&self, token: Token, now: Moment) -> Option<&Record> {
+        self.records.get(self.by_token.get(&token)?).filter(|record| record.admits(token, now))
     }
 
     /// The record of this hardware address.
@@ -144,8 +147,8 @@ impl Book {
             return Err(Full);
         }
         self.remove(mac);
-        if let Some(token) = &record.token {
-            self.by_token.insert(token.text.clone(), mac);
+        if let Some(pass) = record.token {
+            self.by_token.insert(pass.token, mac);
         }
         if let Some(uuid) = record.machine.uuid.filter(|_| record.has_a_story()) {
             self.by_uuid.entry(uuid.in_one_order()).or_default().insert(mac);
@@ -166,8 +169,8 @@ impl Book {
                 self.by_address.remove(address);
             }
         }
-        if let Some(token) = &record.token {
-            self.by_token.remove(&token.text);
+        if let Some(pass) = record.token {
+            self.by_token.remove(&pass.token);
         }
         if let Some(uuid) = record.machine.uuid.map(|uuid| uuid.in_one_order())
             && let Some(macs) = self.by_uuid.get_mut(&uuid)

@@ -50,7 +50,7 @@ impl Record {
             Event::PoweredOn => next.powered_on(most_attempts, now),
             Event::Reported(report) => next.reported(report, most_attempts, now)?,
             Event::Scripted { group, profile, token } => {
-                next.token.clone_from(token);
+                next.token = *token;
                 next.group = Some(group.clone());
                 next.scripted(group, profile, now);
             }

@@ -16,7 +16,7 @@ pub use crate::catalog::Install;
 use crate::machine::Machine;
 pub use book::{Book, Found, Full};
 pub use moment::Moment;
-pub use record::{Attempt, Entry, Held, Holder, Image, Installed, Proof, Record, State, Token};
+pub use record::{Attempt, Entry, Held, Holder, Image, Installed, Pass, Proof, Record, State};
 
 /// What a machine that asks for a network boot may do.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -101,7 +101,7 @@ pub enum Event {
         /// The profile it names.
         profile: String,
         /// What it may fetch its configs with.
-        token: Option<Token>,
+        token: Option<Pass>,
     },
     /// iPXE has told who the machine is.
     Told(Machine),

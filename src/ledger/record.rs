@@ -5,7 +5,7 @@ use std::{fmt, net::Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
-use crate::machine::Machine;
+use crate::{machine::Machine, token::Token};
 
 /// Lines of history that are kept; the oldest go first.
 const MOST_ENTRIES: usize = 100;
@@ -30,7 +30,7 @@ pub struct Record {
     /// Attempts to install it since it was new, or since an operator's last word.
     pub attempts: u32,
     /// What its configs are fetched with now.
-    pub token: Option<Token>,
+    pub token: Option<Pass>,
     /// The group whose profile it booted last.
     pub group: Option<String>,
     /// An operator said that it is not the machine whose UUID it shares.
@@ -142,10 +142,11 @@ pub enum Holder {
 }
 
 /// What a machine's configs are fetched with, for one boot.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Token {
-    /// Lower-case letters and digits.
-    pub text: String,
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pass {
+    /// What its URLs carry.
+    #[serde(rename = "text")]
+    pub token: Token,
     /// When it was made.
     pub made: Moment,
 }
@@ -197,10 +198,10 @@ impl Record {
     }
 
     /// Whether this token opens its configs now.
-    pub fn admits(&self, token: &str, now: Moment) -> bool {
+    pub fn admits(&self, token: Token, now: Moment) -> bool {
         self.token
             .as_ref()
-            .is_some_and(|own| own.text == token && now.0.saturating_sub(own.made.0) < TOKEN_LIFE)
+            .is_some_and(|own| own.token == token && now.0.saturating_sub(own.made.0) < TOKEN_LIFE)
     }
 
     pub(super) fn note(&mut self, at: Moment, text: String) {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::hand_off::{Ending, ended_notice};
 use crate::{
-    catalog::{Catalog, Group, Source},
+    catalog::{Group, Source},
     firmware::Platform,
     template::{TemplateError, Words},
 };
@@ -34,17 +34,12 @@ pub fn boot_script() -> &'static str {
      goto ask\n"
 }
 
-/// The script of a machine that has told all, and its group; else the reason why nothing boots.
-pub fn script_for<'a>(catalog: &'a Catalog, words: &Words) -> Result<(&'a Group, String), String> {
-    let machine = &words.machine;
-    let group =
-        catalog.select(machine).ok_or_else(|| format!("no group matches {}", machine.mac))?;
+/// The script of a machine of this group that has told all; else the reason why nothing boots.
+pub fn script_for(group: &Group, words: &Words) -> Result<String, String> {
     // Who does not say gets the name: a stray word hurts less than a kernel without its initrd.
-    let names_initrd = machine.platform != Some(Platform::Bios);
-    match machine_script(group, words, names_initrd) {
-        Ok(script) => Ok((group, script)),
-        Err(error) => Err(format!("an argument of profile {} {error}", group.profile.name)),
-    }
+    let names_initrd = words.machine.platform != Some(Platform::Bios);
+    machine_script(group, words, names_initrd)
+        .map_err(|error| format!("an argument of profile {} {error}", group.profile.name))
 }
 
 /// The script that boots a machine of this group.

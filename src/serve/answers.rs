@@ -18,7 +18,7 @@ use crate::{
         request::{Claim, Query},
         route::Asked,
     },
-    ledger::{Book, State},
+    ledger::Book,
     machine::Machine,
     path::RepositoryPath,
     render::{ConfigText, Unfit},
@@ -106,18 +106,12 @@ impl Renderer {
         self.visitors.at(address).or_else(|| self.ledger.with(recorded))
     }
 
-    /// The machine that a token was made for. It is worth nothing once that machine is installed.
+    /// The machine that a token was made for: the ledger keeps what an installer was given, and
+    /// drops it once the machine is installed; visitors keep what boots into RAM.
     fn holder(&self, token: Token) -> Option<Machine> {
+        let recorded = |book: &Book| Some(book.by_token(token, now())?.machine.clone());
         let visitor = self.visitors.by_token(token, Instant::now());
-        self.ledger.with(|book| match visitor {
-            Some(machine) => {
-                let record = book.get(machine.mac);
-                let is_over =
-                    record.is_some_and(|record| matches!(record.state, State::Installed(_)));
-                (!is_over).then_some(machine)
-            }
-            None => Some(book.by_token(&token.to_string(), now())?.machine.clone()),
-        })
+        visitor.or_else(|| self.ledger.with(recorded))
     }
 
     /// The machine that a query names, with what it told before where it tells less now.

@@ -9,7 +9,7 @@ use std::{
 
 use super::store::{Content, OpenError, Store};
 use crate::{
-    catalog::{Install, Specimen},
+    catalog::Specimen,
     check::{Kind, Severity},
     config::{Access, Config, Mention, Place, Problem, Reader},
     machine::Machine,
@@ -160,12 +160,13 @@ impl Loader<'_> {
     /// What installs a machine must be there; a machine in RAM may wait for it.
     fn miss(&mut self, mention: &Mention, said: String) {
         let names = |other: &&Mention| other.path == mention.path;
-        let installs =
-            self.config.mentions.iter().filter(names).any(|mention| {
-                self.config.catalog.groups().iter().any(|group| {
-                    group.name == mention.group && group.profile.install != Install::Never
-                })
-            });
+        let installs = self.config.mentions.iter().filter(names).any(|mention| {
+            self.config
+                .catalog
+                .groups()
+                .iter()
+                .any(|group| group.name == mention.group && group.profile.installs())
+        });
         let place = mention.place.clone();
         if installs {
             self.loaded.problems.push(Problem { place, text: said });

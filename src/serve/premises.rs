@@ -16,12 +16,12 @@ use super::{
     releases::{Preflight, Proofs, Verifier},
     site::{Site, SiteError},
 };
-use crate::{catalog::Install, config::Problem, machine::Machine};
+use crate::{config::Problem, machine::Machine};
 
 /// Beside the ledger: which releases were verified, so that a restart does not read them again.
 const PROVEN: &str = "verified";
 
-/// The site, the keeper of its profiles' doors, and the ledger that outlives both.
+/// The site, who says which of its profiles may be served, and the ledger that outlives both.
 pub(super) struct Premises {
     config: Option<PathBuf>,
     /// What the open sockets and files belong to.
@@ -42,7 +42,7 @@ impl Premises {
         site.try_with(&known(&ledger));
         site.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let site = Arc::new(site);
-        let proofs = watch::Sender::new(Arc::new(doors(&site)?));
+        let proofs = watch::Sender::new(Arc::new(proofs_of(&site)?));
         let started = Arc::clone(&site);
         Ok(Self { config, started, site: watch::Sender::new(site), proofs, ledger })
     }
@@ -92,7 +92,7 @@ impl Premises {
         let needs_restart = self.started.config.needs_restart(&site.config);
         site.config.http_port = self.started.config.http_port;
         let site = Arc::new(site);
-        let proofs = doors(&site)?;
+        let proofs = proofs_of(&site)?;
         if needs_restart {
             tracing::warn!(
                 "changes of [network], [http] port, [control] and [install] ledger take effect at the next \
@@ -143,8 +143,8 @@ fn open_ledger(site: &Site, journal: &Journal) -> Result<Ledger, LedgerError> {
 }
 
 /// Who says which profiles may be served, by their releases on disk and the keyring.
-fn doors(site: &Arc<Site>) -> Result<Proofs, ServeError> {
-    let closed = Preflight::of(site, |profile| profile.install != Install::Never);
+fn proofs_of(site: &Arc<Site>) -> Result<Proofs, ServeError> {
+    let closed = Preflight::of(site);
     closed.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     closed.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
     let memory = site.config.ledger.path.with_file_name(PROVEN);

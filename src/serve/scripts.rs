@@ -29,7 +29,7 @@ use crate::{
         request::{Query, Verb},
         route::{Asked, Script},
     },
-    ledger::{self, Decision, Event, Found, Record},
+    ledger::{Decision, Event, Found, Pass, Record},
     machine::Machine,
     path::RepositoryPath,
     release::Gate,
@@ -65,7 +65,12 @@ pub(super) enum Verdict<'a, T> {
     /// It boots this.
     Boot(T),
     /// It goes on to its own disk, for this reason.
-    Disk { group: &'a Group, reason: String },
+    Disk {
+        /// Its group.
+        group: &'a Group,
+        /// The reason.
+        reason: String,
+    },
     /// It waits for its operator.
     Hold(String),
     /// It boots nothing, for this reason.
@@ -74,10 +79,20 @@ pub(super) enum Verdict<'a, T> {
     NotYet(String),
 }
 
-/// Fills in what boots a machine of these words.
-pub(super) type Make<'a, T> = &'a (dyn Fn(&Words) -> Result<T, String> + Sync);
+/// Fills in what boots a machine of this group and these words.
+pub(super) type Make<'a, T> = &'a (dyn Fn(&Group, &Words) -> Result<T, String> + Sync);
 
 impl Scripts for Renderer {
+    fn image<'a>(
+        &'a self,
+        verb: Verb,
+        name: &'a Name,
+        site: &'a Site,
+        arrival: Arrival,
+    ) -> Composing<'a> {
+        Box::pin(self.composed(verb, name, site, arrival))
+    }
+
     /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
     /// person at the console needs the reason.
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
@@ -103,16 +118,6 @@ impl Scripts for Renderer {
         self.proofs.borrow().admits(path).map_err(Refusal::NotReady)
     }
 
-    fn image<'a>(
-        &'a self,
-        verb: Verb,
-        name: &'a Name,
-        site: &'a Site,
-        arrival: Arrival,
-    ) -> Composing<'a> {
-        Box::pin(self.composed(verb, name, site, arrival))
-    }
-
     fn config(
         &self,
         verb: Verb,
@@ -132,10 +137,7 @@ impl Renderer {
     /// The machine's script for iPXE.
     async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
         let machine = query.clone().machine();
-        let script = |words: &Words| {
-            let (_, script) = script_for(&site.config.catalog, words)?;
-            Ok(script)
-        };
+        let script = |group: &Group, words: &Words| script_for(group, words);
         match self.verdict(machine.clone(), site, arrival, &script).await {
             Verdict::Boot(script) => script,
             Verdict::Disk { group, reason } => {
@@ -175,12 +177,6 @@ impl Renderer {
             return self.nothing(&words.machine, reason);
         };
         let met = self.meet(&words, group).await;
-        if let Some(verdict) = self.closed(&words.machine, group, site) {
-            if let Verdict::Nothing(reason) | Verdict::NotYet(reason) = &verdict {
-                self.notes(&words.machine, reason);
-            }
-            return verdict;
-        }
         for _ in 0..TRIES {
             match self.answer(&words, group, site, met.as_ref().err(), make).await {
                 Ok(verdict) => return verdict,
@@ -206,47 +202,18 @@ impl Renderer {
         let Some(group) = catalog.select(&machine) else {
             return Verdict::Nothing(no_group(&machine, catalog));
         };
-        if let Some(verdict) = self.closed(&machine, group, site) {
-            return verdict;
-        }
         let most_attempts = self.ledger.most_attempts();
         match self.ledger.with(|book| book.decide(&machine, group, catalog, most_attempts)) {
             Decision::Boot | Decision::Install => {
                 // All tokens are equally long.
                 let token =
                     (site.config.config_access == Access::Token).then(|| Token::new([0; 16]));
-                make(&words(machine, token, site, arrival))
-                    .map_or_else(Verdict::Nothing, Verdict::Boot)
+                let made = self.make(&words(machine, token, site, arrival), group, make);
+                made.map_or_else(|verdict| verdict, Verdict::Boot)
             }
             Decision::Disk(reason) => Verdict::Disk { group, reason },
             Decision::Hold(reason) => Verdict::Hold(reason),
         }
-    }
-
-    /// What a machine is told whose profile may not be served, or not yet. One that is on its way to
-    /// its own disk needs no profile.
-    fn closed<T>(
-        &self,
-        machine: &Machine,
-        group: &Group,
-        site: &Site,
-    ) -> Option<Verdict<'static, T>> {
-        let most_attempts = self.ledger.most_attempts();
-        let catalog = &site.config.catalog;
-        let decision = self.ledger.with(|book| book.decide(machine, group, catalog, most_attempts));
-        match decision {
-            Decision::Boot | Decision::Install => {}
-            Decision::Disk(_) | Decision::Hold(_) => return None,
-        }
-        let installs = group.profile.install != Install::Never;
-        let name = &group.profile.name;
-        let (reason, verdict): (_, fn(String) -> Verdict<'static, T>) =
-            match self.proofs.borrow().gate(&group.profile, installs) {
-                Gate::Open => return None,
-                Gate::Closed(reason) => (reason, Verdict::Nothing),
-                Gate::Pending(reason) => (reason, Verdict::NotYet),
-            };
-        Some(verdict(format!("profile {name} is not served: {reason}")))
     }
 
     /// Writes down who asks, and that it does.
@@ -280,29 +247,26 @@ impl Renderer {
         });
         match decision {
             Decision::Boot => {
+                let made = match self.made(words, group, make) {
+                    Ok(made) => made,
+                    Err(verdict) => return Ok(verdict),
+                };
                 self.boots(group, record).await;
-                Ok(match make(words) {
-                    Ok(made) => {
-                        self.scripted(words, group, words.token);
-                        Verdict::Boot(made)
-                    }
-                    Err(reason) => self.nothing(machine, reason),
-                })
+                self.scripted(words, group, words.token);
+                Ok(Verdict::Boot(made))
             }
             Decision::Install => {
+                let made = match self.made(words, group, make) {
+                    Ok(made) => made,
+                    Err(verdict) => return Ok(verdict),
+                };
                 let Some(record) = record.filter(|_| unmet.is_none()) else {
                     return Err(unmet.cloned().unwrap_or(NoteError::Changed));
-                };
-                let made = match make(words) {
-                    Ok(made) => made,
-                    Err(reason) => return Ok(self.nothing(machine, reason)),
                 };
                 let event = Event::Scripted {
                     group: group.name.clone(),
                     profile: group.profile.name.clone(),
-                    token: words
-                        .token
-                        .map(|token| ledger::Token { text: token.to_string(), made: now() }),
+                    token: words.token.map(|token| Pass { token, made: now() }),
                 };
                 in_time(group, self.ledger.note_if(record, vec![event])).await?;
                 // Whether its token is good the ledger says, which also knows when it no longer is.
@@ -341,6 +305,36 @@ impl Renderer {
             Event::Booted { group: group.name.clone(), profile: group.profile.name.clone() };
         // It boots all the same; that the disk does not take it is in the log.
         let _ = in_time(group, self.ledger.note(mac, event)).await;
+    }
+
+    /// What boots a machine, or the verdict on one whose profile may not be served, or not yet; it is
+    /// noted.
+    fn made<T>(
+        &self,
+        words: &Words,
+        group: &Group,
+        make: Make<'_, T>,
+    ) -> Result<T, Verdict<'static, T>> {
+        let made = self.make(words, group, make);
+        if let Err(Verdict::Nothing(reason) | Verdict::NotYet(reason)) = &made {
+            self.notes(&words.machine, reason);
+        }
+        made
+    }
+
+    fn make<T>(
+        &self,
+        words: &Words,
+        group: &Group,
+        make: Make<'_, T>,
+    ) -> Result<T, Verdict<'static, T>> {
+        let closed = |reason| format!("profile {} is not served: {reason}", group.profile.name);
+        let gate = self.proofs.borrow().gate(&group.profile);
+        match gate {
+            Gate::Open => make(group, words).map_err(Verdict::Nothing),
+            Gate::Closed(reason) => Err(Verdict::Nothing(closed(reason))),
+            Gate::Pending(reason) => Err(Verdict::NotYet(closed(reason))),
+        }
     }
 
     fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {

@@ -18,7 +18,7 @@ use super::{
     unified::{self, Stubs},
 };
 use crate::{
-    catalog::{Install, Pattern},
+    catalog::Pattern,
     config::{Config, ConfigError, Mode, NamedBootFile, Problem, Text, names_ignition},
     firmware::{Firmware, Programs},
     ledger::Book,
@@ -110,7 +110,7 @@ impl Site {
         }
         let mut looked_at = BTreeSet::new();
         for profile in config.catalog.groups().iter().map(|group| &group.profile) {
-            let is_unsaid = !profile.says_install && profile.install == Install::Never;
+            let is_unsaid = !profile.says_install && !profile.installs();
             if is_unsaid && names_ignition(profile) && looked_at.insert(profile.name.clone()) {
                 warnings.push(format!(
                     "profile {}: its Ignition config may write to the disk, and its args do not \

@@ -12,7 +12,7 @@ use super::{
     store::{OpenError, Opened, Store},
 };
 use crate::{
-    catalog::{Catalog, Source},
+    catalog::{Catalog, Group, Source},
     config::{Config, NamedBootFile},
     firmware::{BootFile, Firmware, Programs},
     http::{reply::Refusal, request::Verb},
@@ -73,7 +73,7 @@ impl Renderer {
         let stub = site.stubs.get(&name.stub).ok_or(Refusal::NoSuchFile)?;
         let heard = Machine::heard(name.mac, name.uuid, None);
         let machine = self.ledger.with(|book| book.recall(&heard)).told_by_uefi(stub.processor());
-        let make = |words: &Words| self.compose(stub, words, site);
+        let make = |group: &Group, words: &Words| self.compose(stub, group, words, site);
         let verdict = match verb {
             Verb::Get => self.verdict(machine, site, arrival, &make).await,
             Verb::Head => self.foresee(machine, site, arrival, &make),
@@ -88,10 +88,13 @@ impl Renderer {
         }
     }
 
-    fn compose(&self, stub: &Stub, words: &Words, site: &Site) -> Result<Composed, String> {
-        let machine = &words.machine;
-        let group = site.config.catalog.select(machine);
-        let group = group.ok_or_else(|| no_group(machine, &site.config.catalog))?;
+    fn compose(
+        &self,
+        stub: &Stub,
+        group: &Group,
+        words: &Words,
+        site: &Site,
+    ) -> Result<Composed, String> {
         let profile = &group.profile;
         let arguments = arguments(group, words)
             .map_err(|error| format!("an argument of profile {} {error}", profile.name))?;

@@ -5,7 +5,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    catalog::{Install, Profile},
+    catalog::Profile,
     path::RepositoryPath,
     release::{Family, Release, newest, version_txt},
 };
@@ -22,7 +22,7 @@ pub(super) fn current(
         release.base().as_ref() == base && !release.is_current() && release.doubt.is_none()
     };
     let booted = profile.and_then(|profile| {
-        let subject = subject(profile, profile.install != Install::Never);
+        let subject = subject(profile);
         of_subject(store, &subject).iter().find(is_named).map(text)
     });
     booted.or_else(|| {

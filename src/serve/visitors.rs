@@ -1,7 +1,8 @@
 //! The machines that were given a script, so that it is known who asks for a config.
 //!
-//! Forgotten when the process ends: a machine that was between its script and its config then gets
-//! 503 until it boots again.
+//! Forgotten when the process ends. Then the ledger knows who has an address, and whose the token of
+//! an installer is; only a machine that boots into RAM with a token gets 403 until it boots again.
+//! Where the ledger cannot be written, this is all that RAM boots are known by.
 
 use std::{
     collections::HashMap,

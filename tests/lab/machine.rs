@@ -96,6 +96,12 @@ impl Firmware {
 pub enum Nic {
     /// Intel 82540EM.
     E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// AMD PCnet32.
+    Pcnet,
+    /// Realtek 8139.
+    Rtl8139,
     /// virtio-net.
     Virtio,
     /// VMware's.
@@ -292,6 +298,9 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
 fn card(hardware: &Hardware) -> String {
     let device = match hardware.nic {
         Nic::E1000 => "e1000",
+        Nic::E1000e => "e1000e",
+        Nic::Pcnet => "pcnet",
+        Nic::Rtl8139 => "rtl8139",
         Nic::Virtio => "virtio-net-pci",
         Nic::Vmxnet3 => "vmxnet3",
     };

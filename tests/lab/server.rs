@@ -129,12 +129,16 @@ const CAPABILITIES: &str = "-all,+net_bind_service,+net_raw";
 const NOBODY: &str = "65534";
 
 /// `binary`, as nobody with just [`CAPABILITIES`], or as it is in a user namespace,
-/// where there is no other user. Copied first: a clone may lie where nobody cannot look.
+/// where there is no other user. Copied first: a clone may lie where nobody cannot look. By a process
+/// of its own: a file that we write is busy for as long as a child forked meanwhile has not become
+/// its program, and then cannot be run.
 fn unprivileged(lab: &Lab, binary: &Path) -> Result<Command, Failure> {
     let copy = lab.scratch().join("bootbox");
     if !copy.exists() {
-        fs::copy(binary, &copy)
-            .map_err(|error| Failure::new(format!("{}: {error}", binary.display())))?;
+        let copied = Command::new("cp").arg(binary).arg(&copy).output()?;
+        if !copied.status.success() {
+            return Err(Failure::new(String::from_utf8_lossy(&copied.stderr)));
+        }
     }
     if !is_root()? {
         return Ok(lab.server().command(&copy.to_string_lossy()));

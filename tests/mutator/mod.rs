@@ -33,7 +33,7 @@ impl Random {
                 0 => packet.insert(at, self.next() as u8),
                 1 => drop(packet.drain(at..(at + self.below(8)).min(packet.len()))),
                 2 if packet.len() < 4096 => {
-                    let copy = packet[at..end].repeat(1 + self.below(8));
+                    let copy = packet[at..end].repeat(1 + self.below(40));
                     drop(packet.splice(at..at, copy));
                 }
                 3 if self.below(8) == 0 => packet.truncate(at),

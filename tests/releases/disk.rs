@@ -12,6 +12,7 @@ use std::{
 };
 
 use bootbox::{
+    catalog::{Install, Profile},
     release::{Gate, Part, Release, State, Verdict},
     serve::{
         releases::{Proofs, Verifier, scan},
@@ -210,26 +211,28 @@ fn a_profile_is_served_while_its_files_are_those_that_were_signed() {
     let verifier = Arc::new(Verifier::new(&shelf.keyring, None).unwrap());
     let proofs = Proofs::start(Arc::clone(&site), Some(verifier)).unwrap();
     let profile = &site.config.catalog.groups()[0].profile;
-    let settled = |installs| {
+    let ram = Profile { install: Install::Never, ..Profile::clone(profile) };
+    let profile = &Profile { install: Install::Once, ..ram.clone() };
+    let settled = |profile: &Profile| {
         let began = Instant::now();
         loop {
-            let gate = proofs.gate(profile, installs);
+            let gate = proofs.gate(profile);
             if !matches!(gate, Gate::Pending(_)) || began.elapsed() > LIMIT {
                 return gate;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    assert_eq!(settled(true), Gate::Open);
+    assert_eq!(settled(profile), Gate::Open);
     shelf.write(DISK, b"another");
-    assert!(matches!(proofs.gate(profile, true), Gate::Pending(_)), "not for one moment");
-    let Gate::Closed(reason) = settled(true) else { panic!("a wrong image is served") };
+    assert!(matches!(proofs.gate(profile), Gate::Pending(_)), "not for one moment");
+    let Gate::Closed(reason) = settled(profile) else { panic!("a wrong image is served") };
     assert!(reason.starts_with(&format!("/{VERSION}/{DISK}: not what ")), "{reason}");
-    assert_eq!(settled(false), Gate::Open);
+    assert_eq!(settled(&ram), Gate::Open);
     shelf.put(DISK, b"another");
-    assert_eq!(settled(true), Gate::Open);
+    assert_eq!(settled(profile), Gate::Open);
     fs::remove_file(shelf.root.join(VERSION).join(DISK)).unwrap();
-    assert!(matches!(proofs.gate(profile, true), Gate::Closed(_)));
+    assert!(matches!(proofs.gate(profile), Gate::Closed(_)));
 }
 
 #[test]

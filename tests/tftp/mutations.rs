@@ -13,6 +13,8 @@ use crate::mutator::{Random, wanted};
 const MTU: u16 = 1500;
 /// What is left of it under IPv4 and UDP.
 const LONGEST: usize = MTU as usize - 28;
+/// What a request trips over.
+const PIECES: &[&[u8]] = &[b"\0", b"\xff", b"/", b"0", b"..", b"blksize\0", b"65465\0"];
 
 #[test]
 fn mutated_requests_and_sessions_never_panic_nor_exceed_one_mtu() {
@@ -25,7 +27,7 @@ fn mutated_requests_and_sessions_never_panic_nor_exceed_one_mtu() {
     let mut left = wanted();
     while left > 0 {
         let mut packet = seeds[random.below(seeds.len())].clone();
-        mutate(&mut packet, &mut random);
+        random.mutate(&mut packet, PIECES);
         left -= 1;
         match tftp::answer(&packet) {
             Answer::Ignore(reason) => assert!(!reason.label().is_empty()),
@@ -79,28 +81,10 @@ fn ride(mut session: Session, first: Action, steps: u64, random: &mut Random) ->
             let [high, low] = (last as u16).to_be_bytes();
             let mut packet = vec![0, 4, high, low];
             if random.below(2) == 0 {
-                mutate(&mut packet, random);
+                random.mutate(&mut packet, PIECES);
             }
             session.take(&packet, now)
         };
     }
     sent
-}
-
-/// Changes, cuts, doubles or inserts a few bytes.
-fn mutate(packet: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..random.below(4) {
-        let at = random.below(packet.len() + 1);
-        let byte = [random.next() as u8, 0, 0xff, b'/', b'0'][random.below(5)];
-        match random.below(5) {
-            0 => packet.truncate(at),
-            1 => packet.insert(at, byte),
-            2 if packet.len() < 1500 => packet.extend_from_within(at..),
-            _ => {
-                if let Some(changed) = packet.get_mut(at) {
-                    *changed = byte;
-                }
-            }
-        }
-    }
 }

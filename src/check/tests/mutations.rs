@@ -35,9 +35,7 @@ fn mutated_texts_are_answered() {
     let mut clean = 0_usize;
     for round in 0..count {
         let mut text = seeds[round % seeds.len()].as_bytes().to_vec();
-        for _ in 0..=random.below(4) {
-            mutate(&mut text, &mut random);
-        }
+        random.mutate(&mut text, &PIECES);
         let kind =
             if random.below(8) == 0 { KINDS[random.below(5)] } else { Kind::of(b"a.json", &text) };
         let found = faults(kind, &text, &targets[random.below(4)]);
@@ -102,47 +100,22 @@ fn spent() -> i64 {
     (usage.user_time() + usage.system_time()).num_microseconds()
 }
 
-fn mutate(text: &mut Vec<u8>, random: &mut Random) {
-    const PIECES: [&[u8]; 16] = [
-        b"{",
-        b"}",
-        b"[",
-        b"]",
-        b"\"",
-        b",",
-        b":",
-        b"\n",
-        b"\t",
-        b"\\u",
-        b"&a",
-        b"*a",
-        b"{{ x }}",
-        b"\xc3\xa9",
-        b"-9223372036854775808",
-        b"%",
-    ];
-    let at = random.below(text.len() + 1);
-    match random.below(6) {
-        0 => text.insert(at, random.next() as u8),
-        1 if at < text.len() => text[at] ^= 1 << random.below(8),
-        2 => {
-            let end = (at + random.below(12)).min(text.len());
-            text.drain(at..end);
-        }
-        3 => {
-            let end = (at + random.below(64)).min(text.len());
-            let copy = text[at..end].repeat(1 + random.below(3));
-            text.splice(at..at, copy);
-        }
-        4 => {
-            let from = random.below(text.len() + 1);
-            let end = (from + random.below(40)).min(text.len());
-            let copy = text[from..end].to_vec();
-            text.splice(at..at, copy);
-        }
-        _ => {
-            let piece = PIECES[random.below(PIECES.len())];
-            text.splice(at..at, piece.iter().copied());
-        }
-    }
-}
+/// What JSON, YAML and templates are made of.
+const PIECES: [&[u8]; 16] = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b",",
+    b":",
+    b"\n",
+    b"\t",
+    b"\\u",
+    b"&a",
+    b"*a",
+    b"{{ x }}",
+    b"\xc3\xa9",
+    b"-9223372036854775808",
+    b"%",
+];

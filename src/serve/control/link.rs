@@ -28,7 +28,7 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Vec<Sheet>, AskError> {
     stream.set_read_timeout(Some(PATIENCE)).map_err(lost)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(lost)?;
     let line = request.line().map_err(lost)?;
-    // A server that is too busy answers without reading, and closes.
+    // Whom it does not listen to, the server tells so without reading.
     let written = stream.write_all(&line);
     let mut replies = BufReader::new(stream);
     let mut sheets = Vec::new();

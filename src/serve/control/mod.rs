@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -52,26 +52,19 @@ pub(super) async fn run(listener: Listener, desk: Desk, mut drain: Drain) -> io:
     let mut visits = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = seat_next(&listener, &seats) => accepted,
             Some(_) = visits.join_next() => continue,
             () = drain.begun() => break,
         };
-        let mut stream = match accepted {
-            Ok(stream) => stream,
+        let (mut stream, seat) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "a command could not be accepted");
                 sleep(PAUSE).await;
                 continue;
             }
         };
-        let (seat, desk) = (Arc::clone(&seats).try_acquire_owned(), desk.clone());
-        let Ok(seat) = seat else {
-            if let Ok(line) = Reply::Refused(Refusal::Busy).line() {
-                // It fits into the socket's buffer, or nobody reads it.
-                let _ = stream.try_write(&line);
-            }
-            continue;
-        };
+        let desk = desk.clone();
         visits.spawn(async move {
             let _seat = seat;
             if let Err(error) = desk.attend(&mut stream).await {
@@ -83,6 +76,16 @@ pub(super) async fn run(listener: Listener, desk: Desk, mut drain: Drain) -> io:
     drop(listener);
     while visits.join_next().await.is_some() {}
     Ok(())
+}
+
+/// The next command, once there is a seat for it: until then it waits in the socket's queue, and
+/// not for long, as those before it are bounded in time.
+async fn seat_next(
+    listener: &Listener,
+    seats: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let seat = Arc::clone(seats).acquire_owned().await.map_err(io::Error::other)?;
+    Ok((listener.accept().await?, seat))
 }
 
 impl Desk {

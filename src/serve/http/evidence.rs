@@ -95,7 +95,7 @@ impl Evidence {
 /// The machine that the token was made for, else the one at this address, while it installs and the
 /// piece is news. By its token it is known where it fetches from an address that nobody heard of.
 fn installing(book: &Book, address: Ipv4Addr, token: Option<Token>, piece: Piece) -> Option<Mac> {
-    let holder = token.and_then(|token| book.by_token(&token.to_string(), now()));
+    let holder = token.and_then(|token| book.by_token(token, now()));
     let record = holder.or_else(|| book.at(address))?;
     let attempt = record.state.attempt()?;
     let is_news = piece != Piece::Boot || !attempt.is_under_way;
@@ -123,7 +123,7 @@ pub(super) async fn report(
 /// and a report that is said again, for want of an answer, is still its: then, and without a token, it
 /// is the machine at the address; where none is known there, the one that is named, but for a failure.
 fn whose(book: &Book, address: Ipv4Addr, told: &Told) -> Result<Mac, EventError> {
-    let holder = told.token.and_then(|token| book.by_token(&token.to_string(), now()));
+    let holder = told.token.and_then(|token| book.by_token(token, now()));
     let here = holder.or_else(|| book.at(address)).map(|record| record.machine.mac);
     match (here, told.mac) {
         (Some(here), Some(named)) if here != named => {
@@ -154,7 +154,7 @@ async fn pass_over(body: &mut Incoming) -> Result<(), EventError> {
 mod tests {
     use super::*;
     use crate::{
-        ledger::{Moment, Record, Token as Written},
+        ledger::{Moment, Pass, Record},
         machine::Machine,
     };
 
@@ -165,7 +165,7 @@ mod tests {
     fn book() -> (Book, Mac, Token) {
         let mac: Mac = "52:54:00:00:00:01".parse().unwrap();
         let token = Token::new([7; 16]);
-        let written = Some(Written { text: token.to_string(), made: now() });
+        let written = Some(Pass { token, made: now() });
         let (group, profile) = ("g".to_owned(), "p".to_owned());
         let scripted = Event::Scripted { group, profile, token: written };
         let fresh = Record::new(Machine::heard(mac, None, None), Moment(1));

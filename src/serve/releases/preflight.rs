@@ -23,8 +23,8 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// Looks at each profile's release; `installs` tells which of them write a disk.
-    pub fn of(site: &Site, installs: impl Fn(&Profile) -> bool) -> Self {
+    /// Looks at each profile's release.
+    pub fn of(site: &Site) -> Self {
         let mut preflight = Self::default();
         let verifier = site.config.keyring.as_ref().and_then(|keyring| {
             let refused = |error: super::KeyringError| {
@@ -38,14 +38,14 @@ impl Preflight {
             let profile = &*group.profile;
             if !seen.contains(&&*profile.name) {
                 seen.push(&profile.name);
-                preflight.add(site, profile, installs(profile), verifier.as_ref());
+                preflight.add(site, profile, verifier.as_ref());
             }
         }
         preflight
     }
 
-    fn add(&mut self, site: &Site, profile: &Profile, installs: bool, verifier: Option<&Verifier>) {
-        let subject = subject(profile, installs);
+    fn add(&mut self, site: &Site, profile: &Profile, verifier: Option<&Verifier>) {
+        let subject = subject(profile);
         let releases = of_subject(&site.store, &subject);
         let mut findings = BTreeMap::new();
         // A keyring that cannot be used is told once, and not again for every profile.

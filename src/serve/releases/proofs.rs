@@ -15,7 +15,7 @@ use super::{
     verifier::{Verifier, identity},
 };
 use crate::{
-    catalog::{Install, Profile, Source},
+    catalog::{Profile, Source},
     path::RepositoryPath,
     release::{Fault, Finding, Gate, Part, Release, Subject, Verdict, gate},
     serve::{site::Site, store::Store},
@@ -67,9 +67,9 @@ impl Proofs {
     }
 
     /// Whether a profile may be served, by the files as they are now.
-    pub fn gate(&self, profile: &Profile, installs: bool) -> Gate {
+    pub fn gate(&self, profile: &Profile) -> Gate {
         let store = &self.0.site.store;
-        let subject = subject(profile, installs);
+        let subject = subject(profile);
         let releases = of_subject(store, &subject);
         let findings = match profile.verify {
             true => self.0.known(&releases),
@@ -77,9 +77,7 @@ impl Proofs {
         };
         gate(&subject, &releases, &findings)
     }
-}
 
-impl Proofs {
     /// Whether this file may be sent: not where every profile that it is the release of is closed.
     pub fn admits(&self, path: &RepositoryPath) -> Result<(), String> {
         let folder = path.folder();
@@ -90,7 +88,7 @@ impl Proofs {
         let groups = self.0.site.config.catalog.groups().iter();
         let mut refused = Ok(());
         for profile in groups.map(|group| &*group.profile).filter(is_kernels) {
-            match self.gate(profile, profile.install != Install::Never) {
+            match self.gate(profile) {
                 Gate::Open => return Ok(()),
                 Gate::Closed(reason) | Gate::Pending(reason) => refused = Err(reason),
             }
@@ -147,9 +145,7 @@ impl Shared {
     fn run(&self) {
         loop {
             for profile in self.profiles() {
-                // What installs is not ours to know: verifying more than it takes only costs time.
-                let subject = subject(profile, true);
-                if self.look_after(&subject).is_break() {
+                if self.look_after(&subject(profile)).is_break() {
                     return;
                 }
             }

@@ -195,7 +195,7 @@ pub fn below(store: &Store, base: Option<&RepositoryPath>) -> Vec<Release> {
 }
 
 /// What matters of a profile.
-pub fn subject(profile: &Profile, installs: bool) -> Subject<'_> {
+pub fn subject(profile: &Profile) -> Subject<'_> {
     fn in_repository(source: &Source) -> Option<&RepositoryPath> {
         match source {
             Source::Repository(path) => Some(path),
@@ -206,7 +206,7 @@ pub fn subject(profile: &Profile, installs: bool) -> Subject<'_> {
         kernel: in_repository(&profile.kernel),
         initrd: profile.initrd.iter().filter_map(in_repository).collect(),
         by_url: profile.initrd.iter().any(|source| matches!(source, Source::Url(_))),
-        installs,
+        installs: profile.installs(),
         verify: profile.verify,
     }
 }

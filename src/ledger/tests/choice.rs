@@ -1,0 +1,136 @@
+//! Who may boot what, by group and by what went before.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::*;
+use crate::{
+    catalog::{Catalog, Field, Group, HandOff, Pattern, Profile, Selector, Source},
+    machine::Mac,
+    template::Metadata,
+};
+
+const MAC: &str = "52:54:00:00:00:01";
+
+fn group(name: &str, mac: Option<&str>, install: Install) -> Group {
+    let profile = Profile {
+        name: format!("{name}-profile"),
+        kernel: Source::Url(String::new()),
+        initrd: Vec::new(),
+        args: Vec::new(),
+        install,
+        says_install: true,
+        verify: false,
+    };
+    let pattern = |mac: &str| (Field::Mac, vec![Pattern::parse(&Field::Mac, mac).unwrap()]);
+    Group {
+        name: name.to_owned(),
+        selector: Selector::new(BTreeMap::from_iter(mac.map(pattern))),
+        profile: Arc::new(profile),
+        metadata: Metadata::default(),
+        hand_off: HandOff::Silence,
+        boot: Default::default(),
+    }
+}
+
+/// What the machine may do by its group in this catalog.
+fn decision(book: &Book, machine: &Machine, groups: &[&Group]) -> Decision {
+    let catalog = Catalog::new(groups.iter().map(|&group| group.clone()).collect()).unwrap();
+    book.decide(machine, catalog.select(machine).unwrap(), &catalog, MOST)
+}
+
+fn book(records: &[&Record]) -> Book {
+    let mut book = Book::default();
+    records.iter().for_each(|&record| book.put(record.clone()).unwrap());
+    book
+}
+
+fn scripted_by(group: &str) -> Event {
+    Event::Scripted { group: group.to_owned(), profile: "p".to_owned(), token: None }
+}
+
+#[test]
+fn removing_a_machines_group_never_installs_it() {
+    let (own, rest) = (group("own", Some(MAC), Install::Once), group("rest", None, Install::Once));
+    let ram = group("own", Some(MAC), Install::Never);
+    let machine = machine(MAC, None);
+    let booted = Event::Booted { group: "own".to_owned(), profile: "p".to_owned() };
+    let reported = |report| Event::Reported(report);
+    for (events, with_own, alone) in [
+        (vec![], Decision::Install, None),
+        (vec![booted], Decision::Install, Some("it was in group own, which")),
+        (vec![scripted_by("own")], Decision::Install, Some("its installation by group own")),
+        (
+            vec![scripted_by("own"), reported(Report::Failed("x".to_owned()))],
+            Decision::Install,
+            Some("its installation by group own"),
+        ),
+    ] {
+        let story = events.iter().fold(Story::new(), Story::then);
+        let book = book(&[&story.record]);
+        assert_eq!(decision(&book, &machine, &[&own, &rest]), with_own, "{events:?}");
+        match (decision(&book, &machine, &[&rest]), alone) {
+            (Decision::Hold(reason), Some(why)) => {
+                assert!(reason.starts_with(why), "{reason}");
+                assert!(reason.ends_with(&format!("bootbox reinstall {MAC}")), "{reason}");
+            }
+            (decision, why) => assert_eq!((decision, why), (Decision::Install, None)),
+        }
+        let again = story.then(&Event::Ordered(Order::Reinstall));
+        let book = self::book(&[&again.record]);
+        assert_eq!(decision(&book, &machine, &[&rest]), Decision::Install);
+    }
+    // A group that is added for a machine is meant, whatever it ran from RAM before.
+    let booted = Event::Booted { group: "rest".to_owned(), profile: "p".to_owned() };
+    let before = group("rest", None, Install::Never);
+    let book = book(&[&Story::new().then(&booted).record]);
+    assert_eq!(decision(&book, &machine, &[&own, &before]), Decision::Install);
+    assert_eq!(decision(&book, &machine, &[&ram, &rest]), Decision::Boot);
+}
+
+#[test]
+fn another_card_of_an_installed_machine_boots_its_disk_and_of_another_waits() {
+    let all = group("all", None, Install::Once);
+    let ram = group("ram", None, Install::Never);
+    let mut story = Story::new();
+    story.record.machine.uuid = UUID.parse().ok();
+    let story = story.boots();
+    let other = machine("52:54:00:00:00:02", Some(SWAPPED));
+    let fresh = Record::new(other.clone(), Moment(1));
+    for beside in [None, Some(&fresh)] {
+        let book = book(&[&[&story.record][..], beside.as_slice()].concat());
+        let Decision::Hold(reason) = decision(&book, &other, &[&all]) else { panic!() };
+        assert!(reason.starts_with("it has the UUID of 52:54:00:00:00:01"), "{reason}");
+        assert!(reason.ends_with("bootbox reinstall 52:54:00:00:00:02"), "{reason}");
+        assert_eq!(decision(&book, &other, &[&ram]), Decision::Boot);
+    }
+    let installed = story.then(&installed());
+    let held = fresh.after(&Event::Twin("x".to_owned()), MOST, Moment(2)).unwrap();
+    let third = machine("52:54:00:00:00:03", Some(UUID));
+    let cards = book(&[&installed.record, &held]);
+    for card in [&other, &third] {
+        assert!(matches!(decision(&cards, card, &[&all]), Decision::Disk(_)), "{card:?}");
+    }
+    let said = held.after(&Event::Ordered(Order::Release), MOST, Moment(3)).unwrap();
+    let book = book(&[&installed.record, &said]);
+    assert_eq!(decision(&book, &other, &[&all]), Decision::Install, "the operator says so");
+}
+
+#[test]
+fn a_machine_is_recalled_as_it_told() {
+    let labels = |rack: &str| BTreeMap::from([("rack".to_owned(), rack.to_owned())]);
+    let told = |mac: &str, rack: &str| Machine::told(mac.parse().unwrap(), None, labels(rack));
+    let mut book = book(&[&Record::new(told(MAC, "1"), Moment(1))]);
+    let stranger = "52:54:00:00:00:02";
+    book.pass_by(told(stranger, "2"));
+    for (mac, rack) in [(MAC, Some("1")), (stranger, Some("2")), ("52:54:00:00:00:03", None)] {
+        let recalled = book.recall(&machine(mac, Some(UUID)));
+        assert_eq!(recalled.labels, rack.map(labels), "{mac}");
+        assert_eq!(recalled.uuid, UUID.parse().ok());
+    }
+    for number in 0..2000_u16 {
+        let [high, low] = number.to_be_bytes();
+        let mac = Mac::new([2, 0, 0, 0, high, low]).unwrap();
+        book.pass_by(told(&mac.to_string(), "3"));
+    }
+    assert_eq!(book.recall(&machine(stranger, None)).labels, None, "the oldest is forgotten");
+}
