@@ -318,6 +318,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_ipxe_told_before_still_holds_when_firmware_alone_tells() {
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let heard = Machine::heard(mac, None, None).told_by_uefi(Processor::Arm64);
+        assert_eq!(heard.platform, Some(Platform::Uefi));
+        assert!(!heard.tells_by_ipxe());
+        let labels = [("serial", "7"), ("arch", "i386")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let told = Machine::told(mac, None, labels.into()).told_by_uefi(Processor::Arm64);
+        assert!(told.tells_by_ipxe());
+        let labels = told.labels.unwrap();
+        assert_eq!((&*labels["serial"], &*labels["arch"]), ("7", "arm64"));
+    }
+
+    #[test]
     fn every_spelling_of_a_mac_is_the_same_machine() {
         let plain: Mac = "525400a1b2c3".parse().unwrap();
         for spelling in [
