@@ -6,9 +6,12 @@
 // A test stops at the first thing that is not as it should be.
 #![allow(clippy::unwrap_used)]
 
+#[path = "install/killed.rs"]
+mod killed;
 mod lab;
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lab::guest::systems::Family;
 use lab::machine::{Firmware, Hardware, Nic};
@@ -196,4 +199,16 @@ fn reinstall_and_forget_install_once_more_each() {
         machine.comes_up_from_disk(1)?;
         story.expect_state(lab, VMWARE, "installed")
     });
+}
+
+/// `BOOTBOX_KILLS` says how often, `BOOTBOX_SEED` when.
+#[test]
+#[ignore = "takes a quarter of an hour and more: cargo test --test install killed -- --ignored --nocapture"]
+fn a_machine_whose_server_is_killed_at_random_is_never_installed_twice() {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let kills = usize::try_from(number("BOOTBOX_KILLS").unwrap_or(50)).unwrap();
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let seed = number("BOOTBOX_SEED").unwrap_or_else(clock).max(1);
+    let tally = killed::stories(kills, seed, bootbox(), &vmware_machine());
+    assert!(tally.kills >= kills, "{tally:?}");
 }

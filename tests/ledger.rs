@@ -316,6 +316,54 @@ fn without_its_ledger_it_does_not_start_where_machines_are_installed() {
     });
 }
 
+#[test]
+fn an_image_fetched_from_an_address_of_nobody_holds_and_wipes_nothing() {
+    with_site("an_image_fetched_from_an_address_of_nobody", 4, GROUP, |site| {
+        let [mut one, mut other, mut own, card] = [1, 2, 3, 4].map(Guest::number);
+        site.plays(|| {
+            let port_68 = port_68()?;
+            for guest in [&mut one, &mut other, &mut own] {
+                assert!(guest.powers_on(&port_68)? && installs(&guest.script()?));
+                guest.whole("GET", "/k")?;
+            }
+            // All but the last byte is no image, and whatever else is fetched neither.
+            card.asks_with("GET", IMAGE, &format!("Range: bytes=0-{}\r\n", SIZE - 2))?;
+            card.whole("GET", &format!("{IMAGE}.sig"))?;
+            assert!(installs(&other.script()?), "nobody can have the image");
+            other.whole("GET", "/k")?;
+
+            assert!(card.asks("GET", IMAGE)?.is_whole);
+            own.installs()?;
+            assert!(own.is_left_alone(&port_68)?, "what it fetched itself settles it");
+            for guest in [&mut one, &mut other] {
+                assert!(guest.powers_on(&port_68)?, "it is told why");
+                let script = guest.script()?;
+                let mac = guest.walker.mac_text();
+                assert!(!installs(&script) && script.contains("waits for its operator"));
+                for words in
+                    [card.walker.address.to_string(), format!("if not: bootbox reinstall {mac}")]
+                {
+                    assert!(script.contains(&words), "{words}: {script}");
+                }
+            }
+            assert_eq!(one.reports("state=installed")?.0, 200);
+            assert!(one.is_left_alone(&port_68)?, "its own word settles it");
+            // An address of a machine that is not being installed is as good as nobody's.
+            let mut last = Guest::number(4);
+            assert!(last.powers_on(&port_68)? && installs(&last.script()?));
+            assert!(own.asks("GET", IMAGE)?.is_whole);
+            assert!(last.powers_on(&port_68)? && !installs(&last.script()?));
+            Ok(())
+        })?;
+        site.server.process().wait_for("held: while it was being installed", LIMIT)?;
+        site.restart()?;
+        site.plays(|| {
+            assert!(!installs(&other.script()?), "a restart forgets no doubt");
+            Ok(())
+        })
+    });
+}
+
 /// What is on disk may not contradict what the machine has got.
 fn check(guest: &Guest, record: Option<&Record>) {
     let Some(record) = record else {

@@ -3,7 +3,15 @@
 //! Beside each `fixtures/dhcp/**/NAME.bin` stands `NAME.txt` with the answer; `UPDATE=1` writes
 //! them anew, for a person to read in the diff. The port is taken from the file's name.
 
+#[path = "proxydhcp/document.rs"]
+mod document;
 mod mutator;
+#[path = "proxydhcp/packet.rs"]
+mod packet;
+#[path = "proxydhcp/shapes.rs"]
+mod shapes;
+#[path = "proxydhcp/strangers.rs"]
+mod strangers;
 
 use std::{
     env,

@@ -62,6 +62,12 @@ fn stubs(lab: &Lab) -> PathBuf {
     lab.scratch().join("firmware")
 }
 
+/// The tables that name the folder of stubs, and what x64 is given.
+fn tables(lab: &Lab, program: &str) -> String {
+    let dir = stubs(lab);
+    format!("[firmware]\ndir = {dir:?}\n[boot.programs]\nuefi-x64 = \"{program}\"\n")
+}
+
 #[test]
 fn ovmf_takes_snponly_by_http_and_boots() {
     boots(
@@ -80,7 +86,7 @@ fn ovmf_takes_its_own_unified_image_and_boots() {
         |lab| {
             guest::install_stub(&stubs(lab))?;
             let site = Site::new().boots(Some(MAC), "by-http");
-            Ok(site.firmware(&stubs(lab), STUB))
+            Ok(site.also(&tables(lab, STUB)))
         },
         &["HTTP Boot over IPv4", "/linuxx64.efi.stub/52-54-00-b0-02-01.efi"],
     );
@@ -104,7 +110,7 @@ fn an_arm64_machine_takes_its_own_unified_image_and_boots() {
                 args,
             };
             let site = Site::new().profile(Some(MAC), profile);
-            Ok(site.firmware(&stubs(lab), "snponly.efi"))
+            Ok(site.also(&tables(lab, "snponly.efi")))
         },
         &["HTTP Boot over IPv4", "/linuxaa64.efi.stub/52-54-00-b0-02-01.efi"],
     );
@@ -284,7 +290,7 @@ fn a_stub_that_is_none_is_said_at_load() {
     fs::write(&stub, bytes).unwrap();
     fs::write(&config, text.replace("uefi-x64", "uefi-arm64")).unwrap();
     let (code, said) = check();
-    let other = "/linuxx64.efi.stub is for x86_64, and not for UEFI ARM64";
+    let other = "/linuxx64.efi.stub is for UEFI x64, not for UEFI ARM64";
     assert!(code == Some(78) && said.contains(other), "{said}");
     fs::remove_dir_all(folder).unwrap();
 }

@@ -48,6 +48,12 @@ impl Profile {
             Install::Never => false,
         }
     }
+
+    /// Whether this is its kernel or a RAM disk of it.
+    pub fn boots_with(&self, path: &RepositoryPath) -> bool {
+        let is_it = |source: &Source| *source == Source::Repository(path.clone());
+        is_it(&self.kernel) || self.initrd.iter().any(is_it)
+    }
 }
 
 /// How often a profile may be put onto a machine.

@@ -10,7 +10,7 @@ use crate::{
     config::Access,
     http::request::Query,
     machine::{Machine, Subject},
-    render::{notice_script, script_for},
+    render::{Language, notice_script},
     serve::{
         interface::Interface,
         site::{Site, is_meant_for},
@@ -112,7 +112,7 @@ fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
     }
     let script = chosen
         .ok_or_else(|| format!("no group matches {}", machine.mac))
-        .and_then(|group| script_for(group, words))
+        .and_then(|group| Language::Ipxe.boot(group, words))
         .unwrap_or_else(|reason| notice_script(&reason));
     if script.contains(&SOME_ADDRESS.to_string()) {
         let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");

@@ -115,7 +115,7 @@ fn state(sheet: &Sheet) -> String {
         State::Held(held) => {
             let by = match held.by {
                 Holder::Operator => " by the operator",
-                Holder::Attempts | Holder::Twin => "",
+                Holder::Attempts | Holder::Doubt | Holder::Twin => "",
             };
             match &held.installed {
                 Some(installed) => format!("held{by}: {}; {installed}", held.reason),

@@ -85,6 +85,12 @@ mod tests {
                 "b.toml:4: 10001 ms; write a number from 0 to 10000",
             ),
             (
+                "mac = \"52:54:00:12:34:56\"",
+                "uuid = \"00020003-0004-0005-0006-000700080009\"",
+                "b.toml:19: \"00020003-0004-0005-0006-000700080009\" is what board makers leave on many \
+                 boards, and names no machine; select by mac",
+            ),
+            (
                 "[firmware]",
                 "[boot.programs]\nuefi-x64 = \"../shimx64.efi\"\n[firmware]",
                 "b.toml:9: \"../shimx64.efi\" climbs with \"..\"",

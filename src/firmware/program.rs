@@ -83,7 +83,11 @@ impl fmt::Display for BootFile {
 
 /// The boot program of each firmware that has one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Programs(BTreeMap<Firmware, BootFile>);
+pub struct Programs {
+    programs: BTreeMap<Firmware, BootFile>,
+    /// Of what is named for groups, where it says so itself.
+    made_for: BTreeMap<RepositoryPath, Firmware>,
+}
 
 impl Programs {
     /// What the operator names, else the first of the usual ones that is there.
@@ -101,7 +105,8 @@ impl Programs {
             let program = named.get(&firmware).cloned().or_else(|| usual(firmware));
             program.map(|program| (firmware, program))
         };
-        Self(Firmware::ALL.into_iter().filter_map(program).collect())
+        let programs = Firmware::ALL.into_iter().filter_map(program).collect();
+        Self { programs, made_for: BTreeMap::new() }
     }
 
     /// The usual ones, all of them there.
@@ -111,21 +116,33 @@ impl Programs {
 
     /// The boot program of this firmware.
     pub fn get(&self, firmware: Firmware) -> Option<&BootFile> {
-        self.0.get(&firmware)
+        self.programs.get(&firmware)
     }
 
-    /// Whether a program that is named for a whole group is for this firmware, by its name: UEFI starts
-    /// what ends in `.efi`, all others do not; a stub is for its processor.
+    /// Takes down which firmware a program is made for.
+    pub fn note(&mut self, program: RepositoryPath, made_for: Firmware) {
+        self.made_for.insert(program, made_for);
+    }
+
+    /// Whether a program that is named for a whole group is for this firmware: by its header, else
+    /// by its name. UEFI starts what ends in `.efi`, all others do not.
     pub fn fits(&self, file: &BootFile, firmware: Firmware) -> bool {
         if let Some((_, processor)) = file.stub() {
             return firmware.processor() == Some(processor);
         }
-        file.is_efi() == (firmware.platform() == Some(Platform::Uefi))
+        let made_for = match file {
+            BootFile::Served(path) => self.made_for.get(path),
+            BootFile::Url(_) => None,
+        };
+        match made_for {
+            Some(made_for) => *made_for == firmware,
+            None => file.is_efi() == (firmware.platform() == Some(Platform::Uefi)),
+        }
     }
 
     /// The firmware that there is none for.
     pub fn missing(&self) -> impl Iterator<Item = Firmware> {
-        Firmware::ALL.into_iter().filter(|firmware| !self.0.contains_key(firmware))
+        Firmware::ALL.into_iter().filter(|firmware| !self.programs.contains_key(firmware))
     }
 }
 
@@ -170,6 +187,24 @@ mod tests {
         let usual = Programs::new(&BTreeMap::new(), is_there);
         assert_eq!(usual.get(Firmware::EfiArm64), Some(&stub));
         assert_eq!(usual.get(Firmware::Efi64), None);
+    }
+
+    #[test]
+    fn a_groups_program_is_for_the_firmware_that_its_header_says_or_its_name() {
+        let mut programs = Programs::default();
+        programs.note(RepositoryPath::parse(b"uki.efi").unwrap(), Firmware::EfiArm64);
+        for (name, fits) in [
+            ("uki.efi", &[Firmware::EfiArm64][..]),
+            ("shim.EFI", &[Firmware::Efi64, Firmware::EfiArm64]),
+            ("pxelinux.0", &[Firmware::Bios, Firmware::UbootArm64]),
+        ] {
+            for firmware in
+                [Firmware::Bios, Firmware::Efi64, Firmware::EfiArm64, Firmware::UbootArm64]
+            {
+                let expected = fits.contains(&firmware);
+                assert_eq!(programs.fits(&served(name), firmware), expected, "{name} {firmware}");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     net::Ipv4Addr,
 };
 
-use super::{Moment, Record};
+use super::{Attempt, Moment, Record};
 use crate::{
     machine::{Mac, Machine, Uuid},
     token::Token,
@@ -26,6 +26,8 @@ pub struct Book {
     by_token: HashMap<Token, Mac>,
     /// Only those that something was done to: nobody else is anybody's other card.
     by_uuid: HashMap<Uuid, BTreeSet<Mac>>,
+    /// Those that install, and nothing is known of their image.
+    open: BTreeSet<Mac>,
     strangers: Strangers,
 }
 
@@ -135,6 +137,11 @@ impl Book {
         MOST.saturating_sub(self.records.len())
     }
 
+    /// The records of machines that install, and nothing is known of their image.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Record> {
+        self.open.iter().filter_map(|mac| self.records.get(mac))
+    }
+
     /// Every record, in no order.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
@@ -153,6 +160,9 @@ impl Book {
         if let Some(uuid) = record.machine.uuid.filter(|_| record.has_a_story()) {
             self.by_uuid.entry(uuid.in_one_order()).or_default().insert(mac);
         }
+        if record.state.attempt().is_some_and(Attempt::is_open) {
+            self.open.insert(mac);
+        }
         for &address in &record.addresses {
             // Of two machines that had one address, the one that is put in later has it now.
             self.by_address.insert(address, mac);
@@ -164,6 +174,7 @@ impl Book {
     /// Forgets a machine.
     pub fn remove(&mut self, mac: Mac) -> Option<Record> {
         let record = self.records.remove(&mac)?;
+        self.open.remove(&mac);
         for address in &record.addresses {
             if self.by_address.get(address) == Some(&mac) {
                 self.by_address.remove(address);

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use super::{
     Event, Moment, Order, Piece, Refusal, Report,
-    record::{Attempt, Entry, Held, Holder, Image, Installed, Proof, RETURNS, Record, State},
+    record::{
+        Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, RETURNS, Record, State,
+    },
     spent,
 };
 use crate::machine::Machine;
@@ -38,14 +40,7 @@ impl Record {
                 }
             }
             Event::Fetched(piece) => next.fetched(*piece, now),
-            Event::LastByte => {
-                if let Some(attempt) = next.state.attempt_mut()
-                    && attempt.image == Image::Incomplete
-                {
-                    attempt.image = Image::LastByte;
-                    next.note(now, "the last byte of the image is about to be sent".to_owned());
-                }
-            }
+            Event::LastByte => next.last_byte(now),
             Event::Ordered(order) => next.obey(order, now)?,
             Event::PoweredOn => next.powered_on(most_attempts, now),
             Event::Reported(report) => next.reported(report, most_attempts, now)?,
@@ -54,6 +49,7 @@ impl Record {
                 next.group = Some(group.clone());
                 next.scripted(group, profile, now);
             }
+            Event::Stray(address) => next.stray(*address, now),
             Event::Told(machine) => {
                 // Who asks in its name and leaves the UUID out must not hide it from its other card.
                 let uuid = machine.uuid.or(next.machine.uuid);
@@ -105,6 +101,32 @@ impl Record {
         }
     }
 
+    fn last_byte(&mut self, now: Moment) {
+        // A script that gave up and said so may try again all the same.
+        if let State::Failed { profile, .. } = &self.state {
+            self.state = State::Installing(self.tried(profile, now));
+        }
+        if let Some(attempt) = self.state.attempt_mut()
+            && attempt.image == Image::Incomplete
+        {
+            attempt.image = Image::LastByte;
+            self.note(now, "the last byte of the image is about to be sent".to_owned());
+        }
+    }
+
+    /// An image goes where nobody known is: this machine may have a second card there.
+    fn stray(&mut self, address: Ipv4Addr, now: Moment) {
+        let Some(attempt) = self.state.attempt_mut().filter(|attempt| attempt.is_open()) else {
+            return;
+        };
+        attempt.doubt = Some(Doubt { at: now, address });
+        let text = format!(
+            "the last byte of an image of its release is about to be sent to {address}, an address \
+             that no machine is known by that is being installed: it may be this one's"
+        );
+        self.note(now, text);
+    }
+
     fn fetched(&mut self, piece: Piece, now: Moment) {
         let Some(attempt) = self.state.attempt_mut() else { return };
         let text = match piece {
@@ -127,21 +149,28 @@ impl Record {
         let last = self.last_power_on.replace(now);
         let gap = last.map(|last| now.0.saturating_sub(last.0));
         match &mut self.state {
-            State::Installing(attempt) => match attempt.outcome() {
-                Some(proof) => {
+            State::Installing(attempt) => match (attempt.outcome(), attempt.doubt()) {
+                (Some(proof), _) => {
                     let profile = attempt.profile.clone();
                     self.install(profile, proof, now);
                 }
+                (None, Some(doubt)) => {
+                    let attempt = Some(attempt.clone());
+                    let reason = doubt.reason(self.machine.mac);
+                    self.note(now, format!("held: {reason}"));
+                    let by = Holder::Doubt;
+                    self.state = State::Held(Held { reason, by, installed: None, attempt });
+                }
                 // What is still on its way to it may complete the image: only the next script ends
                 // this attempt. Where there is no next one, this was the last.
-                None if attempt.is_under_way && self.attempts >= most_attempts => {
+                (None, None) if attempt.is_under_way && self.attempts >= most_attempts => {
                     let attempt = attempt.clone();
                     self.fail("it came back before its image was complete", most_attempts, now);
                     if let State::Held(held) = &mut self.state {
                         held.attempt = Some(attempt);
                     }
                 }
-                None => {}
+                (None, None) => {}
             },
             State::Installed(installed) => match gap {
                 Some(gap) if gap < SAME_POWER_ON => {}
@@ -177,6 +206,7 @@ impl Record {
             is_under_way: false,
             has_signature: false,
             image: Image::Incomplete,
+            doubt: None,
         });
     }
 
@@ -211,6 +241,15 @@ impl Record {
             }
             // Said twice, as a script does that missed our answer.
             (Report::Installed, State::Installed(installed)) => installed.proof = Proof::Reported,
+            // Its own word settles what was doubted.
+            (
+                Report::Failed(reason),
+                State::Held(Held { by: Holder::Doubt, attempt: Some(attempt), .. }),
+            ) => {
+                let (reason, attempt) = (reason.clone(), attempt.clone());
+                self.state = State::Installing(attempt);
+                self.fail(&reason, most_attempts, now);
+            }
             (_, State::Held(Held { attempt: Some(_), .. })) => {
                 self.reported_while_held(report, now)
             }
@@ -232,6 +271,7 @@ impl Record {
             Report::Progress(text) => self.progressed(text, now),
             Report::Failed(reason) => {
                 (attempt.image, attempt.has_signature) = (Image::Incomplete, false);
+                attempt.doubt = None;
                 self.note(now, format!("attempt {} failed: {reason}", self.attempts));
             }
             Report::Installed => {
@@ -285,13 +325,19 @@ impl Record {
                 let State::Held(held) = &self.state else { return Err(Refusal::NotHeld) };
                 // Of another hold it says nothing about whose UUID this is.
                 self.is_distinct |= held.by == Holder::Twin;
-                self.state = match (&held.installed, &held.attempt) {
-                    (Some(installed), _) => State::Installed(installed.clone()),
-                    (None, Some(attempt)) => State::Installing(attempt.clone()),
-                    (None, None) => State::New,
-                };
+                let held = held.clone();
                 self.attempts = 0;
                 self.note(now, "released by the operator".to_owned());
+                match (held.installed, held.attempt) {
+                    (Some(installed), _) => self.state = State::Installed(installed),
+                    // `reinstall` is the word for the other half.
+                    (None, Some(attempt)) if held.by == Holder::Doubt => {
+                        let proof = attempt.outcome().unwrap_or(Proof::Presumed);
+                        self.install(attempt.profile, proof, now);
+                    }
+                    (None, Some(attempt)) => self.state = State::Installing(attempt),
+                    (None, None) => self.state = State::New,
+                }
             }
         }
         Ok(())
@@ -331,6 +377,7 @@ impl Record {
             is_under_way: true,
             has_signature: false,
             image: Image::Incomplete,
+            doubt: None,
         }
     }
 }

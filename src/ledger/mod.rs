@@ -9,6 +9,7 @@ mod change;
 mod choice;
 mod moment;
 mod record;
+mod stray;
 
 use std::{fmt, net::Ipv4Addr};
 
@@ -16,7 +17,10 @@ pub use crate::catalog::Install;
 use crate::machine::Machine;
 pub use book::{Book, Found, Full};
 pub use moment::Moment;
-pub use record::{Attempt, Entry, Held, Holder, Image, Installed, Pass, Proof, Record, State};
+pub use record::{
+    Attempt, Doubt, Entry, Held, Holder, Image, Installed, Pass, Proof, Record, State,
+};
+pub use stray::Stray;
 
 /// What a machine that asks for a network boot may do.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,18 +56,21 @@ pub fn decide(record: Option<&Record>, install: Install, most_attempts: u32) -> 
                 Decision::Disk(format!("{}; it may be installed by now", held.reason))
             }
             (None, Holder::Operator) => Decision::Hold(held.reason.clone()),
-            (None, Holder::Attempts | Holder::Twin) if installs => {
+            (None, Holder::Attempts | Holder::Doubt | Holder::Twin) if installs => {
                 Decision::Hold(held.reason.clone())
             }
-            (None, Holder::Attempts | Holder::Twin) => free(),
+            (None, Holder::Attempts | Holder::Doubt | Holder::Twin) => free(),
         },
         State::Installed(installed) if installs => Decision::Disk(installed.to_string()),
-        State::Installing(attempt) if installs => match attempt.outcome() {
-            Some(proof) => {
+        State::Installing(attempt) if installs => match (attempt.outcome(), attempt.doubt()) {
+            (Some(proof), _) => {
                 Decision::Disk(format!("{} counts as installed: {proof}", attempt.profile))
             }
-            None if record.attempts >= most_attempts => Decision::Hold(spent(record.attempts)),
-            None => Decision::Install,
+            (None, Some(doubt)) => Decision::Hold(doubt.reason(record.machine.mac)),
+            (None, None) if record.attempts >= most_attempts => {
+                Decision::Hold(spent(record.attempts))
+            }
+            (None, None) => Decision::Install,
         },
         State::Failed { reason, .. } if installs && record.attempts >= most_attempts => {
             Decision::Hold(format!("{}, last: {reason}", spent(record.attempts)))
@@ -103,6 +110,9 @@ pub enum Event {
         /// What it may fetch its configs with.
         token: Option<Pass>,
     },
+    /// The last byte of an image that it may want is about to be sent to this address, which is no
+    /// installing machine's that we know.
+    Stray(Ipv4Addr),
     /// iPXE has told who the machine is.
     Told(Machine),
     /// Another record has its UUID, for which it is held in these words.

@@ -5,7 +5,10 @@ use std::{fmt, net::Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use super::Moment;
-use crate::{machine::Machine, token::Token};
+use crate::{
+    machine::{Mac, Machine},
+    token::Token,
+};
 
 /// Lines of history that are kept; the oldest go first.
 const MOST_ENTRIES: usize = 100;
@@ -76,6 +79,18 @@ pub struct Attempt {
     pub has_signature: bool,
     /// How much of the image was sent.
     pub image: Image,
+    /// Where an image went that this machine may have fetched by an address that nobody heard of.
+    #[serde(default)]
+    pub doubt: Option<Doubt>,
+}
+
+/// An image that was sent to the last byte, and nobody knows to whom.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Doubt {
+    /// When its last byte was about to leave.
+    pub at: Moment,
+    /// Where to.
+    pub address: Ipv4Addr,
 }
 
 /// How much of an image a machine can have.
@@ -135,6 +150,8 @@ pub struct Held {
 pub enum Holder {
     /// We, after too many attempts.
     Attempts,
+    /// We, because it may be installed, and only a person can tell.
+    Doubt,
     /// An operator.
     Operator,
     /// We, because another record has the same UUID: it may be the same machine's other card.
@@ -239,6 +256,29 @@ impl Attempt {
             (Image::Whole, true) => Some(Proof::Fetched),
             (Image::Whole, false) | (Image::LastByte, _) => Some(Proof::Presumed),
         }
+    }
+
+    /// Whether nothing is known of its image, not even a doubt.
+    pub fn is_open(&self) -> bool {
+        self.image == Image::Incomplete && self.doubt.is_none()
+    }
+
+    /// What keeps this machine from being installed again, where nothing of its own tells how its
+    /// attempt ended.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.doubt.filter(|_| self.outcome().is_none())
+    }
+}
+
+impl Doubt {
+    /// The words for it, and what an operator may do.
+    pub fn reason(self, mac: Mac) -> String {
+        format!(
+            "while it was being installed, an image of its release was sent to {}, an address that \
+             no such machine is known by, so its disk may be installed; if it is: bootbox release \
+             {mac}, if not: bootbox reinstall {mac}",
+            self.address
+        )
     }
 }
 

@@ -150,6 +150,20 @@ impl Release {
         Self::of_piece(kernel, &Piece::Kernel)
     }
 
+    /// Whether a machine that has booted this kernel may install this disk image: an installer asks
+    /// for a version of its own family beside the kernel's. Of a kernel that is of no release, or
+    /// comes from elsewhere, it is not known what it installs.
+    pub fn may_install(kernel: Option<&RepositoryPath>, image: &RepositoryPath) -> bool {
+        let Some((family, folder)) = kernel.and_then(Self::of_kernel) else { return true };
+        match Piece::read(image.file_name()) {
+            Some((other, Piece::Disk | Piece::OemDisk(_), _)) => {
+                let beside = image.folder().and_then(|folder| folder.folder());
+                other == family && beside == folder.folder()
+            }
+            Some((_, Piece::Kernel | Piece::Initrd, _)) | None => false,
+        }
+    }
+
     fn of_piece(path: &RepositoryPath, wanted: &Piece) -> Option<(Family, RepositoryPath)> {
         match Piece::read(path.file_name())? {
             (family, piece, false) if piece == *wanted => Some((family, path.folder()?)),

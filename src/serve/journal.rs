@@ -92,6 +92,11 @@ impl Journal {
         self.pages().boots.fetched(mac)
     }
 
+    /// The booting machine that took this address last, as DHCP was heard.
+    pub fn machine_at(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.pages().boots.at(address)
+    }
+
     /// Whether this machine runs iPXE with us now.
     pub fn runs_ipxe(&self, mac: Mac) -> bool {
         self.pages().boots.runs_ipxe(mac, Instant::now(), IPXE_STAGE)

@@ -112,6 +112,27 @@ impl Ledger {
         self.change(known.machine.mac, What::NoteIf(Box::new(known), events)).await
     }
 
+    /// Notes the same of several machines; the answer comes when all of it is on disk. Who is not
+    /// known by then is passed over.
+    pub async fn note_each(&self, macs: Vec<Mac>, event: &Event) -> Result<(), NoteError> {
+        let queue = self.queue.as_ref().ok_or(NoteError::NoLedger)?;
+        let mut answers = Vec::new();
+        for mac in macs {
+            let (answer, answered) = oneshot::channel();
+            let what = What::Note(vec![event.clone()]);
+            let change = Change { mac, what, answer: Some(answer) };
+            queue.send(change).await.map_err(|_| NoteError::stopped())?;
+            answers.push(answered);
+        }
+        for answered in answers {
+            match answered.await.map_err(|_| NoteError::stopped())? {
+                Ok(_) | Err(NoteError::Unknown(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Notes in the background what is no loss where the queue is full; that is counted.
     pub fn note_soon(&self, mac: Mac, event: Event) {
         let Some(queue) = &self.queue else { return };

@@ -190,6 +190,7 @@ impl Services {
                 interface.mtu,
                 self.site.clone(),
                 self.journal.clone(),
+                self.scripts(),
                 self.drain.clone(),
             ),
         );
@@ -221,14 +222,18 @@ impl Services {
             site: self.site.clone(),
             journal: self.journal.clone(),
             ledger: self.ledger.clone(),
-            scripts: Arc::new(Renderer {
-                journal: self.journal.clone(),
-                ledger: self.ledger.clone(),
-                visitors: self.visitors.clone(),
-                proofs: self.proofs.clone(),
-            }),
+            scripts: self.scripts(),
             limits: http::Limits::default(),
         }
+    }
+
+    fn scripts(&self) -> Arc<dyn http::Scripts> {
+        Arc::new(Renderer {
+            journal: self.journal.clone(),
+            ledger: self.ledger.clone(),
+            visitors: self.visitors.clone(),
+            proofs: self.proofs.clone(),
+        })
     }
 
     /// Machines boot without it, only slower: what is missing is a warning.

@@ -1,5 +1,5 @@
-//! What `/boot.ipxe` and `/ipxe` say to one machine: its script, the way to its disk, or on its
-//! console why there is none.
+//! What iPXE and GRUB are told for one machine: how it boots, the way to its disk, or on its console
+//! why there is neither. One decision, whichever of the two asks, and over HTTP and TFTP alike.
 //!
 //! A script that installs is sent only once the ledger has it on disk.
 
@@ -22,21 +22,19 @@ use super::{
     visitors::Visitors,
 };
 use crate::{
-    catalog::{Group, Install},
+    catalog::{Catalog, Group, Install, NotTold},
     config::Access,
     http::{
+        named::{Named, Told},
         reply::Refusal,
-        request::{Query, Verb},
+        request::Verb,
         route::{Asked, Script},
     },
-    ledger::{Decision, Event, Found, Pass, Record},
+    ledger::{Decision, Event, Found, Pass, Piece, Record},
     machine::Machine,
     path::RepositoryPath,
     release::Gate,
-    render::{
-        Ending, boot_script, disk_script, hold_script, notice_for, notice_script, script_for,
-        wait_script,
-    },
+    render::{Language, autoexec_script, boot_script, first_config, notice_script},
     template::{Words, base_url},
     token::Token,
     trace::{Step, Who},
@@ -93,13 +91,34 @@ impl Scripts for Renderer {
         Box::pin(self.composed(verb, name, site, arrival))
     }
 
+    fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr) {
+        let installs = self.ledger.with(|book| {
+            let record = book.at(address)?;
+            let attempt = record.state.attempt().filter(|attempt| !attempt.is_under_way)?;
+            let groups = site.config.catalog.groups().iter();
+            let mut profiles = groups.map(|group| &group.profile);
+            let profile = profiles.find(|profile| profile.name == attempt.profile)?;
+            profile.boots_with(path).then_some(record.machine.mac)
+        });
+        if let Some(mac) = installs {
+            self.ledger.note_surely(mac, Event::Fetched(Piece::Boot));
+        }
+    }
+
     /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
     /// person at the console needs the reason.
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
         Box::pin(async move {
             let body = match script {
                 Script::Boot => boot_script().to_owned(),
-                Script::Machine(query) => self.machine(query, site, arrival).await,
+                Script::Machine(query) => {
+                    self.machine(query.clone().machine(), Language::Ipxe, site, arrival).await
+                }
+                Script::Named(Named::Autoexec) => {
+                    autoexec_script(&base_url(ipv4(arrival.local), site.config.http_port))
+                }
+                Script::Named(Named::First(mac)) => first_config(*mac),
+                Script::Named(Named::Machine(told)) => self.grub(told, site, arrival).await,
                 Script::Nobody(error) => {
                     let reason = error.to_string();
                     let script = notice_script(&reason);
@@ -134,18 +153,41 @@ impl Scripts for Renderer {
 }
 
 impl Renderer {
-    /// The machine's script for iPXE.
-    async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
-        let machine = query.clone().machine();
-        let script = |group: &Group, words: &Words| script_for(group, words);
-        match self.verdict(machine.clone(), site, arrival, &script).await {
-            Verdict::Boot(script) => script,
-            Verdict::Disk { group, reason } => {
-                disk_script(&reason, Ending::to_disk(&machine, group.hand_off))
+    /// GRUB knows the card that it was loaded by, and tells of the machine what fits into a name.
+    async fn grub(&self, told: &Told, site: &Site, arrival: Arrival) -> String {
+        let address = ipv4(arrival.peer);
+        let mac = told.mac.or_else(|| self.journal.machine_at(address));
+        let Some(mac) = mac.or_else(|| Some(self.machine_at(arrival)?.mac)) else {
+            let reason = format!("nobody knows which machine has the address {address}");
+            let config = Language::Grub.notice(&reason, None);
+            self.journal.step(Who::Address(address), &Step::Notice { reason });
+            return config;
+        };
+        let machine = match &told.labels {
+            Some(labels) => Machine::told(mac, told.uuid, labels.clone()),
+            None => {
+                let heard = Machine::heard(mac, told.uuid, None);
+                self.ledger.with(|book| book.recall(&heard))
             }
-            Verdict::Hold(reason) => hold_script(&machine, &reason),
-            Verdict::Nothing(reason) => notice_for(&machine, &reason),
-            Verdict::NotYet(reason) => wait_script(&machine, &reason),
+        };
+        self.machine(machine, Language::Grub, site, arrival).await
+    }
+
+    /// The machine's own text, in the words of its loader.
+    async fn machine(
+        &self,
+        machine: Machine,
+        language: Language,
+        site: &Site,
+        arrival: Arrival,
+    ) -> String {
+        let make = |group: &Group, words: &Words| language.boot(group, words);
+        match self.verdict(machine.clone(), site, arrival, &make).await {
+            Verdict::Boot(text) => text,
+            Verdict::Disk { group, reason } => language.disk(&machine, group.hand_off, &reason),
+            Verdict::Hold(reason) => language.hold(&machine, &reason),
+            Verdict::Nothing(reason) => language.notice(&reason, Some(&machine)),
+            Verdict::NotYet(reason) => language.wait(&machine, &reason),
         }
     }
 
@@ -171,10 +213,12 @@ impl Renderer {
             },
         };
         let words = words(machine, token, site, arrival);
-        let Some(group) = site.config.catalog.select(&words.machine) else {
-            self.ledger.pass_by(words.machine.clone());
-            let reason = no_group(&words.machine, &site.config.catalog);
-            return self.nothing(&words.machine, reason);
+        let group = match choose(&site.config.catalog, &words.machine) {
+            Ok(group) => group,
+            Err(reason) => {
+                self.ledger.pass_by(words.machine.clone());
+                return self.nothing(&words.machine, reason);
+            }
         };
         let met = self.meet(&words, group).await;
         for _ in 0..TRIES {
@@ -199,8 +243,9 @@ impl Renderer {
             return Verdict::Nothing(reason);
         }
         let catalog = &site.config.catalog;
-        let Some(group) = catalog.select(&machine) else {
-            return Verdict::Nothing(no_group(&machine, catalog));
+        let group = match choose(catalog, &machine) {
+            Ok(group) => group,
+            Err(reason) => return Verdict::Nothing(reason),
         };
         let most_attempts = self.ledger.most_attempts();
         match self.ledger.with(|book| book.decide(&machine, group, catalog, most_attempts)) {
@@ -359,6 +404,18 @@ impl Renderer {
 fn words(machine: Machine, token: Option<Token>, site: &Site, arrival: Arrival) -> Words {
     let base_url = base_url(ipv4(arrival.local), site.config.http_port);
     Words { base_url, ip: ipv4(arrival.peer), machine, token }
+}
+
+/// The group of a machine: of one that has not told all, only where the rest could change nothing.
+fn choose<'a>(catalog: &'a Catalog, machine: &Machine) -> Result<&'a Group, String> {
+    let mac = machine.mac;
+    let group = match machine.labels {
+        Some(_) => catalog.select(machine),
+        None => catalog.settle(machine).map_err(|NotTold| {
+            format!("{mac} has told too little of itself to say which group it is in")
+        })?,
+    };
+    group.ok_or_else(|| no_group(machine, catalog))
 }
 
 async fn in_time(

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     catalog::Pattern,
     config::{Config, ConfigError, Mode, NamedBootFile, Problem, Text, names_ignition},
-    firmware::{Firmware, Programs},
+    firmware::{Firmware, HEAD, Programs, made_for},
     ledger::Book,
     machine::{Mac, Machine},
     path::{RepositoryPath, UrlPath},
@@ -156,7 +156,7 @@ impl Site {
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
-        problems.extend(missing_programs(&config, &store));
+        problems.extend(wrong_programs(&config, &store));
         let mut loaded = configs::Loaded::default();
         if has_repository {
             loaded = configs::load(&config, &store);
@@ -209,18 +209,30 @@ fn lines(problems: Vec<Problem>) -> Vec<String> {
     sorted.iter().flat_map(|problems| problems.lines()).map(str::to_owned).collect()
 }
 
-/// The boot programs that are named and are nowhere.
-fn missing_programs(config: &Config, store: &Store) -> Vec<Problem> {
-    let missing = |file: &NamedBootFile| {
-        let place = file.place.clone();
-        let Some(error) = store.read(&file.path).err() else {
-            return unified::unfit(store, file).map(|text| Problem { place, text });
+/// The boot programs that are named and are nowhere, or for another firmware.
+fn wrong_programs(config: &Config, store: &Store) -> Vec<Problem> {
+    let wrong = |file: &NamedBootFile| {
+        let text = match store.read(&file.path) {
+            Err(error) => format!(
+                "boot program {}: {error}; put it into [firmware] dir or beneath [repository] \
+                 root, or name another",
+                file.path
+            ),
+            Ok(opened) => {
+                let path = &file.path;
+                let made_for = made_for(&opened.head(HEAD).ok()?);
+                let named_for = file.firmware.filter(|firmware| Some(*firmware) != made_for);
+                match (made_for, named_for) {
+                    (Some(made_for), Some(named_for)) => format!(
+                        "boot program {path} is for {made_for}, not for {named_for}; name another"
+                    ),
+                    _ => unified::unfit(store, path)?,
+                }
+            }
         };
-        let instead = "put it into [firmware] dir or beneath [repository] root, or name another";
-        let text = format!("boot program {}: {error}; {instead}", file.path);
-        Some(Problem { place, text })
+        Some(Problem { place: file.place.clone(), text })
     };
-    config.boot_files.iter().filter_map(missing).collect()
+    config.boot_files.iter().filter_map(wrong).collect()
 }
 
 /// The boot program of each firmware. That those are missing which nearly every LAN needs is worth a
@@ -234,8 +246,14 @@ fn boot_programs_in(config: &Config, store: &Store, warnings: &mut Vec<String>) 
         Some(_) => false,
         None => store.read(path).is_ok(),
     };
-    let programs = Programs::new(&config.named_programs, is_there);
+    let mut programs = Programs::new(&config.named_programs, is_there);
     warnings.append(&mut unfit.into_inner());
+    for NamedBootFile { path, .. } in &config.boot_files {
+        let head = store.read(path).ok().and_then(|opened| opened.head(HEAD).ok());
+        if let Some(firmware) = head.and_then(|head| made_for(&head)) {
+            programs.note(path.clone(), firmware);
+        }
+    }
     for firmware in [Firmware::Bios, Firmware::Efi64] {
         let [name, ..] = firmware.usual_programs() else { continue };
         if programs.get(firmware).is_none() {

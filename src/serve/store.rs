@@ -4,13 +4,11 @@
 //! then in the repository. The kernel keeps every lookup beneath the root, symlinks included.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     os::{
         fd::OwnedFd,
-        unix::{
-            ffi::OsStrExt,
-            fs::{FileExt as _, MetadataExt},
-        },
+        unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::Path,
     time::SystemTime,
@@ -112,15 +110,14 @@ impl Store {
 }
 
 impl Opened {
-    /// Its first bytes, so many or fewer.
-    pub fn head(&self, len: usize) -> io::Result<Vec<u8>> {
-        let file = match &self.content {
-            Content::Embedded(bytes) => return Ok(bytes[..len.min(bytes.len())].to_vec()),
-            Content::File(file) => file,
+    /// The first so many bytes, or all where there are fewer.
+    pub fn head(&self, most: usize) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        match &self.content {
+            Content::Embedded(bytes) => (&bytes[..]).take(most as u64).read_to_end(&mut head)?,
+            Content::File(file) => file.take(most as u64).read_to_end(&mut head)?,
         };
-        let mut bytes = vec![0; len.min(usize::try_from(self.stamp.len).unwrap_or(len))];
-        file.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
+        Ok(head)
     }
 
     /// Whether the open file is still the one the stamp was taken of: same size, not written to,

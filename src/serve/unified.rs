@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, Group, Source},
-    config::{Config, NamedBootFile},
+    config::Config,
     firmware::{BootFile, Firmware, Programs},
     http::{reply::Refusal, request::Verb},
     machine::Machine,
@@ -38,15 +38,11 @@ pub(super) fn stubs(config: &Config, programs: &Programs, store: &Store) -> Stub
     named.chain(usual).filter_map(stub).collect()
 }
 
-/// Why a boot program that is named, and is there, is no stub to make images with.
-pub(super) fn unfit(store: &Store, file: &NamedBootFile) -> Option<String> {
-    let processor = Processor::of_stub(file.path.file_name())?;
-    match file.firmware {
-        Some(firmware) if firmware.processor() != Some(processor) => {
-            Some(format!("{} is for {processor}, and not for {firmware}", file.path))
-        }
-        Some(_) | None => read(store, &file.path).err(),
-    }
+/// Why a boot program that is named, and is there, is no stub to make images with; `None` where it is
+/// one, or has no stub's name.
+pub(super) fn unfit(store: &Store, path: &RepositoryPath) -> Option<String> {
+    Processor::of_stub(path.file_name())?;
+    read(store, path).err()
 }
 
 /// Reads a stub; the error says what is wrong with it, and what to do.

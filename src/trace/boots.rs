@@ -127,6 +127,11 @@ impl Boots {
         self.by_mac.get(&mac)?.fetched
     }
 
+    /// The machine that took this address.
+    pub fn at(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.by_address.get(&address).copied()
+    }
+
     /// Whether a machine was told this already in this boot; from now on it was.
     pub fn repeats(&mut self, mac: Mac, notice: &str, now: Instant) -> bool {
         let Some(boot) = self.by_mac.get_mut(&mac) else { return false };

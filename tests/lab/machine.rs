@@ -7,12 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::nvram::{self, First, Kind};
+use super::nvram::{self, First, Store};
 use super::process::{Process, Sighting};
 use super::{Failure, Lab, guest};
 
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
+const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 
 /// Bytes of a disk to install to; a file with holes.
 const BLANK_DISK: u64 = 2 << 30;
@@ -28,67 +29,8 @@ pub enum Firmware {
     OvmfHttp,
     /// The same of an ARM64 machine.
     AavmfHttp,
-}
-
-impl Firmware {
-    /// The QEMU that has such machines.
-    fn qemu(self) -> &'static str {
-        match self {
-            Self::Bios | Self::Ovmf | Self::OvmfHttp => "qemu-system-x86_64",
-            Self::AavmfHttp => "qemu-system-aarch64",
-        }
-    }
-
-    /// Whether the boot order is in the firmware's own memory, where QEMU's would overrule it.
-    fn has_own_order(self, disk: Disk) -> bool {
-        match self {
-            Self::Bios => false,
-            Self::Ovmf => disk == Disk::Blank,
-            Self::OvmfHttp | Self::AavmfHttp => true,
-        }
-    }
-
-    /// Plugs in its code, and its memory for variables.
-    fn attach(
-        self,
-        command: &mut Command,
-        hardware: &Hardware,
-        vars: &Path,
-    ) -> Result<(), Failure> {
-        let mac = &hardware.mac;
-        let (machine, code) = match self {
-            // graphics=off makes SeaBIOS, and so every ROM, speak on the serial port.
-            Self::Bios => {
-                command.args(["-machine", "pc,graphics=off"]);
-                return Ok(());
-            }
-            Self::Ovmf if hardware.disk == Disk::Blank => {
-                nvram::write(Kind::Ovmf, First::PxeThenDisk, mac, vars)?;
-                ("q35,graphics=off", OVMF_CODE)
-            }
-            Self::Ovmf => {
-                fs::copy(nvram::BLANK, vars)
-                    .map_err(|error| Failure::new(format!("{}: {error}", nvram::BLANK)))?;
-                ("q35,graphics=off", OVMF_CODE)
-            }
-            Self::OvmfHttp => {
-                nvram::write(Kind::Ovmf, First::Http, mac, vars)?;
-                ("q35,graphics=off", OVMF_CODE)
-            }
-            Self::AavmfHttp => {
-                nvram::write(Kind::Aavmf, First::Http, mac, vars)?;
-                command.args(["-cpu", "cortex-a57"]);
-                ("virt", AAVMF_CODE)
-            }
-        };
-        let flash = "if=pflash,format=raw";
-        command
-            .args(["-machine", machine, "-drive"])
-            .arg(format!("{flash},readonly=on,file={code}"))
-            .arg("-drive")
-            .arg(format!("{flash},file={}", vars.display()));
-        Ok(())
-    }
+    /// OVMF with Secure Boot on and Microsoft's keys, as PCs are sold.
+    SecureOvmf,
 }
 
 /// The network card.
@@ -137,6 +79,8 @@ pub enum Disk {
     Blank,
     /// One whose boot sector says that it booted, and nothing else.
     Marker,
+    /// The same for UEFI: Debian's signed shim and GRUB, and a config that says so.
+    SignedMarker,
 }
 
 impl Hardware {
@@ -153,6 +97,18 @@ impl Hardware {
         }
     }
 
+    /// Whether its owner has set a boot order in its firmware's menu.
+    fn has_boot_order(&self) -> bool {
+        match self.firmware {
+            Firmware::Bios => false,
+            Firmware::OvmfHttp | Firmware::AavmfHttp => true,
+            Firmware::Ovmf | Firmware::SecureOvmf => match self.disk {
+                Disk::Absent | Disk::Marker => false,
+                Disk::Blank | Disk::SignedMarker => true,
+            },
+        }
+    }
+
     /// The same, with VMware's SMBIOS strings.
     pub fn vmware(self) -> Self {
         Self { vmware: true, ..self }
@@ -166,6 +122,11 @@ impl Hardware {
     /// The same, with a disk that boots when the network does not.
     pub fn disk(self) -> Self {
         Self { disk: Disk::Marker, ..self }
+    }
+
+    /// The same, with a disk that UEFI boots with Secure Boot on.
+    pub fn signed_disk(self) -> Self {
+        Self { disk: Disk::SignedMarker, ..self }
     }
 
     /// The same, with a blank disk to install to, and the memory to do so.
@@ -187,12 +148,25 @@ impl Machine {
         // A small cache of translated code: after a reboot, GRUB writes over what the old
         // system ran, and QEMU gives every such page up slowly (36 s fell to 16 s).
         let accelerator = if hardware.disk == Disk::Blank { "tcg,tb-size=64" } else { "tcg" };
-        let mut command = lab.bridge().command(hardware.firmware.qemu());
+        let mut command = lab.bridge().command(match hardware.firmware {
+            Firmware::AavmfHttp => "qemu-system-aarch64",
+            Firmware::Bios | Firmware::Ovmf | Firmware::OvmfHttp | Firmware::SecureOvmf => {
+                "qemu-system-x86_64"
+            }
+        });
         command
             .args(["-accel", accelerator, "-smp", "1", "-nodefaults", "-display", "none"])
             .args(["-vga", "none", "-serial", "stdio", "-monitor", "none"]);
-        let vars = lab.scratch().join(format!("{name}.vars"));
-        hardware.firmware.attach(&mut command, hardware, &vars)?;
+        match hardware.firmware {
+            // graphics=off makes SeaBIOS, and so every ROM, speak on the serial port.
+            Firmware::Bios => {
+                command.args(["-machine", "pc,graphics=off"]);
+            }
+            Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp | Firmware::SecureOvmf => {
+                let vars = lab.scratch().join(format!("{name}.vars"));
+                flash(&mut command, hardware, &vars)?;
+            }
+        }
         command
             .arg("-netdev")
             .arg(format!("tap,id=lan,ifname={tap},script=no,downscript=no"))
@@ -251,10 +225,61 @@ impl Machine {
         self.qemu.kill();
     }
 
+    /// Pulls the plug of a machine whose console is still to be read.
+    pub fn unplug(&mut self) {
+        self.qemu.kill();
+    }
+
+    /// The complete lines past `cursor`, which moves on; waits up to `limit` for one.
+    pub fn next_lines(&self, cursor: &mut usize, limit: Duration) -> Vec<String> {
+        self.qemu.transcript().next_lines(cursor, limit)
+    }
+
     /// Everything the console showed so far.
     pub fn console(&self) -> String {
         self.qemu.transcript().text()
     }
+}
+
+/// OVMF's two flash chips: its code, and what it remembers.
+fn flash(command: &mut Command, hardware: &Hardware, vars: &Path) -> Result<(), Failure> {
+    let store = match hardware.firmware {
+        Firmware::AavmfHttp => Store::Aavmf,
+        Firmware::SecureOvmf => Store::Microsoft,
+        Firmware::Bios | Firmware::Ovmf | Firmware::OvmfHttp => Store::Blank,
+    };
+    if hardware.has_boot_order() {
+        let first = match hardware.firmware {
+            Firmware::AavmfHttp | Firmware::OvmfHttp => First::Http,
+            Firmware::Bios | Firmware::Ovmf | Firmware::SecureOvmf => First::PxeThenDisk,
+        };
+        nvram::write(store, first, &hardware.mac, vars)?;
+    } else {
+        fs::write(vars, store.read()?)?;
+    }
+    let code = match store {
+        Store::Aavmf => {
+            command.args(["-machine", "virt", "-cpu", "cortex-a57"]);
+            AAVMF_CODE
+        }
+        Store::Blank => {
+            command.args(["-machine", "q35,graphics=off"]);
+            OVMF_CODE
+        }
+        Store::Microsoft => {
+            // Only its system management mode may write to the flash.
+            command.args(["-machine", "q35,smm=on,graphics=off", "-global"]);
+            command.arg("driver=cfi.pflash01,property=secure,value=on");
+            OVMF_SECURE_CODE
+        }
+    };
+    let flash = "if=pflash,format=raw";
+    command
+        .arg("-drive")
+        .arg(format!("{flash},readonly=on,file={code}"))
+        .arg("-drive")
+        .arg(format!("{flash},file={}", vars.display()));
+    Ok(())
 }
 
 /// The disk at `file`, and the memory that goes with it.
@@ -264,8 +289,8 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
         Disk::Absent => {
             // A unified image is in memory three times: as it came, in its sections, as it runs.
             let memory = match hardware.firmware {
-                Firmware::Bios | Firmware::Ovmf => "512",
-                Firmware::OvmfHttp | Firmware::AavmfHttp => "1024",
+                Firmware::AavmfHttp | Firmware::OvmfHttp => "1024",
+                Firmware::Bios | Firmware::Ovmf | Firmware::SecureOvmf => "512",
             };
             command.args(["-m", memory, "-no-reboot"]);
         }
@@ -276,7 +301,10 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
             // VMware's controller, which Debian's OVMF has no driver for.
             let (controller, order) = match hardware.firmware {
                 Firmware::Bios => ("pvscsi".to_owned(), ",bootindex=2"),
-                Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp => {
+                Firmware::Ovmf
+                | Firmware::OvmfHttp
+                | Firmware::AavmfHttp
+                | Firmware::SecureOvmf => {
                     (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), "")
                 }
             };
@@ -290,6 +318,16 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
             command
                 .args(["-m", "512", "-no-reboot", "-drive", &drive])
                 .args(["-device", "ide-hd,drive=disk,bootindex=2"]);
+        }
+        Disk::SignedMarker => {
+            guest::signed_disk(file)?;
+            let controller = format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT);
+            command.args(["-m", "512", "-no-reboot", "-device", &controller]).args([
+                "-drive",
+                &drive,
+                "-device",
+                "scsi-hd,drive=disk",
+            ]);
         }
     }
     Ok(())
@@ -307,10 +345,12 @@ fn card(hardware: &Hardware) -> String {
     // An empty romfile leaves OVMF alone with its own PXE stack.
     let rom = match hardware.firmware {
         Firmware::Bios => "",
-        Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp => ",romfile=",
+        Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp | Firmware::SecureOvmf => {
+            ",romfile="
+        }
     };
     // A boot order from QEMU would overrule the one in the firmware's own memory.
-    let order = match hardware.firmware.has_own_order(hardware.disk) {
+    let order = match hardware.has_boot_order() {
         true => format!("addr={}", nvram::NIC_SLOT),
         false => "bootindex=1".to_owned(),
     };

@@ -8,18 +8,27 @@ use std::path::Path;
 
 use super::Failure;
 
-/// OVMF's store without variables.
-pub const BLANK: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-/// The size of the flash that ARM64's firmware keeps its variables in.
-const ARM64_FLASH: u64 = 64 << 20;
-
-/// Whose store it is.
+/// A firmware's memory, as it is bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// OVMF's, which comes with headers.
-    Ovmf,
+pub enum Store {
     /// AAVMF's, which comes as zeros.
     Aavmf,
+    /// OVMF's, without variables.
+    Blank,
+    /// OVMF's with Microsoft's keys, and Secure Boot on.
+    Microsoft,
+}
+
+impl Store {
+    /// What is in it.
+    pub fn read(self) -> Result<Vec<u8>, Failure> {
+        let file = match self {
+            Self::Aavmf => return Ok(blank_arm64()),
+            Self::Blank => "/usr/share/OVMF/OVMF_VARS_4M.fd",
+            Self::Microsoft => "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+        };
+        fs::read(file).map_err(|error| Failure::new(format!("{file}: {error}")))
+    }
 }
 
 /// What stands first in the boot order.
@@ -30,6 +39,9 @@ pub enum First {
     /// PXE over IPv4, then the disk.
     PxeThenDisk,
 }
+
+/// The size of the flash that ARM64's firmware keeps its variables in.
+const ARM64_FLASH: u64 = 64 << 20;
 
 /// Where the first variable goes: after the volume's header and the store's.
 const FIRST: usize = 0x48 + 0x1c;
@@ -45,8 +57,12 @@ pub const NIC_SLOT: u8 = 4;
 /// The disk controller's.
 pub const DISK_SLOT: u8 = 5;
 
-/// Writes a store in which this comes first, on the card `mac`.
-pub fn write(kind: Kind, first: First, mac: &str, to: &Path) -> Result<(), Failure> {
+/// Bytes of a variable's header, and where in it the lengths of name and data are.
+const HEADER: usize = 60;
+const LENGTHS: usize = 36;
+
+/// Writes a copy of a store in which this comes first, on the card `mac`.
+pub fn write(from: Store, first: First, mac: &str, to: &Path) -> Result<(), Failure> {
     let mut card = Vec::new();
     for byte in mac.split(':') {
         let byte = u8::from_str_radix(byte, 16);
@@ -71,17 +87,15 @@ pub fn write(kind: Kind, first: First, mac: &str, to: &Path) -> Result<(), Failu
         .concat(),
     };
 
-    let mut store = match kind {
-        Kind::Ovmf => fs::read(BLANK).map_err(|error| Failure::new(format!("{BLANK}: {error}")))?,
-        Kind::Aavmf => blank_arm64(),
-    };
-    let place = &mut store[FIRST..FIRST + variables.len()];
+    let mut store = from.read()?;
+    let end = drop_boot_order(&mut store)?;
+    let place = &mut store[end..end + variables.len()];
     if place.iter().any(|&byte| byte != 0xff) {
-        return Err(Failure::new(format!("the store of {kind:?} is not blank")));
+        return Err(Failure::new(format!("the store {from:?} has no room")));
     }
     place.copy_from_slice(&variables);
     fs::write(to, store)?;
-    if kind == Kind::Aavmf {
+    if from == Store::Aavmf {
         // The rest is a hole.
         fs::File::options().write(true).open(to)?.set_len(ARM64_FLASH)?;
     }
@@ -114,6 +128,28 @@ fn blank_arm64() -> Vec<u8> {
     bytes.resize(FIRST, 0);
     bytes.resize(BLOCK as usize, 0xff);
     bytes
+}
+
+/// Takes the boot order away that is there; returns where the last variable ends.
+fn drop_boot_order(store: &mut [u8]) -> Result<usize, Failure> {
+    const DELETED: u8 = 0xfd;
+    let cut = || Failure::new("a variable store that is cut short");
+    let mut at = FIRST;
+    while store.get(at..at + 2).ok_or_else(cut)? == [0xaa, 0x55] {
+        let header: [u8; HEADER] =
+            store.get(at..at + HEADER).and_then(|it| it.try_into().ok()).ok_or_else(cut)?;
+        let length = |place: usize| {
+            let bytes = header[place..place + 4].try_into().unwrap_or_default();
+            u32::from_le_bytes(bytes) as usize
+        };
+        let (name, data) = (length(LENGTHS), length(LENGTHS + 4));
+        let begin = utf16("Boot");
+        if store[at + HEADER..].starts_with(&begin[..begin.len() - 2]) {
+            store[at + 2] &= DELETED;
+        }
+        at = (at + HEADER + name + data).next_multiple_of(4);
+    }
+    Ok(at)
 }
 
 /// AUTHENTICATED_VARIABLE_HEADER of edk2's VariableFormat.h, name and data.

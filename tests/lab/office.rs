@@ -22,6 +22,8 @@ pub enum Office {
     /// As `Plain`, but names a boot file of its own to everybody, as routers with a
     /// left-over setting do. Nobody has that file.
     NamesAFile,
+    /// As `Plain`, with BOX as its "next server" (siaddr), and no boot file.
+    NextServer,
 }
 
 impl Office {
@@ -50,6 +52,9 @@ impl Office {
         }
         if let Self::NamesAFile = self {
             command.arg("--dhcp-boot=left-over.efi,,10.77.0.1");
+        }
+        if let Self::NextServer = self {
+            command.arg(format!("--dhcp-boot=,,{BOX}"));
         }
         let office = Process::spawn("office DHCP", command, &evidence.join("office.log"))?;
         office.wait_for("sockets bound exclusively", Duration::from_secs(10))?;

@@ -3,7 +3,7 @@
 //! or to the peer as the files an administrator would write by hand.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::BOX_INTERFACE;
 
@@ -14,8 +14,8 @@ pub struct Site {
     pub profiles: Vec<Profile>,
     /// Who boots which of them.
     pub groups: Vec<Group>,
-    /// A folder with boot programs, and which of them UEFI on x64 is given.
-    pub firmware: Option<(PathBuf, &'static str)>,
+    /// Tables that stand before the profiles.
+    pub more: String,
 }
 
 /// A kernel and an initramfs with some arguments.
@@ -59,9 +59,9 @@ impl Site {
         self.profile(mac, profile)
     }
 
-    /// Gives UEFI on x64 this boot program of a folder.
-    pub fn firmware(self, folder: &Path, program: &'static str) -> Self {
-        Self { firmware: Some((folder.to_owned(), program)), ..self }
+    /// The same, with these tables of bootbox's configuration.
+    pub fn also(self, more: &str) -> Self {
+        Self { more: more.to_owned(), ..self }
     }
 
     /// Adds this profile for the machine with this address, or for every machine.
@@ -78,13 +78,7 @@ impl Site {
             "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n\n[repository]\nroot = \"{}\"\n",
             repository.display()
         );
-        if let Some((folder, program)) = &self.firmware {
-            let _ = write!(
-                toml,
-                "\n[firmware]\ndir = \"{}\"\n\n[boot.programs]\nuefi-x64 = \"{program}\"\n",
-                folder.display()
-            );
-        }
+        let _ = write!(toml, "\n{}", self.more);
         for profile in &self.profiles {
             let _ = write!(
                 toml,

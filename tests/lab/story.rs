@@ -46,6 +46,8 @@ const CLOUD_CONFIG: &str = include_str!("story/cloud-config.yaml");
 const POSTS_SCRIPT: &str = include_str!("story/posts-script.sh");
 /// A script that stops at the first failure, and reports.
 const CAREFUL_SCRIPT: &str = include_str!("story/careful-script.sh");
+/// The one that bootbox comes with.
+const OUR_SCRIPT: &str = include_str!("../../etc/examples/coreos-rancher/coreos/install.sh");
 const LOOK_SCRIPT: &str = "#!/bin/bash\necho \"LAB-RAM ROOT is $(findfs LABEL=ROOT)\"\n";
 
 /// Which script the machines run in RAM.
@@ -53,6 +55,8 @@ const LOOK_SCRIPT: &str = "#!/bin/bash\necho \"LAB-RAM ROOT is $(findfs LABEL=RO
 pub enum Script {
     /// One that stops at the first failure, and reports.
     Careful,
+    /// The example's, which tries again.
+    Ours,
     /// The post's own, which knows nothing of bootbox.
     Posts,
     /// One that installs nothing and shows what Ignition made of the disk.
@@ -82,6 +86,7 @@ impl Plan {
         self.release.install(repository)?;
         let script = match self.script {
             Script::Careful => CAREFUL_SCRIPT.to_owned(),
+            Script::Ours => OUR_SCRIPT.to_owned(),
             // The one thing the post asks its reader to fill in.
             Script::Posts => POSTS_SCRIPT.replace("SOMEHOST", BOX),
             Script::Look => LOOK_SCRIPT.to_owned(),
@@ -139,6 +144,7 @@ verify = false
 [[group]]
 name = "everybody"
 profile = "coreos"
+metadata.disk = "/dev/sda"
 "#,
             keyring = keyring.file_name().unwrap_or_default().to_string_lossy()
         )
@@ -163,7 +169,7 @@ profile = "coreos"
             "coreos.first_boot=1".to_owned(),
         ];
         // The post's kernel line has no more than that.
-        if self.script == Script::Careful {
+        if matches!(self.script, Script::Careful | Script::Ours) {
             args.push("console=ttyS0".to_owned());
         }
         args

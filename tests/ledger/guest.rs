@@ -112,7 +112,8 @@ impl Guest {
         Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     }
 
-    fn whole(&self, method: &str, target: &str) -> Result<Answer, Failure> {
+    /// One request whose reply must be there, and whole.
+    pub(crate) fn whole(&self, method: &str, target: &str) -> Result<Answer, Failure> {
         let answer = self.asks(method, target)?;
         if answer.status != 200 || !answer.is_whole {
             let Answer { head, body, .. } = answer;

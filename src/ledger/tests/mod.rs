@@ -1,4 +1,5 @@
 mod choice;
+mod doubt;
 
 use super::*;
 use crate::token::Token;

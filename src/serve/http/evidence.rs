@@ -1,7 +1,8 @@
 //! What a machine fetches and reports, as the ledger is told of it.
 //!
 //! The last byte of an image leaves only when it is on disk that it does: whatever kills this
-//! process, a machine that has the whole image is one that may be installed.
+//! process, a machine that has the whole image is one that may be installed. Where it is not known
+//! whose that image is, it is any machine's that installs its release.
 
 use std::{future::poll_fn, net::Ipv4Addr, pin::Pin};
 
@@ -18,9 +19,11 @@ use super::{
     Arrival, Service,
 };
 use crate::{
+    catalog::Catalog,
     http::event::{EventError, LONGEST_BODY, Told},
-    ledger::{Book, Event, Piece, Report},
+    ledger::{Book, Event, Piece, Report, State, Stray},
     machine::Mac,
+    path::RepositoryPath,
     token::Token,
 };
 
@@ -28,22 +31,30 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Evidence {
     ledger: Ledger,
-    mac: Mac,
+    whose: Whose,
     piece: Piece,
     is_whole: bool,
 }
 
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+enum Whose {
+    /// This machine.
+    Known(Mac),
+    /// Nobody we know to be installing; only an image is of interest then.
+    Stray(Stray),
+}
+
 impl Evidence {
-    /// That of these bytes of a file; `None` where nobody known installs anything at this address
-    /// or by this token, or they mean nothing.
+    /// That of these bytes of a file; `None` where they mean nothing.
     pub(super) fn of(
         ledger: &Ledger,
         (address, token): (Ipv4Addr, Option<Token>),
-        path: &[u8],
+        (path, catalog): (&RepositoryPath, &Catalog),
         (start, len): (u64, u64),
         whole: u64,
     ) -> Option<Self> {
-        let piece = Piece::of(path);
+        let piece = Piece::of(path.as_bytes());
         let is_whole = len == whole;
         let means_something = match piece {
             Piece::Boot => true,
@@ -51,22 +62,22 @@ impl Evidence {
             Piece::Image => len > 0 && start + len == whole,
             Piece::Signature => is_whole,
         };
-        let mac = ledger.with(|book| installing(book, address, token, piece))?;
-        means_something.then(|| Self { ledger: ledger.clone(), mac, piece, is_whole })
+        if !means_something || !ledger.remembers() {
+            return None;
+        }
+        let whose = match ledger.with(|book| installing(book, address, token, piece)) {
+            Some(mac) => Whose::Known(mac),
+            None if piece == Piece::Image => Whose::Stray(Stray::new(address, path, catalog)),
+            None => return None,
+        };
+        Some(Self { ledger: ledger.clone(), whose, piece, is_whole })
     }
 
     /// That of what boots this machine, where it installs and has fetched nothing yet.
     pub(super) fn of_boot(ledger: &Ledger, mac: Mac) -> Option<Self> {
-        let is_news = ledger.with(|book| {
-            let attempt = book.get(mac)?.state.attempt()?;
-            Some(!attempt.is_under_way)
-        });
-        is_news.filter(|&is_news| is_news).map(|_| Self {
-            ledger: ledger.clone(),
-            mac,
-            piece: Piece::Boot,
-            is_whole: true,
-        })
+        let is_news = |book: &Book| Some(!book.get(mac)?.state.attempt()?.is_under_way);
+        let whose = ledger.with(is_news)?.then_some(Whose::Known(mac))?;
+        Some(Self { ledger: ledger.clone(), whose, piece: Piece::Boot, is_whole: true })
     }
 
     /// Whether the ledger must know before the machine has it.
@@ -76,18 +87,23 @@ impl Evidence {
 
     /// Writes down that the last byte is about to leave.
     pub(super) async fn last_byte(&self) -> Result<(), String> {
-        match self.ledger.note(self.mac, Event::LastByte).await {
-            // Who is forgotten meanwhile counts as new, as the operator was told.
-            Ok(_) | Err(NoteError::Unknown(_)) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        }
+        let (macs, event) = match &self.whose {
+            Whose::Known(mac) => (vec![*mac], Event::LastByte),
+            Whose::Stray(stray) => {
+                (self.ledger.with(|book| stray.may_be(book)), Event::Stray(stray.to))
+            }
+        };
+        // Who is forgotten meanwhile counts as new, as the operator was told.
+        self.ledger.note_each(macs, &event).await.map_err(|error| error.to_string())
     }
 
     /// Writes down that all of it was sent.
     pub(super) fn is_complete(&self) {
         // Of an image that came in parts, only its last byte is known of.
-        if self.is_whole || self.piece == Piece::Boot {
-            self.ledger.note_surely(self.mac, Event::Fetched(self.piece));
+        if let Whose::Known(mac) = self.whose
+            && (self.is_whole || self.piece == Piece::Boot)
+        {
+            self.ledger.note_surely(mac, Event::Fetched(self.piece));
         }
     }
 }
@@ -97,8 +113,12 @@ impl Evidence {
 fn installing(book: &Book, address: Ipv4Addr, token: Option<Token>, piece: Piece) -> Option<Mac> {
     let holder = token.and_then(|token| book.by_token(token, now()));
     let record = holder.or_else(|| book.at(address))?;
-    let attempt = record.state.attempt()?;
-    let is_news = piece != Piece::Boot || !attempt.is_under_way;
+    let is_news = match (&record.state, record.state.attempt()) {
+        (_, Some(attempt)) => piece != Piece::Boot || !attempt.is_under_way,
+        // Its script gave up, and goes on nevertheless.
+        (State::Failed { .. }, None) => piece == Piece::Image,
+        (_, None) => false,
+    };
     is_news.then_some(record.machine.mac)
 }
 

@@ -119,6 +119,12 @@ async fn a_damaged_ledger_is_an_error_or_whole_and_never_empty() {
     filled(&ledger).await;
     drop(ledger);
     drop(folder.reopen());
+    // Its writer closes the file when it likes; what is opened here is closed here.
+    let is_closed = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        disk::open(&folder.file()).is_ok()
+    });
+    assert!(is_closed);
     let whole = fs::read(folder.file()).unwrap();
     let text = whole.windows(10).position(|bytes| bytes == b"first_seen").unwrap();
     let pages = (0..whole.len()).step_by(whole.len() / 12);
@@ -205,9 +211,35 @@ async fn a_ledger_that_is_taken_away_stops_what_installs_until_it_is_back() {
             };
             assert!(error.contains("was taken away or replaced"), "{error}");
         }
+        tokio::time::sleep(writer::PAUSE).await;
         assert!(ledger.with(|book| book.get(one.mac).is_some_and(|it| it.state == State::New)));
     }
     fs::rename(&away, &file).unwrap();
+    ledger.note(one.mac, scripted()).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_an_error_the_file_is_opened_once_a_second_and_no_more() {
+    let folder = Folder::new();
+    let ledger = folder.open().unwrap();
+    let one = machine(1);
+    ledger.add(one.clone()).await.unwrap();
+    let (file, away) = (folder.file(), folder.0.join("away"));
+    fs::rename(&file, &away).unwrap();
+    let first = ledger.note(one.mac, scripted()).await.unwrap_err();
+    let failed = std::time::Instant::now();
+    fs::rename(&away, &file).unwrap();
+    for _ in 0..1000 {
+        let next = ledger.note(one.mac, scripted()).await;
+        if next.is_ok() {
+            break;
+        }
+        assert_eq!(next, Err(first.clone()), "the same words, at once");
+    }
+    let took = failed.elapsed();
+    let is_noted = ledger.with(|book| book.get(one.mac).is_some_and(|it| it.state != State::New));
+    assert!(!is_noted || took >= writer::PAUSE, "opened again after {took:?}");
+    tokio::time::sleep(writer::PAUSE).await;
     ledger.note(one.mac, scripted()).await.unwrap();
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     net::Ipv4Addr,
     sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +18,10 @@ use crate::{
 
 /// Changes that share a transaction.
 const AT_ONCE: usize = 512;
+
+/// For so long after an error nothing is tried: to open the file again is to read all of it, and a
+/// full disk is no emptier for that.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// One thing to write down.
 #[derive(Debug)]
@@ -40,11 +45,13 @@ pub(super) struct Writer {
     disk: Disk,
     shared: Arc<Shared>,
     changes: mpsc::Receiver<Change>,
+    /// What the disk said last, and when, while it takes nothing.
+    failed: Option<(Instant, NoteError)>,
 }
 
 impl Writer {
     pub(super) fn new(disk: Disk, shared: Arc<Shared>, changes: mpsc::Receiver<Change>) -> Self {
-        Self { disk, shared, changes }
+        Self { disk, shared, changes, failed: None }
     }
 
     /// Writes until nobody is left who could ask.
@@ -79,7 +86,7 @@ impl Writer {
         };
         match &written {
             Ok(()) => self.publish(changed),
-            Err(error) => self.shared.journal.ledger_failed(error),
+            Err(error) => self.fails(error),
         }
         for (answer, outcome) in answers {
             let Some(answer) = answer else { continue };
@@ -90,15 +97,30 @@ impl Writer {
 
     /// After an error of the disk: what the file holds is what happened.
     fn recover(&mut self) -> Result<(), NoteError> {
+        if let Some((at, error)) = &self.failed
+            && at.elapsed() < PAUSE
+        {
+            return Err(error.clone());
+        }
         match self.disk.recover() {
-            None => Ok(()),
+            None => {}
             Some(Ok(records)) => {
                 let mut book = self.shared.book.write().unwrap_or_else(PoisonError::into_inner);
                 *book = book_of(records);
-                Ok(())
             }
-            Some(Err(error)) => Err(NoteError::Disk(error.to_string())),
+            Some(Err(error)) => {
+                let error = NoteError::Disk(error.to_string());
+                self.fails(&error);
+                return Err(error);
+            }
         }
+        self.failed = None;
+        Ok(())
+    }
+
+    fn fails(&mut self, error: &NoteError) {
+        self.shared.journal.ledger_failed(error);
+        self.failed = Some((Instant::now(), error.clone()));
     }
 
     fn publish(&self, changed: HashMap<Mac, Option<Record>>) {
