@@ -27,6 +27,7 @@
 //! | 0 | [`firmware`] | option 93 → boot program |
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
 //! | 0 | [`token`] | the word in a URL that a machine is known by |
+//! | 0 | [`unified`] | an EFI program of a kernel, its initrds and its command line |
 //! | 1 | [`catalog`] | groups choose profiles by selectors |
 //! | 1 | [`check`] | what the real tools would refuse of a text |
 //! | 1 | [`release`] | CoreOS and Flatcar releases: complete, signed by whom, to be served or not |
@@ -66,3 +67,4 @@ pub mod template;
 pub mod tftp;
 pub mod token;
 pub mod trace;
+pub mod unified;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::firmware::Platform;
+use crate::{firmware::Platform, unified::Processor};
 
 /// A machine, as far as the packet or query at hand tells.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -34,6 +34,22 @@ impl Machine {
         let platform = labels.get("platform").and_then(|name| Platform::from_ipxe(name));
         let uuid = uuid.or_else(|| Uuid::from_vmware_serial(labels.get("serial")?));
         Self { mac, uuid, platform, labels: Some(labels) }
+    }
+
+    /// Whether iPXE has told of it, and not its firmware alone.
+    pub fn tells_by_ipxe(&self) -> bool {
+        let firmwares = ["arch", "platform"];
+        let mut told = self.labels.iter().flat_map(BTreeMap::keys);
+        told.any(|name| !firmwares.contains(&name.as_str()))
+    }
+
+    /// The same, of which UEFI on this processor has told all that it ever will. What iPXE has told
+    /// at another time still holds.
+    pub fn told_by_uefi(self, processor: Processor) -> Self {
+        let mut labels = self.labels.unwrap_or_default();
+        labels.insert("arch".to_owned(), processor.to_string());
+        labels.insert("platform".to_owned(), "efi".to_owned());
+        Self { platform: Some(Platform::Uefi), labels: Some(labels), ..self }
     }
 }
 
@@ -303,6 +319,19 @@ fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ipxe_told_before_still_holds_when_firmware_alone_tells() {
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let heard = Machine::heard(mac, None, None).told_by_uefi(Processor::Arm64);
+        assert_eq!(heard.platform, Some(Platform::Uefi));
+        assert!(!heard.tells_by_ipxe());
+        let labels = [("serial", "7"), ("arch", "i386")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let told = Machine::told(mac, None, labels.into()).told_by_uefi(Processor::Arm64);
+        assert!(told.tells_by_ipxe());
+        let labels = told.labels.unwrap();
+        assert_eq!((&*labels["serial"], &*labels["arch"]), ("7", "arm64"));
+    }
 
     #[test]
     fn every_spelling_of_a_mac_is_the_same_machine() {

@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("firmware", 0),
     ("machine", 0),
     ("mutator", 0),
     ("path", 0),
     ("template", 0),
     ("token", 0),
+    ("unified", 0),
     ("catalog", 1),
     ("check", 1),
     ("release", 1),

@@ -108,14 +108,31 @@ fn report(site: &Site, interfaces: &[Interface], known: usize) -> String {
             disks(&group.profile)
         );
     }
+    report.push_str(&by_image(site));
     report.push_str(&without_program(site));
     report
+}
+
+/// Which firmware is given images that are made with a stub, and so needs to boot by HTTP.
+fn by_image(site: &Site) -> String {
+    let image = |firmware: Firmware| {
+        let (stub, _) = site.programs.get(firmware)?.stub()?;
+        Some(format!("{firmware} ({})", String::from_utf8_lossy(stub.as_bytes())))
+    };
+    let images: Vec<String> = Firmware::ALL.into_iter().filter_map(image).collect();
+    match images.is_empty() {
+        true => String::new(),
+        false => format!("  by HTTP Boot alone, without iPXE: {}\n", images.join(", ")),
+    }
 }
 
 /// Which file would add which firmware.
 fn without_program(site: &Site) -> String {
     let missing = |firmware: Firmware| match firmware.usual_programs() {
         [] => format!("{firmware} (name it in [boot.programs])"),
+        [program, .., stub] if stub.ends_with(".stub") => {
+            format!("{firmware} ({program} or {stub})")
+        }
         [program, ..] => format!("{firmware} ({program})"),
     };
     let missing: Vec<String> = site.programs.missing().map(missing).collect();

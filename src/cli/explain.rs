@@ -128,12 +128,7 @@ fn by_the_ledger(sheet: &Sheet) -> String {
 }
 
 /// Whether a group matches, and all there is to say.
-fn report(
-    catalog: &Catalog,
-    words: &Words,
-    language: Language,
-    ledger: &str,
-) -> (bool, String) {
+fn report(catalog: &Catalog, words: &Words, language: Language, ledger: &str) -> (bool, String) {
     let machine = &words.machine;
     let mut report = format!("machine {}", machine.mac);
     if let Some(uuid) = machine.uuid {

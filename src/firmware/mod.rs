@@ -14,6 +14,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::unified::Processor;
 pub use embedded::{Embedded, embedded};
 pub use identify::{Clues, Unidentified, identify, means};
 pub use pe::{HEAD, made_for};
@@ -89,6 +90,23 @@ impl Firmware {
         }
     }
 
+    /// What its EFI programs run on.
+    pub fn processor(self) -> Option<Processor> {
+        match self {
+            Self::Efi32 => Some(Processor::X86),
+            Self::Efi64 => Some(Processor::X64),
+            Self::EfiArm32 => Some(Processor::Arm),
+            Self::EfiArm64 => Some(Processor::Arm64),
+            Self::EfiLoong64 => Some(Processor::LoongArch64),
+            Self::EfiRiscv64 => Some(Processor::RiscV64),
+            Self::Bios
+            | Self::EfiRiscv32
+            | Self::RaspberryPi
+            | Self::UbootArm32
+            | Self::UbootArm64 => None,
+        }
+    }
+
     /// Its key in `[boot.programs]`.
     pub fn word(self) -> &'static str {
         match self {
@@ -128,20 +146,25 @@ impl Firmware {
 
     /// The boot programs it is given when no other is named: the first that is there.
     ///
-    /// The second name is where iPXE's own archive has it, `ipxeboot.tar.gz`. UEFI gets `snponly`
+    /// The second name is where iPXE's own archive has it, `ipxeboot.tar.gz`; the third is systemd's
+    /// stub, with which HTTP Boot needs no iPXE (`unified`). UEFI gets `snponly`
     /// because iPXE with its own drivers hangs on VMware (ipxe/ipxe#1701, #624, #664). A Raspberry
     /// Pi fetches files of its own choice; these say that they are there. What U-Boot takes depends
     /// on the board.
     pub fn usual_programs(self) -> &'static [&'static str] {
         match self {
             Self::Bios => &["undionly.kpxe"],
-            Self::Efi32 => &["snponly-i386.efi", "i386/snponly.efi"],
-            Self::Efi64 => &["snponly.efi", "x86_64/snponly.efi"],
-            Self::EfiArm32 => &["snponly-arm32.efi", "arm32/snponly.efi"],
-            Self::EfiArm64 => &["snponly-arm64.efi", "arm64/snponly.efi"],
-            Self::EfiLoong64 => &["snponly-loong64.efi", "loong64/snponly.efi"],
+            Self::Efi32 => &["snponly-i386.efi", "i386/snponly.efi", "linuxia32.efi.stub"],
+            Self::Efi64 => &["snponly.efi", "x86_64/snponly.efi", "linuxx64.efi.stub"],
+            Self::EfiArm32 => &["snponly-arm32.efi", "arm32/snponly.efi", "linuxarm.efi.stub"],
+            Self::EfiArm64 => &["snponly-arm64.efi", "arm64/snponly.efi", "linuxaa64.efi.stub"],
+            Self::EfiLoong64 => {
+                &["snponly-loong64.efi", "loong64/snponly.efi", "linuxloongarch64.efi.stub"]
+            }
             Self::EfiRiscv32 => &["snponly-riscv32.efi", "riscv32/snponly.efi"],
-            Self::EfiRiscv64 => &["snponly-riscv64.efi", "riscv64/snponly.efi"],
+            Self::EfiRiscv64 => {
+                &["snponly-riscv64.efi", "riscv64/snponly.efi", "linuxriscv64.efi.stub"]
+            }
             Self::RaspberryPi => &["bootcode.bin", "start4.elf", "config.txt"],
             Self::UbootArm32 | Self::UbootArm64 => &[],
         }

@@ -1,9 +1,13 @@
 //! What a firmware is told to fetch.
 
-use std::{collections::BTreeMap, fmt, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeMap, fmt, fmt::Write as _};
 
 use super::{Firmware, Means, Platform};
-use crate::path::RepositoryPath;
+use crate::{
+    machine::Machine,
+    path::RepositoryPath,
+    unified::{Name, Processor},
+};
 
 /// What a firmware is told to fetch and start.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,6 +23,8 @@ impl BootFile {
     /// How it is named to a firmware that asks by these means; `None` where that cannot fetch it.
     pub fn name(&self, means: Means, base_url: &str) -> Option<String> {
         match (self, means) {
+            // Over HTTP alone.
+            (Self::Served(path), Means::Pxe) if Name::read(path).is_some() => None,
             (Self::Served(path), Means::Pxe) => {
                 Some(String::from_utf8_lossy(path.as_bytes()).into_owned())
             }
@@ -40,6 +46,22 @@ impl BootFile {
 }
 
 impl BootFile {
+    /// The stub that it is, and what for: no program by itself, but unified images are made with it.
+    pub fn stub(&self) -> Option<(&RepositoryPath, Processor)> {
+        match self {
+            Self::Served(path) => Some((path, Processor::of_stub(path.file_name())?)),
+            Self::Url(_) => None,
+        }
+    }
+
+    /// What this machine is given: the image that is its own, where this is a stub.
+    pub fn for_machine(&self, machine: &Machine) -> Cow<'_, Self> {
+        let image = self.stub().and_then(|(stub, _)| {
+            Name { stub: stub.clone(), mac: machine.mac, uuid: machine.uuid }.path()
+        });
+        image.map_or(Cow::Borrowed(self), |path| Cow::Owned(Self::Served(path)))
+    }
+
     fn is_efi(&self) -> bool {
         let name = match self {
             Self::Served(path) => path.as_bytes(),
@@ -105,6 +127,9 @@ impl Programs {
     /// Whether a program that is named for a whole group is for this firmware: by its header, else
     /// by its name. UEFI starts what ends in `.efi`, all others do not.
     pub fn fits(&self, file: &BootFile, firmware: Firmware) -> bool {
+        if let Some((_, processor)) = file.stub() {
+            return firmware.processor() == Some(processor);
+        }
         let made_for = match file {
             BootFile::Served(path) => self.made_for.get(path),
             BootFile::Url(_) => None,
@@ -148,6 +173,23 @@ mod tests {
     }
 
     #[test]
+    fn a_stub_is_for_its_processor_and_stands_for_each_machines_image() {
+        let stub = served("linuxaa64.efi.stub");
+        let programs = Programs::default();
+        let fits = |firmware: &Firmware| programs.fits(&stub, *firmware);
+        assert!(Firmware::ALL.into_iter().filter(fits).eq([Firmware::EfiArm64]));
+        let machine = Machine::heard("52:54:00:12:34:56".parse().unwrap(), None, None);
+        let image = served("linuxaa64.efi.stub/52-54-00-12-34-56.efi");
+        assert_eq!(*stub.for_machine(&machine), image);
+        let program = served("snponly.efi");
+        assert_eq!(*program.for_machine(&machine), program);
+        let is_there = |path: &RepositoryPath| path.as_bytes() == b"linuxaa64.efi.stub";
+        let usual = Programs::new(&BTreeMap::new(), is_there);
+        assert_eq!(usual.get(Firmware::EfiArm64), Some(&stub));
+        assert_eq!(usual.get(Firmware::Efi64), None);
+    }
+
+    #[test]
     fn a_groups_program_is_for_the_firmware_that_its_header_says_or_its_name() {
         let mut programs = Programs::default();
         programs.note(RepositoryPath::parse(b"uki.efi").unwrap(), Firmware::EfiArm64);
@@ -176,6 +218,11 @@ mod tests {
                 "http://192.0.2.1:8080/a%20b/%C3%BC%23.efi",
             ),
             (BootFile::Url("http://x/y".to_owned()), None, "http://x/y"),
+            (
+                served("linuxaa64.efi.stub/52-54-00-12-34-56.efi"),
+                None,
+                "http://192.0.2.1:8080/linuxaa64.efi.stub/52-54-00-12-34-56.efi",
+            ),
         ] {
             assert_eq!(file.name(Means::Pxe, base).as_deref(), pxe);
             assert_eq!(file.name(Means::Http, base).as_deref(), Some(http));

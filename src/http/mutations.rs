@@ -16,7 +16,7 @@ use super::{
 };
 use crate::mutator::{Random, wanted};
 
-const HEADS: [&[u8]; 8] = [
+const HEADS: [&[u8]; 9] = [
     include_bytes!("../../tests/fixtures/http/http_UefiHttpBoot_1.0_GET.txt"),
     include_bytes!("../../tests/fixtures/http/http_UefiHttpBoot_1.0_HEAD.txt"),
     include_bytes!("../../tests/fixtures/http/http_iPXE_1.0.0+git-20190125.36a4c8_GET.txt"),
@@ -29,6 +29,7 @@ const HEADS: [&[u8]; 8] = [
     b"GET //%7E00112233445566778899aabbccddeeff/coreos//?mac=&uuid=11223344-5566-7788-99aa-010203040506 \
       HTTP/1.1\r\n\r\n",
     b"GET /~00112233445566778899aabbccddeeff/coreos/current/version.txt HTTP/1.1\r\n\r\n",
+    b"GET /linuxaa64.efi.stub/52-54-00-12-34-56/11223344-5566-7788-99aa-010203040506.efi HTTP/1.1\r\n\r\n",
 ];
 const MTU: usize = 1500;
 
@@ -79,6 +80,7 @@ fn answer(head: &[u8], len: u64) -> bool {
         Err(refusal) => check(&Reply::refuse(&refusal, target), len),
         Ok((_, Route::Script(Script::Nobody(error)))) => assert!(error.to_string().len() < 256),
         Ok((_, Route::Script(Script::Boot | Script::Machine(_) | Script::Named(_)))) => {}
+        Ok((verb, Route::Image(_))) => check(&Reply::image(len).to(verb), len),
         Ok((verb, Route::File(path))) => {
             match file::respond(verb, &headers, path.as_bytes(), &meta) {
                 Ok(reply) => check(&reply, len),

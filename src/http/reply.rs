@@ -91,6 +91,16 @@ impl Reply {
         Self { body: Body::Text(text), ..reply }
     }
 
+    /// The head of an EFI program that is composed for one machine: nobody may keep it, and no part
+    /// of it is the same the next time.
+    pub fn image(len: u64) -> Self {
+        Self::new(StatusCode::OK, Body::Part { start: 0, len })
+            // EDK2 goes by this before it looks at the name.
+            .with(CONTENT_TYPE, HeaderValue::from_static("application/efi"))
+            .with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+            .with(CONTENT_LENGTH, HeaderValue::from(len))
+    }
+
     /// Refuses what was asked for under this name, in words.
     pub fn refuse(refusal: &Refusal, name: &[u8]) -> Self {
         let status = refusal.status();
@@ -102,7 +112,9 @@ impl Reply {
         match refusal {
             Refusal::Busy => later(reply),
             Refusal::NoMachine | Refusal::NotReady(_) => no_store(later(reply)),
-            Refusal::Claim(_) | Refusal::NoGroup(_) | Refusal::Token => no_store(reply),
+            Refusal::Claim(_) | Refusal::NoBoot(_) | Refusal::NoGroup(_) | Refusal::Token => {
+                no_store(reply)
+            }
             Refusal::Method => reply.with(ALLOW, HeaderValue::from_static("GET, HEAD")),
             Refusal::Event(EventError::Method) => {
                 reply.with(ALLOW, HeaderValue::from_static("POST"))
@@ -205,6 +217,8 @@ pub enum Refusal {
     LongTarget,
     /// Neither GET nor HEAD.
     Method,
+    /// An image for a machine that boots none, for this reason.
+    NoBoot(String),
     /// The machine that asks for its config is in no group.
     NoGroup(Mac),
     /// It is not known which machine asks for its config.
@@ -242,7 +256,8 @@ impl Refusal {
             Self::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LongTarget => StatusCode::URI_TOO_LONG,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoGroup(_)
+            Self::NoBoot(_)
+            | Self::NoGroup(_)
             | Self::NoSuchFile
             | Self::NotAFile
             | Self::Path(PathError::Directory) => StatusCode::NOT_FOUND,
@@ -267,6 +282,7 @@ impl fmt::Display for Refusal {
             Self::Headers => f.write_str("has more than 16 KiB or 100 lines of headers"),
             Self::LongTarget => f.write_str("is longer than 8192 bytes"),
             Self::Method => f.write_str("can only be read: GET and HEAD"),
+            Self::NoBoot(reason) => write!(f, "is not given: {}", short(reason)),
             Self::NoGroup(mac) => write!(f, "is for machines of a group, and {mac} is in none"),
             Self::NoMachine => f.write_str(
                 "is each machine's own, and it is not known yet which one asks: boot it with bootbox \
@@ -326,6 +342,7 @@ mod tests {
             (long, 503, true),
             (Refusal::NoMachine, 503, true),
             (Refusal::Token, 403, false),
+            (Refusal::NoBoot("it is installed".to_owned()), 404, false),
             (Refusal::NoGroup(mac), 404, false),
             (Refusal::Claim(QueryError::NoMac), 400, false),
         ] {

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     path::{RepositoryPath, UrlPath},
     token::Token,
+    unified::Name,
 };
 
 /// What the old installers ask for, to learn which release is current.
@@ -20,6 +21,8 @@ pub enum Route {
     Config(Asked),
     /// A boot program or a file of the repository.
     File(RepositoryPath),
+    /// An EFI program that is composed for the machine it is named after.
+    Image(Name),
     /// A text that is rendered for whoever asks.
     Script(Script),
 }
@@ -74,7 +77,7 @@ impl Route {
                 Ok(query) => Script::Machine(query),
                 Err(error) => Script::Nobody(error),
             }),
-            _ => Self::File(path),
+            _ => Name::read(&path).map_or(Self::File(path), Self::Image),
         })
     }
 }
@@ -122,6 +125,18 @@ mod tests {
         let nobody = Route::Script(Script::Nobody(QueryError::NoMac));
         assert_eq!(route(b"/ipxe", ""), Ok(nobody));
         for file in ["/ipxe/x", "/a//boot.ipxe", "/ipxe.efi"] {
+            assert!(matches!(route(file.as_bytes(), ""), Ok(Route::File(_))), "{file}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_stub_and_its_machine() {
+        let Ok(Route::Image(name)) = route(b"//linuxaa64.efi.stub/52-54-00-12-34-56.efi", "")
+        else {
+            panic!("no image")
+        };
+        assert_eq!(name.mac, "52:54:00:12:34:56".parse().unwrap());
+        for file in ["/linuxaa64.efi.stub", "/linuxaa64.efi.stub/x.efi", "/52-54-00-12-34-56.efi"] {
             assert!(matches!(route(file.as_bytes(), ""), Ok(Route::File(_))), "{file}");
         }
     }

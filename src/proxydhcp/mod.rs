@@ -183,6 +183,11 @@ fn boot_file(
     let named = named.filter(|program| offering.programs.fits(program, firmware));
     let program = named.or_else(|| offering.programs.get(firmware));
     let program = program.ok_or(Reason::NoBootProgram(firmware))?;
+    if let Some((_, processor)) = program.stub() {
+        let told = offering.book.recall(&client.machine).told_by_uefi(processor);
+        offering.catalog.select(&told).ok_or(Reason::TellsNoMore)?;
+    }
+    let program = program.for_machine(&client.machine);
     let name = program.name(client.means, &base_url);
     let name = name.ok_or_else(|| Reason::NotByTftp(program.to_string()))?;
     Ok((Some(firmware), name))

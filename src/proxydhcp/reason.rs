@@ -33,6 +33,8 @@ pub enum Reason {
     NotPxeClient,
     /// It came through a relay; we serve our own link.
     Relayed,
+    /// Its group would have to know more of it than its firmware tells, and no iPXE will.
+    TellsNoMore,
     /// Fewer bytes than a DHCP message has.
     TooShort,
     /// What it boots with is not told, or nothing that we have a boot program for.
@@ -56,6 +58,7 @@ impl Reason {
             Self::NotOurs => "not-ours",
             Self::NotPxeClient => "not-pxe-client",
             Self::Relayed => "relayed",
+            Self::TellsNoMore => "tells-no-more",
             Self::TooShort => "too-short",
             Self::Unidentified(Unidentified::Foreign(_)) => "foreign-architecture",
             Self::Unidentified(Unidentified::NoArchitecture) => "no-architecture",
@@ -96,6 +99,10 @@ impl fmt::Display for Reason {
             Self::NotOurs => f.write_str("a message type that is the DHCP server's to answer"),
             Self::NotPxeClient => f.write_str("neither a PXE nor an HTTP Boot client"),
             Self::Relayed => f.write_str("it came through a DHCP relay"),
+            Self::TellsNoMore => f.write_str(
+                "no group matches what it tells by HTTP Boot without iPXE, which is mac, uuid, arch \
+                 and firmware alone",
+            ),
             Self::TooShort => f.write_str("shorter than a DHCP message"),
             Self::Unidentified(unidentified) => unidentified.fmt(f),
         }

@@ -77,8 +77,8 @@ pub fn machine_script(
             let _ = write!(kernel, " initrd={name}");
         }
     }
-    for arg in &profile.args {
-        let _ = write!(kernel, " {}", arg.render(words, &group.metadata)?);
+    for arg in arguments(group, words)? {
+        let _ = write!(kernel, " {arg}");
     }
     let mut script = format!(
         "#!ipxe\n\
@@ -109,6 +109,11 @@ pub fn machine_script(
         ending.commands(),
     );
     Ok(script)
+}
+
+/// The kernel's arguments for a machine of this group.
+pub fn arguments(group: &Group, words: &Words) -> Result<Vec<String>, TemplateError> {
+    group.profile.args.iter().map(|arg| arg.render(words, &group.metadata)).collect()
 }
 
 /// The script that shows a reason on the machine's console and goes on to its next boot device.

@@ -33,6 +33,7 @@ pub mod site;
 mod solicitation;
 pub mod store;
 pub mod tftp;
+pub mod unified;
 mod version;
 mod visitors;
 

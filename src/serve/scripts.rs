@@ -13,11 +13,12 @@ use hyper::StatusCode;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    http::{Arrival, Config, Rendering, Scripts, Text},
+    http::{Arrival, Composing, Config, Rendering, Scripts, Text},
     journal::Journal,
     ledger::{Ledger, NoteError, now},
     releases::Proofs,
     site::Site,
+    unified::no_group,
     visitors::Visitors,
 };
 use crate::{
@@ -37,6 +38,7 @@ use crate::{
     template::{Words, base_url},
     token::Token,
     trace::{Step, Who},
+    unified::Name,
 };
 
 /// How long the ledger's disk may take for what must be written first.
@@ -79,6 +81,16 @@ pub(super) enum Verdict<'a, T> {
 pub(super) type Make<'a, T> = &'a (dyn Fn(&Group, &Words) -> Result<T, String> + Sync);
 
 impl Scripts for Renderer {
+    fn image<'a>(
+        &'a self,
+        verb: Verb,
+        name: &'a Name,
+        site: &'a Site,
+        arrival: Arrival,
+    ) -> Composing<'a> {
+        Box::pin(self.composed(verb, name, site, arrival))
+    }
+
     fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr) {
         let installs = self.ledger.with(|book| {
             let record = book.at(address)?;
@@ -200,8 +212,7 @@ impl Renderer {
                 }
             },
         };
-        let base_url = base_url(ipv4(arrival.local), site.config.http_port);
-        let words = Words { base_url, ip: ipv4(arrival.peer), machine, token };
+        let words = words(machine, token, site, arrival);
         let group = match choose(&site.config.catalog, &words.machine) {
             Ok(group) => group,
             Err(reason) => {
@@ -218,6 +229,36 @@ impl Renderer {
             }
         }
         self.nothing(&words.machine, NoteError::Changed.to_string())
+    }
+
+    /// What [`Renderer::verdict`] would be now: nothing is noted, and nothing decided.
+    pub(super) fn foresee<'a, T>(
+        &self,
+        machine: Machine,
+        site: &'a Site,
+        arrival: Arrival,
+        make: Make<'_, T>,
+    ) -> Verdict<'a, T> {
+        if let Some(reason) = site.turns_away(machine.mac) {
+            return Verdict::Nothing(reason);
+        }
+        let catalog = &site.config.catalog;
+        let group = match choose(catalog, &machine) {
+            Ok(group) => group,
+            Err(reason) => return Verdict::Nothing(reason),
+        };
+        let most_attempts = self.ledger.most_attempts();
+        match self.ledger.with(|book| book.decide(&machine, group, catalog, most_attempts)) {
+            Decision::Boot | Decision::Install => {
+                // All tokens are equally long.
+                let token =
+                    (site.config.config_access == Access::Token).then(|| Token::new([0; 16]));
+                let made = self.make(&words(machine, token, site, arrival), group, make);
+                made.map_or_else(|verdict| verdict, Verdict::Boot)
+            }
+            Decision::Disk(reason) => Verdict::Disk { group, reason },
+            Decision::Hold(reason) => Verdict::Hold(reason),
+        }
     }
 
     /// Writes down who asks, and that it does.
@@ -311,26 +352,34 @@ impl Renderer {
         let _ = in_time(group, self.ledger.note(mac, event)).await;
     }
 
-    /// What boots a machine, or the verdict on one whose profile may not be served, or not yet.
+    /// What boots a machine, or the verdict on one whose profile may not be served, or not yet; it is
+    /// noted.
     fn made<T>(
         &self,
         words: &Words,
         group: &Group,
         make: Make<'_, T>,
     ) -> Result<T, Verdict<'static, T>> {
-        let (machine, name) = (&words.machine, &group.profile.name);
-        let closed = |reason| format!("profile {name} is not served: {reason}");
+        let made = self.make(words, group, make);
+        if let Err(Verdict::Nothing(reason) | Verdict::NotYet(reason)) = &made {
+            self.notes(&words.machine, reason);
+        }
+        made
+    }
+
+    fn make<T>(
+        &self,
+        words: &Words,
+        group: &Group,
+        make: Make<'_, T>,
+    ) -> Result<T, Verdict<'static, T>> {
+        let closed = |reason| format!("profile {} is not served: {reason}", group.profile.name);
         let gate = self.proofs.borrow().gate(&group.profile);
-        let (verdict, reason): (fn(String) -> Verdict<'static, T>, _) = match gate {
-            Gate::Open => match make(group, words) {
-                Ok(made) => return Ok(made),
-                Err(reason) => (Verdict::Nothing, reason),
-            },
-            Gate::Closed(reason) => (Verdict::Nothing, closed(reason)),
-            Gate::Pending(reason) => (Verdict::NotYet, closed(reason)),
-        };
-        self.notes(machine, &reason);
-        Err(verdict(reason))
+        match gate {
+            Gate::Open => make(group, words).map_err(Verdict::Nothing),
+            Gate::Closed(reason) => Err(Verdict::Nothing(closed(reason))),
+            Gate::Pending(reason) => Err(Verdict::NotYet(closed(reason))),
+        }
     }
 
     fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {
@@ -356,6 +405,11 @@ impl Renderer {
     }
 }
 
+fn words(machine: Machine, token: Option<Token>, site: &Site, arrival: Arrival) -> Words {
+    let base_url = base_url(ipv4(arrival.local), site.config.http_port);
+    Words { base_url, ip: ipv4(arrival.peer), machine, token }
+}
+
 /// The group of a machine: of one that has not told all, only where the rest could change nothing.
 fn choose<'a>(catalog: &'a Catalog, machine: &Machine) -> Result<&'a Group, String> {
     let mac = machine.mac;
@@ -365,7 +419,7 @@ fn choose<'a>(catalog: &'a Catalog, machine: &Machine) -> Result<&'a Group, Stri
             format!("{mac} has told too little of itself to say which group it is in")
         })?,
     };
-    group.ok_or_else(|| format!("no group matches {mac}"))
+    group.ok_or_else(|| no_group(machine, catalog))
 }
 
 async fn in_time(

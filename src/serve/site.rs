@@ -4,6 +4,7 @@
 //! site it began with while the next one is loaded beside it.
 
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
     fmt, fs, io,
     os::unix::fs::FileTypeExt as _,
@@ -14,6 +15,7 @@ use std::{
 use super::{
     configs,
     store::{OpenError, Opened, Store},
+    unified::{self, Stubs},
 };
 use crate::{
     catalog::Pattern,
@@ -24,6 +26,7 @@ use crate::{
     path::{RepositoryPath, UrlPath},
     proxydhcp::{Offering, Reason},
     render::Configs,
+    unified::Processor,
 };
 pub use configs::is_meant_for;
 
@@ -43,6 +46,8 @@ pub struct Site {
     pub configs: Configs,
     /// The boot program of each firmware.
     pub programs: Programs,
+    /// What unified images are made with.
+    pub stubs: Stubs,
     /// What is not wrong, but will not do what an operator may expect.
     pub warnings: Vec<String>,
     /// The texts of which it has been said that a machine could not have them.
@@ -93,6 +98,7 @@ impl Site {
             store,
             configs: Configs::default(),
             programs: Programs::default(),
+            stubs: Stubs::new(),
             warnings: Vec::new(),
             complaints: Mutex::default(),
         }
@@ -174,8 +180,9 @@ impl Site {
         let configs = loaded.configs;
         warnings.extend(lines(loaded.warnings));
         let programs = boot_programs_in(&config, &store, &mut warnings);
+        let stubs = unified::stubs(&config, &programs, &store);
         let complaints = Mutex::default();
-        (Self { config, store, configs, programs, warnings, complaints }, problems)
+        (Self { config, store, configs, programs, stubs, warnings, complaints }, problems)
     }
 
     /// Opens a file for those who cannot be told apart: not what a config is made from, or is.
@@ -225,10 +232,15 @@ fn wrong_programs(config: &Config, store: &Store) -> Vec<Problem> {
                 file.path
             ),
             Ok(opened) => {
-                let made_for = made_for(&opened.head(HEAD).ok()?)?;
-                let named_for = file.firmware.filter(|firmware| *firmware != made_for)?;
                 let path = &file.path;
-                format!("boot program {path} is for {made_for}, not for {named_for}; name another")
+                let made_for = made_for(&opened.head(HEAD).ok()?);
+                let named_for = file.firmware.filter(|firmware| Some(*firmware) != made_for);
+                match (made_for, named_for) {
+                    (Some(made_for), Some(named_for)) => format!(
+                        "boot program {path} is for {made_for}, not for {named_for}; name another"
+                    ),
+                    _ => unified::unfit(store, path)?,
+                }
             }
         };
         Some(Problem { place: file.place.clone(), text })
@@ -239,7 +251,16 @@ fn wrong_programs(config: &Config, store: &Store) -> Vec<Problem> {
 /// The boot program of each firmware. That those are missing which nearly every LAN needs is worth a
 /// warning.
 fn boot_programs_in(config: &Config, store: &Store, warnings: &mut Vec<String>) -> Programs {
-    let mut programs = Programs::new(&config.named_programs, |path| store.read(path).is_ok());
+    let unfit = RefCell::new(Vec::new());
+    let is_there = |path: &RepositoryPath| match Processor::of_stub(path.file_name()) {
+        Some(_) if store.read(path).is_ok() => {
+            unified::read(store, path).map_err(|error| unfit.borrow_mut().push(error)).is_ok()
+        }
+        Some(_) => false,
+        None => store.read(path).is_ok(),
+    };
+    let mut programs = Programs::new(&config.named_programs, is_there);
+    warnings.append(&mut unfit.into_inner());
     for NamedBootFile { path, .. } in &config.boot_files {
         let head = store.read(path).ok().and_then(|opened| opened.head(HEAD).ok());
         if let Some(firmware) = head.and_then(|head| made_for(&head)) {

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::nvram::{self, First, Store};
 use super::process::{Process, Sighting};
-use super::{Failure, Lab, guest, nvram};
+use super::{Failure, Lab, guest};
 
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.fd";
 const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 
 /// Bytes of a disk to install to; a file with holes.
@@ -23,7 +25,11 @@ pub enum Firmware {
     Bios,
     /// OVMF with its own PXE stack; the card has no ROM.
     Ovmf,
-    /// The same with Secure Boot on and Microsoft's keys, as PCs are sold.
+    /// The same, whose owner has put HTTP Boot first.
+    OvmfHttp,
+    /// The same of an ARM64 machine.
+    AavmfHttp,
+    /// OVMF with Secure Boot on and Microsoft's keys, as PCs are sold.
     SecureOvmf,
 }
 
@@ -96,11 +102,14 @@ impl Hardware {
 
     /// Whether its owner has set a boot order in its firmware's menu.
     fn has_boot_order(&self) -> bool {
-        self.firmware != Firmware::Bios
-            && match self.disk {
+        match self.firmware {
+            Firmware::Bios => false,
+            Firmware::OvmfHttp | Firmware::AavmfHttp => true,
+            Firmware::Ovmf | Firmware::SecureOvmf => match self.disk {
                 Disk::Absent | Disk::Marker => false,
                 Disk::Blank | Disk::SignedMarker => true,
-            }
+            },
+        }
     }
 
     /// The same, with VMware's SMBIOS strings.
@@ -147,7 +156,12 @@ impl Machine {
         // A small cache of translated code: after a reboot, GRUB writes over what the old
         // system ran, and QEMU gives every such page up slowly (36 s fell to 16 s).
         let accelerator = if hardware.disk == Disk::Blank { "tcg,tb-size=64" } else { "tcg" };
-        let mut command = lab.bridge().command("qemu-system-x86_64");
+        let mut command = lab.bridge().command(match hardware.firmware {
+            Firmware::AavmfHttp => "qemu-system-aarch64",
+            Firmware::Bios | Firmware::Ovmf | Firmware::OvmfHttp | Firmware::SecureOvmf => {
+                "qemu-system-x86_64"
+            }
+        });
         command
             .args(["-accel", accelerator, "-smp", "1", "-nodefaults", "-display", "none"])
             .args(["-vga", "none", "-serial", "stdio", "-monitor", "none"]);
@@ -156,7 +170,7 @@ impl Machine {
             Firmware::Bios => {
                 command.args(["-machine", "pc,graphics=off"]);
             }
-            Firmware::Ovmf | Firmware::SecureOvmf => {
+            Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp | Firmware::SecureOvmf => {
                 let vars = lab.scratch().join(format!("{name}.vars"));
                 flash(&mut command, hardware, &vars)?;
             }
@@ -237,23 +251,42 @@ impl Machine {
 
 /// OVMF's two flash chips: its code, and what it remembers.
 fn flash(command: &mut Command, hardware: &Hardware, vars: &Path) -> Result<(), Failure> {
-    let is_secure = hardware.firmware == Firmware::SecureOvmf;
-    let usual = Path::new(if is_secure { nvram::MICROSOFT } else { nvram::BLANK });
-    let store = hardware.store.as_deref().unwrap_or(usual);
+    let store = match hardware.firmware {
+        Firmware::AavmfHttp => Store::Aavmf,
+        Firmware::SecureOvmf => Store::Microsoft,
+        Firmware::Bios | Firmware::Ovmf | Firmware::OvmfHttp => Store::Blank,
+    };
+    let bytes = match &hardware.store {
+        Some(own) => fs::read(own)?,
+        None => store.read()?,
+    };
     if hardware.has_boot_order() {
-        nvram::network_then_disk(&hardware.mac, store, vars)?;
+        let first = match hardware.firmware {
+            Firmware::AavmfHttp | Firmware::OvmfHttp => First::Http,
+            Firmware::Bios | Firmware::Ovmf | Firmware::SecureOvmf => First::PxeThenDisk,
+        };
+        nvram::write(bytes, first, &hardware.mac, vars)?;
     } else {
-        fs::copy(store, vars)
-            .map_err(|error| Failure::new(format!("{}: {error}", store.display())))?;
+        fs::write(vars, bytes)?;
     }
-    let code = if is_secure {
-        // Only its system management mode may write to the flash.
-        command.args(["-machine", "q35,smm=on,graphics=off", "-global"]);
-        command.arg("driver=cfi.pflash01,property=secure,value=on");
-        OVMF_SECURE_CODE
-    } else {
-        command.args(["-machine", "q35,graphics=off"]);
-        OVMF_CODE
+    if store == Store::Aavmf {
+        nvram::fill_arm64(vars)?;
+    }
+    let code = match store {
+        Store::Aavmf => {
+            command.args(["-machine", "virt", "-cpu", "cortex-a57"]);
+            AAVMF_CODE
+        }
+        Store::Blank => {
+            command.args(["-machine", "q35,graphics=off"]);
+            OVMF_CODE
+        }
+        Store::Microsoft => {
+            // Only its system management mode may write to the flash.
+            command.args(["-machine", "q35,smm=on,graphics=off", "-global"]);
+            command.arg("driver=cfi.pflash01,property=secure,value=on");
+            OVMF_SECURE_CODE
+        }
     };
     let flash = "if=pflash,format=raw";
     command
@@ -269,7 +302,12 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
     let drive = format!("if=none,id=disk,format=raw,file={}", file.display());
     match hardware.disk {
         Disk::Absent => {
-            command.args(["-m", "512", "-no-reboot"]);
+            // A unified image is in memory three times: as it came, in its sections, as it runs.
+            let memory = match hardware.firmware {
+                Firmware::AavmfHttp | Firmware::OvmfHttp => "1024",
+                Firmware::Bios | Firmware::Ovmf | Firmware::SecureOvmf => "512",
+            };
+            command.args(["-m", memory, "-no-reboot"]);
         }
         Disk::Blank => {
             if !file.exists() {
@@ -278,7 +316,10 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
             // VMware's controller, which Debian's OVMF has no driver for.
             let (controller, order) = match hardware.firmware {
                 Firmware::Bios => ("pvscsi".to_owned(), ",bootindex=2"),
-                Firmware::Ovmf | Firmware::SecureOvmf => {
+                Firmware::Ovmf
+                | Firmware::OvmfHttp
+                | Firmware::AavmfHttp
+                | Firmware::SecureOvmf => {
                     (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), "")
                 }
             };
@@ -319,7 +360,9 @@ fn card(hardware: &Hardware) -> String {
     // An empty romfile leaves OVMF alone with its own PXE stack.
     let rom = match hardware.firmware {
         Firmware::Bios => "",
-        Firmware::Ovmf | Firmware::SecureOvmf => ",romfile=",
+        Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp | Firmware::SecureOvmf => {
+            ",romfile="
+        }
     };
     // A boot order from QEMU would overrule the one in the firmware's own memory.
     let order = match hardware.has_boot_order() {

@@ -8,10 +8,40 @@ use std::path::Path;
 
 use super::Failure;
 
-/// A store without variables.
-pub const BLANK: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-/// One with Microsoft's keys, and Secure Boot on.
-pub const MICROSOFT: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
+/// A firmware's memory, as it is bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// AAVMF's, which comes as zeros.
+    Aavmf,
+    /// OVMF's, without variables.
+    Blank,
+    /// OVMF's with Microsoft's keys, and Secure Boot on.
+    Microsoft,
+}
+
+impl Store {
+    /// What is in it.
+    pub fn read(self) -> Result<Vec<u8>, Failure> {
+        let file = match self {
+            Self::Aavmf => return Ok(blank_arm64()),
+            Self::Blank => "/usr/share/OVMF/OVMF_VARS_4M.fd",
+            Self::Microsoft => "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+        };
+        fs::read(file).map_err(|error| Failure::new(format!("{file}: {error}")))
+    }
+}
+
+/// What stands first in the boot order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// HTTP Boot over IPv4, and nothing else.
+    Http,
+    /// PXE over IPv4, then the disk.
+    PxeThenDisk,
+}
+
+/// The size of the flash that ARM64's firmware keeps its variables in.
+const ARM64_FLASH: u64 = 64 << 20;
 
 /// Where the first variable goes: after the volume's header and the store's.
 const FIRST: usize = 0x48 + 0x1c;
@@ -34,9 +64,8 @@ const LENGTHS: usize = 36;
 const STANDS: u8 = 0x3f;
 const DELETED: u8 = 0xfd;
 
-/// Writes a copy of the store `from` in which PXE over IPv4 on the card `mac` comes first, the disk
-/// second.
-pub fn network_then_disk(mac: &str, from: &Path, to: &Path) -> Result<(), Failure> {
+/// Writes this store with `first` first in its boot order, on the card `mac`.
+pub fn write(mut store: Vec<u8>, first: First, mac: &str, to: &Path) -> Result<(), Failure> {
     let mut card = Vec::new();
     for byte in mac.split(':') {
         let byte = u8::from_str_radix(byte, 16);
@@ -46,27 +75,38 @@ pub fn network_then_disk(mac: &str, from: &Path, to: &Path) -> Result<(), Failur
     card.push(1); // Ethernet
 
     let network = [pci(NIC_SLOT), node(3, 11, &card), node(3, 12, &[0; 23])].concat();
+    let http = [&network[..], &node(3, 24, &[])].concat();
     let disk = [pci(DISK_SLOT), node(3, 2, &[0; 4])].concat();
-    let variables = [
-        variable("Boot0000", &load_option("network", &network)),
-        variable("Boot0001", &load_option("disk", &disk)),
-        variable("BootOrder", &[0, 0, 1, 0]),
-    ]
-    .concat();
+    let variables = match first {
+        First::Http => {
+            [variable("Boot0000", &load_option("http", &http)), variable("BootOrder", &[0, 0])]
+                .concat()
+        }
+        First::PxeThenDisk => [
+            variable("Boot0000", &load_option("network", &network)),
+            variable("Boot0001", &load_option("disk", &disk)),
+            variable("BootOrder", &[0, 0, 1, 0]),
+        ]
+        .concat(),
+    };
 
-    let name = from.display();
-    let mut store = fs::read(from).map_err(|error| Failure::new(format!("{name}: {error}")))?;
     let end = drop_boot_order(&mut store)?;
     let place = &mut store[end..end + variables.len()];
     if place.iter().any(|&byte| byte != 0xff) {
-        return Err(Failure::new(format!("{name} has no room")));
+        return Err(Failure::new("the variable store has no room"));
     }
     place.copy_from_slice(&variables);
     fs::write(to, store)?;
     Ok(())
 }
 
-/// Writes a copy of [`MICROSOFT`] that knows one more certificate, as the machine's owner would
+/// Gives a file the size of ARM64's flash; the rest is a hole.
+pub fn fill_arm64(file: &Path) -> Result<(), Failure> {
+    fs::File::options().write(true).open(file)?.set_len(ARM64_FLASH)?;
+    Ok(())
+}
+
+/// Writes a copy of [`Store::Microsoft`] that knows one more certificate, as the machine's owner would
 /// enroll it in the firmware's menu.
 pub fn with_key(certificate: &[u8], to: &Path) -> Result<(), Failure> {
     // EFI_CERT_X509_GUID (UEFI 2.10 section 32.4.1), as it lies in memory.
@@ -74,8 +114,7 @@ pub fn with_key(certificate: &[u8], to: &Path) -> Result<(), Failure> {
         0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0,
         0x72,
     ];
-    let from = MICROSOFT;
-    let mut store = fs::read(from).map_err(|error| Failure::new(format!("{from}: {error}")))?;
+    let mut store = Store::Microsoft.read()?;
     let mut found = None;
     let end = walk(&mut store, |name, at, end| {
         if name == utf16("db") {
@@ -83,7 +122,7 @@ pub fn with_key(certificate: &[u8], to: &Path) -> Result<(), Failure> {
         }
         false
     })?;
-    let (at, data_end) = found.ok_or_else(|| Failure::new(format!("{from} knows no key")))?;
+    let (at, data_end) = found.ok_or_else(|| Failure::new("the firmware knows no key"))?;
     let mut variable = store[at..data_end].to_vec();
     let size = |bytes: usize| u32::try_from(bytes).unwrap_or_default().to_le_bytes();
     // EFI_SIGNATURE_LIST with one EFI_SIGNATURE_DATA, whose owner is nobody.
@@ -98,6 +137,34 @@ pub fn with_key(certificate: &[u8], to: &Path) -> Result<(), Failure> {
     store[end..end + variable.len()].copy_from_slice(&variable);
     fs::write(to, store)?;
     Ok(())
+}
+
+/// A volume of three blocks with an empty store in the first, as AAVMF formats its flash:
+/// EFI_FIRMWARE_VOLUME_HEADER and edk2's VARIABLE_STORE_HEADER.
+fn blank_arm64() -> Vec<u8> {
+    const BLOCK: u32 = 0x4_0000;
+    const VOLUME: [u8; 16] = [
+        0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c, 0xa9, 0x85, 0x27, 0x47, 0x07, 0x5b, 0x4f,
+        0x50,
+    ];
+    const STORE: [u8; 16] = [
+        0x78, 0x2c, 0xf3, 0xaa, 0x7b, 0x94, 0x9a, 0x43, 0xa1, 0x80, 0x2e, 0x14, 0x4e, 0xc3, 0x77,
+        0x92,
+    ];
+    let mut bytes = vec![0; 16];
+    bytes.extend(VOLUME);
+    bytes.extend(u64::from(3 * BLOCK).to_le_bytes());
+    bytes.extend(b"_FVH");
+    bytes.extend([0x36, 0x0e, 0, 0]); // readable and writable, erased to ones
+    bytes.extend([0x48, 0, 0xf8, 0xf8]); // length and checksum of this header
+    bytes.extend([0, 0, 0, 2]); // revision
+    bytes.extend([0x100, BLOCK, 0, 0].map(u32::to_le_bytes).concat());
+    bytes.extend(STORE);
+    bytes.extend((BLOCK - 0x48).to_le_bytes());
+    bytes.extend([0x5a, 0xfe]); // formatted and healthy
+    bytes.resize(FIRST, 0);
+    bytes.resize(BLOCK as usize, 0xff);
+    bytes
 }
 
 /// Takes the boot order away that is there; returns where the last variable ends.

@@ -40,6 +40,8 @@ pub struct Offer {
 pub enum Stage {
     /// A BIOS ROM.
     Bios,
+    /// x64 UEFI that boots by HTTP.
+    Http,
     /// iPXE.
     Ipxe,
     /// An office computer that wants an address and nothing else.
@@ -132,6 +134,11 @@ impl Walker {
         message.extend([53, 1, kind]);
         match stage {
             Stage::Office => {}
+            Stage::Http => {
+                message.extend([60, 33]);
+                message.extend(b"HTTPClient:Arch:00016:UNDI:003016");
+                message.extend([93, 2, 0, 16]);
+            }
             Stage::Bios | Stage::Ipxe => {
                 message.extend([60, 32]);
                 message.extend(b"PXEClient:Arch:00000:UNDI:002001");

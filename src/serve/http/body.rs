@@ -5,8 +5,9 @@
 //! address and sends as many bytes of the file instead.
 
 use std::{
+    collections::VecDeque,
     io::{self, IoSlice},
-    mem,
+    iter, mem,
     pin::Pin,
     sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
@@ -38,7 +39,14 @@ pub(super) enum ReplyBody {
     Empty,
     Guarded(Guarded),
     Part(Part),
+    Pieces(VecDeque<Piece>),
     Text(Bytes),
+}
+
+/// One of several pieces of a body.
+pub(super) enum Piece {
+    Bytes { left: Bytes, download: Arc<Download> },
+    File(Part),
 }
 
 /// Bytes of a file.
@@ -59,6 +67,7 @@ pub(super) struct Guarded {
 
 /// What hyper frames and queues.
 pub(super) enum Chunk {
+    Bytes { left: Bytes, download: Arc<Download> },
     Hole { left: usize, download: Arc<Download> },
     Memory { left: &'static [u8], download: Arc<Download> },
     Text(Bytes),
@@ -102,6 +111,22 @@ impl Part {
     }
 }
 
+impl Piece {
+    fn into_chunk(self) -> Option<Chunk> {
+        match self {
+            Self::Bytes { left, download } => Some(Chunk::Bytes { left, download }),
+            Self::File(part) => part.into_chunk(),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Bytes { left, .. } => left.len() as u64,
+            Self::File(part) => part.len,
+        }
+    }
+}
+
 impl Guarded {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, io::Error>> {
         if let Some(chunk) = self.before.take().and_then(Part::into_chunk) {
@@ -135,10 +160,15 @@ impl Body for ReplyBody {
                 }
             }
         }
+        if let Self::Pieces(pieces) = &mut *self {
+            let chunk = iter::from_fn(|| pieces.pop_front()).find_map(Piece::into_chunk);
+            return Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))));
+        }
         let chunk = match mem::replace(&mut *self, Self::Empty) {
             Self::Empty => None,
             Self::Guarded(Guarded { last, .. }) => last.into_chunk(),
             Self::Part(part) => part.into_chunk(),
+            Self::Pieces(_) => None,
             Self::Text(text) => Some(Chunk::Text(text)),
         };
         Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
@@ -149,6 +179,7 @@ impl Body for ReplyBody {
             Self::Empty => true,
             Self::Guarded(_) => false,
             Self::Part(part) => part.len == 0,
+            Self::Pieces(pieces) => pieces.is_empty(),
             Self::Text(text) => text.is_empty(),
         }
     }
@@ -160,6 +191,7 @@ impl Body for ReplyBody {
                 before.as_ref().map_or(0, |before| before.len) + last.len
             }
             Self::Part(part) => part.len,
+            Self::Pieces(pieces) => pieces.iter().map(Piece::len).sum(),
             Self::Text(text) => text.len() as u64,
         })
     }
@@ -168,6 +200,7 @@ impl Body for ReplyBody {
 impl Buf for Chunk {
     fn remaining(&self) -> usize {
         match self {
+            Self::Bytes { left, .. } => left.len(),
             Self::Hole { left, .. } => *left,
             Self::Memory { left, .. } => left.len(),
             Self::Text(text) => text.len(),
@@ -176,6 +209,7 @@ impl Buf for Chunk {
 
     fn chunk(&self) -> &[u8] {
         match self {
+            Self::Bytes { left, .. } => left,
             Self::Hole { left, .. } => &HOLE[..HOLE_LEN.min(*left)],
             Self::Memory { left, .. } => left,
             Self::Text(text) => text,
@@ -184,6 +218,10 @@ impl Buf for Chunk {
 
     fn advance(&mut self, count: usize) {
         match self {
+            Self::Bytes { left, download } => {
+                left.advance(count);
+                download.sent(count);
+            }
             Self::Hole { left, download } => {
                 *left = left.saturating_sub(count);
                 download.sent(count);

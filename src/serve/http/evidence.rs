@@ -73,6 +73,13 @@ impl Evidence {
         Some(Self { ledger: ledger.clone(), whose, piece, is_whole })
     }
 
+    /// That of what boots this machine, where it installs and has fetched nothing yet.
+    pub(super) fn of_boot(ledger: &Ledger, mac: Mac) -> Option<Self> {
+        let is_news = |book: &Book| Some(!book.get(mac)?.state.attempt()?.is_under_way);
+        let whose = ledger.with(is_news)?.then_some(Whose::Known(mac))?;
+        Some(Self { ledger: ledger.clone(), whose, piece: Piece::Boot, is_whole: true })
+    }
+
     /// Whether the ledger must know before the machine has it.
     pub(super) fn needs_a_word_first(&self) -> bool {
         self.piece == Piece::Image

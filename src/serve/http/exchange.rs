@@ -11,8 +11,8 @@ use super::{
         site::Site,
         store::{OpenError, Opened},
     },
-    Arrival, Config, Service, Text,
-    body::{Part, ReplyBody},
+    Arrival, Config, Portion, Service, Text,
+    body::{Part, Piece, ReplyBody},
     download::Download,
     evidence::{self, Evidence},
     wire::Line,
@@ -28,6 +28,7 @@ use crate::{
     path::{RepositoryPath, UrlPath},
     token::Token,
     trace::End,
+    unified::Name,
 };
 
 /// Answers the requests of one connection.
@@ -58,6 +59,7 @@ impl Exchange {
         let answered = match http::read(method, uri, headers, is_config) {
             Ok((verb, Route::Config(asked))) => self.config(verb, &asked, &site, &request),
             Ok((verb, Route::Script(script))) => Ok(self.script(verb, &script, &site).await),
+            Ok((verb, Route::Image(name))) => self.image(verb, &name, &site, &request).await,
             Ok((verb, Route::File(path))) => match named(&path, &site) {
                 Some(named) => Ok(self.script(verb, &Script::Named(named), &site).await),
                 None => self.file(verb, &path, &site, &request),
@@ -94,6 +96,36 @@ impl Exchange {
         };
         let Text { status, body } = self.service.scripts.render(script, site, self.arrival).await;
         respond(Reply::text(status, body).to(verb), ReplyBody::Empty)
+    }
+
+    /// A whole image, and never a part: each is composed anew, and says so by having no validator.
+    async fn image(
+        &self,
+        verb: Verb,
+        name: &Name,
+        site: &Site,
+        request: &Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let started = Instant::now();
+        let image = self.service.scripts.image(verb, name, site, self.arrival).await?;
+        let reply = Reply::image(image.len).to(verb);
+        let shown = reply::printable(shown_path(request.uri().path()).as_bytes());
+        let download = self.download(shown, image.len, started);
+        if reply.body == Body::Nothing {
+            download.ends(End::Probe);
+            return Ok(respond(reply, ReplyBody::Empty));
+        }
+        let evidence = Evidence::of_boot(&self.service.ledger, name.mac);
+        let download = Arc::new(download.with(evidence));
+        let line = &self.line;
+        let portions = image.portions.into_iter().map(|portion| match portion {
+            Portion::Bytes(left) => Piece::Bytes { left, download: Arc::clone(&download) },
+            Portion::File(opened, len) => {
+                let (line, download) = (Arc::clone(line), Arc::clone(&download));
+                Piece::File(Part { opened, line, start: 0, len, download })
+            }
+        });
+        Ok(respond(reply, ReplyBody::Pieces(portions.collect())))
     }
 
     fn file(

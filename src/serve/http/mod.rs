@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::StatusCode;
+use hyper::{StatusCode, body::Bytes};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -35,7 +35,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{drain::Drain, journal::Journal, ledger::Ledger, site::Site};
+use super::{drain::Drain, journal::Journal, ledger::Ledger, site::Site, store::Opened};
 use crate::{
     check::Kind,
     http::{
@@ -44,6 +44,7 @@ use crate::{
         route::{Asked, Script},
     },
     path::RepositoryPath,
+    unified::Name,
 };
 
 /// After the kernel refuses a connection for want of descriptors or memory.
@@ -102,6 +103,17 @@ pub trait Scripts: Send + Sync {
         Ok(())
     }
 
+    /// The image of the machine it is named after.
+    fn image<'a>(
+        &'a self,
+        _verb: Verb,
+        _name: &'a Name,
+        _site: &'a Site,
+        _arrival: Arrival,
+    ) -> Composing<'a> {
+        Box::pin(ready(Err(Refusal::NoSuchFile)))
+    }
+
     /// Notes that this file of the repository was fetched from this address, all of it, by a way that
     /// shows the ledger nothing of it.
     fn has_fetched(&self, _path: &RepositoryPath, _site: &Site, _address: Ipv4Addr) {}
@@ -120,6 +132,9 @@ pub trait Scripts: Send + Sync {
 
 /// A text that may have to wait for the ledger's disk.
 pub type Rendering<'a> = Pin<Box<dyn Future<Output = Text> + Send + 'a>>;
+
+/// An image that may have to wait for the ledger's disk.
+pub type Composing<'a> = Pin<Box<dyn Future<Output = Result<Composed, Refusal>> + Send + 'a>>;
 
 impl<F: Fn(&Script, &Site, Arrival) -> Text + Send + Sync> Scripts for F {
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
@@ -153,6 +168,24 @@ pub struct Config {
     pub kind: Kind,
     /// The whole body.
     pub text: String,
+}
+
+/// An EFI program that is sent piece by piece.
+#[derive(Debug)]
+pub struct Composed {
+    /// The pieces, in order.
+    pub portions: Vec<Portion>,
+    /// Bytes of all of them.
+    pub len: u64,
+}
+
+/// One piece.
+#[derive(Debug)]
+pub enum Portion {
+    /// These bytes.
+    Bytes(Bytes),
+    /// The first bytes of a file, so many.
+    File(Arc<Opened>, u64),
 }
 
 /// Serves until the drain begins, then finishes what goes on: downloads to their end, idle

@@ -32,7 +32,36 @@ const INIT: &str = "#!/bin/busybox sh
 pub fn install(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(dir)?;
     fs::copy(kernel::image()?, dir.join("vmlinuz"))?;
-    fs::write(dir.join("initrd.img"), initramfs()?)?;
+    fs::write(dir.join("initrd.img"), initramfs("/bin/busybox")?)?;
+    Ok(())
+}
+
+/// The same of an ARM64 machine, and `linuxaa64.efi.stub` into `stubs`: what `tests/arm64` has
+/// unpacked.
+pub fn install_arm64(dir: &Path, stubs: &Path) -> Result<(), Failure> {
+    let from = target().join("guest/arm64");
+    let copy = |name: &str, to: &Path| {
+        fs::copy(from.join(name), to.join(name)).map_err(|error| {
+            Failure::new(format!("{name} for ARM64: {error}; run `tests/packages test` first"))
+        })
+    };
+    for folder in [dir, stubs] {
+        fs::create_dir_all(folder)?;
+    }
+    copy("vmlinuz", dir)?;
+    copy("linuxaa64.efi.stub", stubs)?;
+    let busybox = from.join("busybox");
+    fs::write(dir.join("initrd.img"), initramfs(&busybox.to_string_lossy())?)?;
+    Ok(())
+}
+
+/// Puts systemd's stub for x64 into `stubs`.
+pub fn install_stub(stubs: &Path) -> Result<(), Failure> {
+    const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+    fs::create_dir_all(stubs)?;
+    fs::copy(STUB, stubs.join("linuxx64.efi.stub")).map_err(|error| {
+        Failure::new(format!("{STUB}: {error}; run `tests/packages test` first"))
+    })?;
     Ok(())
 }
 
@@ -100,10 +129,10 @@ pub fn signed_disk(path: &Path) -> Result<(), Failure> {
 }
 
 /// busybox and /init; /proc is made by /init itself.
-fn initramfs() -> Result<Vec<u8>, Failure> {
+fn initramfs(busybox: &str) -> Result<Vec<u8>, Failure> {
     let mut archive = Archive::new();
     archive.folder("bin");
-    archive.copy("/bin/busybox", "bin/busybox")?;
+    archive.copy(busybox, "bin/busybox")?;
     archive.file("init", 0o755, INIT.as_bytes());
     Ok(archive.finish())
 }
