@@ -242,6 +242,17 @@ fn a_bad_reload_keeps_the_last_good_config() {
         server.process().wait_for(":7: unknown field `kernl`", LIMIT)?;
         assert!(script_at(desk)?.contains("secret=first"));
 
+        // As an editor leaves it that is killed, or with everything commented out.
+        for blank in ["", "\n", "# kernel\n"] {
+            fs::write(file, blank)?;
+            let mark = server.process().transcript().mark();
+            server.process().signal("HUP")?;
+            let log = server.process().transcript();
+            log.wait_for("bootbox.toml: nothing stands in it", mark, LIMIT)?;
+            log.wait_for("the last good one still holds", mark, LIMIT)?;
+            assert!(script_at(desk)?.contains("secret=first"));
+        }
+
         config(lab.scratch(), "second");
         server.process().signal("HUP")?;
         server.process().wait_for("bootbox.toml is loaded", LIMIT)?;

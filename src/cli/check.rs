@@ -32,17 +32,21 @@ pub(super) fn run(options: &Options) -> ExitCode {
     if let Some(name) = &options.interface {
         return lan::look_at(name);
     }
-    let mut site = match Site::load(options.config.as_deref()) {
-        Ok(site) => site,
+    let (mut site, mut problems) = match Site::look(options.config.as_deref()) {
+        Ok(looked) => looked,
         Err(error) => return fail(CONFIG, &error),
     };
     let known = known(&site);
     site.try_with(&known);
-    let Preflight { problems, warnings } = Preflight::of(&site);
+    let preflight = Preflight::of(&site);
+    // Without the folder all of its releases are missing, and that is said already.
+    if site.store.has_repository() {
+        problems.extend(preflight.problems);
+    }
     if let Some(error) = ConfigError::of(problems) {
         return fail(CONFIG, &error);
     }
-    site.warnings.extend(warnings);
+    site.warnings.extend(preflight.warnings);
     for warning in &site.warnings {
         // Where standard error is closed, the exit code still tells.
         let _ = writeln!(io::stderr(), "bootbox: warning: {warning}");

@@ -16,6 +16,10 @@ pub struct Site {
     pub groups: Vec<Group>,
     /// Tables that stand before the profiles.
     pub more: String,
+    /// More lines of `[network]`.
+    pub network: String,
+    /// The lines of `[boot]`.
+    pub boot: String,
 }
 
 /// A kernel and an initramfs with some arguments.
@@ -64,6 +68,18 @@ impl Site {
         Self { more: more.to_owned(), ..self }
     }
 
+    /// The same, with another line in `[network]`.
+    pub fn network(mut self, line: &str) -> Self {
+        let _ = writeln!(self.network, "{line}");
+        self
+    }
+
+    /// The same, with another line in `[boot]`.
+    pub fn boot(mut self, line: &str) -> Self {
+        let _ = writeln!(self.boot, "{line}");
+        self
+    }
+
     /// Adds this profile for the machine with this address, or for every machine.
     pub fn profile(mut self, mac: Option<&str>, profile: Profile) -> Self {
         let name = profile.name.clone();
@@ -75,8 +91,11 @@ impl Site {
     /// bootbox's configuration.
     pub fn toml(&self, repository: &Path) -> String {
         let mut toml = format!(
-            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n\n[repository]\nroot = \"{}\"\n",
-            repository.display()
+            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n{}\n[repository]\nroot = \"{}\"\n\n\
+             [boot]\n{}",
+            self.network,
+            repository.display(),
+            self.boot
         );
         let _ = write!(toml, "\n{}", self.more);
         for profile in &self.profiles {
