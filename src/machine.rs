@@ -146,9 +146,12 @@ impl Uuid {
         Self(self.0.min(swapped(self.0)))
     }
 
-    /// Whether it is one that board makers leave in firmware for many boards (AMI's default).
+    /// Whether it is one that names no machine: what board makers leave in firmware for many boards
+    /// (AMI's and Intel's default, one octet all over), or what ASRock makes of the network card.
     pub fn is_shared(&self) -> bool {
-        self.in_one_order() == SHARED.in_one_order()
+        let is_filled = self.0.iter().all(|octet| *octet == self.0[0]);
+        let is_a_mac = self.0[6..] == [0; 10];
+        self.in_one_order() == SHARED.in_one_order() || is_filled || is_a_mac
     }
 
     fn new(octets: [u8; 16]) -> Option<Self> {
@@ -369,6 +372,20 @@ mod tests {
         assert_eq!(machine.uuid, Uuid::from_vmware_serial(serial));
         let told: Uuid = "11223344-5566-7788-99aa-010203040506".parse().unwrap();
         assert_eq!(Machine::told(mac, Some(told), labels).uuid, Some(told));
+    }
+
+    #[test]
+    fn a_uuid_that_board_makers_leave_everywhere_names_no_machine() {
+        for (text, is_shared) in [
+            ("00020003-0004-0005-0006-000700080009", true),
+            ("03000200-0400-0500-0006-000700080009", true),
+            ("fefefefe-fefe-fefe-fefe-fefefefefefe", true),
+            ("00259001-0203-0000-0000-000000000000", true),
+            ("00259001-0203-0000-0000-000000000001", false),
+            ("564da6d2-1706-6343-dc2d-0123456789ab", false),
+        ] {
+            assert_eq!(text.parse::<Uuid>().unwrap().is_shared(), is_shared, "{text}");
+        }
     }
 
     #[test]

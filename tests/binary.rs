@@ -131,6 +131,16 @@ fn check_finds_what_serve_would_find_and_opens_no_port() {
         ("base_url", "bse_url", ":9: \"from={{ bse_url }}\" has the unknown word"),
         ("profile = \"p\"", "profile = \"q\"", ":12: no profile is named \"q\"; write one of p"),
         ("repository\"\n", "nowhere\"\n", ":4: [repository] root "),
+        (
+            "[[group]]",
+            "[boot.programs]\nuefi-x64 = \"shim.efi\"\n[[group]]",
+            ": boot program /shim.efi: no such file; put it into [firmware] dir or beneath",
+        ),
+        (
+            "[[group]]",
+            "[boot.programs]\nuefi-arm64 = \"snponly.efi\"\n[[group]]",
+            ": boot program /snponly.efi is for UEFI x64, not for UEFI ARM64; name another",
+        ),
         ("\"eth0\"", "\"eth7\"", ":1: interface eth7 does not exist; write one of these:"),
     ] {
         assert!(text.contains(from));

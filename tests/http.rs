@@ -62,6 +62,22 @@ fn the_requests_of_real_firmware_are_answered_on_one_connection() {
 }
 
 #[test]
+fn what_is_no_file_may_be_a_text_of_ours() {
+    let server = Server::start();
+    let told = |path: &str| String::from_utf8(server.ask(&get(path)).body).unwrap();
+    assert_eq!(told("/EFI/fedora//grub.cfg"), "named First(None)");
+    assert_eq!(told("/autoexec.ipxe"), "named Autoexec");
+    let own = "/grub.cfg;mac=52:54:00:12:34:56;platform=efi;product=a%20b";
+    assert!(told(own).starts_with("named Machine("), "{}", told(own));
+    let head = |path: &str| format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    let length = format!("\r\nContent-Length: {}\r\n", "named First(None)".len());
+    assert!(server.ask(&head(own)).head.contains(&length), "a HEAD decides nothing");
+    server.file("EFI/fedora/grub.cfg", b"theirs");
+    assert_eq!(told("/EFI/fedora/grub.cfg"), "theirs");
+    assert_eq!(server.ask(&get("/EFI/fedora/command.lst")).status(), 404);
+}
+
+#[test]
 fn a_part_is_sent_to_who_asks_for_it() {
     let server = Server::start();
     server.file("a", b"0123456789");
@@ -246,6 +262,13 @@ fn what_is_embedded_is_served_like_a_file() {
     let bytes = program.bytes;
     let server = Server::start();
     let mut client = server.connect();
+    let head = client.ask(b"HEAD /snponly.efi HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(
+        head.field("Content-Length"),
+        bytes.len().to_string(),
+        "HTTP Boot asks for it first"
+    );
+    assert_eq!(head.field("Content-Type"), "application/efi");
     let whole = client.ask(&get("/snponly.efi"));
     assert!(whole.body == bytes && whole.field("Content-Type") == "application/efi");
     let part = client.ask(b"GET /snponly.efi HTTP/1.1\r\nHost: x\r\nRange: bytes=100-199\r\n\r\n");

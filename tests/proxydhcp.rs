@@ -3,7 +3,15 @@
 //! Beside each `fixtures/dhcp/**/NAME.bin` stands `NAME.txt` with the answer; `UPDATE=1` writes
 //! them anew, for a person to read in the diff. The port is taken from the file's name.
 
+#[path = "proxydhcp/document.rs"]
+mod document;
 mod mutator;
+#[path = "proxydhcp/packet.rs"]
+mod packet;
+#[path = "proxydhcp/shapes.rs"]
+mod shapes;
+#[path = "proxydhcp/strangers.rs"]
+mod strangers;
 
 use std::{
     env,
@@ -12,14 +20,17 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::LazyLock,
+    time::{Duration, Instant},
 };
 
 use bootbox::{
     config::Config,
-    firmware::Firmware,
+    firmware::{ARCHITECTURES, Firmware, Programs},
     ledger::{Book, Event, Moment, Order, Record, Report},
     machine::Machine,
-    proxydhcp::{Answer, Arrival, Offering, Port, answer},
+    proxydhcp::{
+        Answer, Arrival, Circumstances, Conversations, Discover, Offering, Port, Recipient, answer,
+    },
 };
 use dhcproto::{
     Decodable, Decoder,
@@ -37,16 +48,38 @@ fn everyone() -> Config {
 }
 
 /// What there is to offer while nothing was done to any machine.
-fn offering<'a>(config: &'a Config, programs: &'a [Firmware], http_port: u16) -> Offering<'a> {
+fn offering<'a>(config: &'a Config, programs: &'a Programs, http_port: u16) -> Offering<'a> {
     static NOTHING: LazyLock<Book> = LazyLock::new(Book::default);
     let catalog = &config.catalog;
-    Offering { catalog, book: &NOTHING, most_attempts: 3, programs, http_port }
+    Offering {
+        catalog,
+        book: &NOTHING,
+        most_attempts: 3,
+        programs,
+        http_port,
+        allow: config.allow.as_deref(),
+        offer: config.offer,
+    }
+}
+
+/// The usual boot programs, all of them there.
+fn usual() -> &'static Programs {
+    static USUAL: LazyLock<Programs> = LazyLock::new(Programs::usual);
+    &USUAL
 }
 
 fn asked(packet: &[u8], port: Port) -> Answer {
     let config = everyone();
-    let offering = offering(&config, &Firmware::ALL, 80);
-    answer(packet, &Arrival { address: HERE, port }, &offering)
+    let offering = offering(&config, usual(), 80);
+    ask(packet, port, &offering)
+}
+
+/// Asks with nothing remembered of the machine.
+fn ask(packet: &[u8], port: Port, offering: &Offering<'_>) -> Answer {
+    let about = Circumstances { fetched: None, prefer_http: false, delay: Duration::ZERO };
+    let choose =
+        |discover: &Discover| Conversations::default().choose(discover, &about, Instant::now());
+    answer(packet, &Arrival { address: HERE, port }, offering, choose)
 }
 
 #[test]
@@ -92,12 +125,12 @@ fn a_machine_that_no_group_matches_is_left_alone() {
     let text = "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n\
                 selector.mac = \"02:00:00:00:00:99\"";
     let config = Config::parse(text, "test").expect("the config is valid");
-    let offering = offering(&config, &Firmware::ALL, 80);
+    let offering = offering(&config, usual(), 80);
     let mut left_alone = 0;
     for file in fixtures() {
         let packet = fs::read(&file).expect("the packet can be read");
         for port in [Port::Dhcp, Port::BootServer] {
-            let answered = answer(&packet, &Arrival { address: HERE, port }, &offering);
+            let answered = ask(&packet, port, &offering);
             assert!(!matches!(answered, Answer::Reply(_)), "{}", file.display());
             left_alone += usize::from(matches!(answered, Answer::LeaveAlone(..)));
         }
@@ -113,10 +146,9 @@ fn who_may_still_match_gets_the_offer_and_who_surely_does_not_is_left_alone() {
              [group.selector]\n{selector}"
         );
         let config = Config::parse(&text, "test").expect("the config is valid");
-        let offering = offering(&config, &Firmware::ALL, 80);
+        let offering = offering(&config, usual(), 80);
         let packet = fs::read(recorded(name)).expect("recorded");
-        let arrival = Arrival { address: HERE, port: Port::Dhcp };
-        matches!(answer(&packet, &arrival, &offering), Answer::Reply(_))
+        matches!(ask(&packet, Port::Dhcp, &offering), Answer::Reply(_))
     };
     let (uefi, bios) = (
         "ovmf2022.11_pxe4_no43_00_c2s_discover_68-67",
@@ -139,17 +171,16 @@ fn who_may_still_match_gets_the_offer_and_who_surely_does_not_is_left_alone() {
 
 #[test]
 fn a_firmware_without_a_boot_program_is_left_alone_and_ipxe_is_not() {
-    let config = everyone();
-    let offering = offering(&config, &[], 8080);
-    let arrival = Arrival { address: HERE, port: Port::Dhcp };
+    let (config, none) = (everyone(), Programs::default());
+    let offering = offering(&config, &none, 8080);
     let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
-    let Answer::LeaveAlone(_, reason) = answer(&rom, &arrival, &offering) else { panic!() };
+    let Answer::LeaveAlone(_, reason) = ask(&rom, Port::Dhcp, &offering) else { panic!() };
     assert_eq!(
         reason.to_string(),
         "no snponly.efi for UEFI x64, neither built in nor in [firmware] dir"
     );
     let ipxe = fs::read(recorded("seabios-ipxerom-e1000_00_c2s_discover_68-67")).expect("recorded");
-    let Answer::Reply(reply) = answer(&ipxe, &arrival, &offering) else { panic!() };
+    let Answer::Reply(reply) = ask(&ipxe, Port::Dhcp, &offering) else { panic!() };
     let message = borrowed::Message::new(&reply.bytes).expect("we write valid DHCP");
     assert_eq!(message.fname(), b"http://192.0.2.1:8080/boot.ipxe");
 }
@@ -167,21 +198,28 @@ fn an_ipxe_without_http_is_first_given_one_that_has_it() {
 }
 
 #[test]
-fn every_architecture_but_x86_bios_and_x64_uefi_is_ignored_by_name() {
+fn every_architecture_gets_its_boot_program_or_is_ignored_by_name() {
     let recorded =
         fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
     let at = recorded.windows(4).position(|four| four == [93, 2, 0, 7]).expect("OVMF sends 93");
-    for arch in 0..=0x29_u16 {
+    let said = |arch: u16| {
         let mut packet = recorded.clone();
         packet[at + 2..at + 4].copy_from_slice(&arch.to_be_bytes());
-        let said = in_words(&asked(&packet, Port::Dhcp));
-        let expected = match arch {
-            0 => "file: undionly.kpxe\n",
-            7 | 9 => "file: snponly.efi\n",
-            _ => "left alone: no boot program is known for architecture",
+        in_words(&asked(&packet, Port::Dhcp))
+    };
+    for row in ARCHITECTURES {
+        let expected = match row.firmware.map(|it| (it, it.usual_programs().first())) {
+            // It knows the names of its files.
+            Ok((Firmware::RaspberryPi, _)) => "file: \noption 43: [06, 01, 03, 0a,".to_owned(),
+            Ok((_, Some(program))) => format!("file: {program}\n"),
+            Ok((firmware, None)) => format!("left alone: no boot program for {firmware}: "),
+            Err(why) => format!("left alone: {} (option 93 is {}): {why}\n", row.name, row.number),
         };
-        assert!(said.contains(expected), "{arch}: {said}");
+        let said = said(row.number);
+        assert!(said.contains(&expected), "{}: {said}", row.name);
     }
+    let beyond = "left alone: no boot program is known for architecture 42 (option 93)\n";
+    assert!(said(42).contains(beyond));
 }
 
 #[test]
@@ -189,8 +227,13 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
     let seeds: Vec<Vec<u8>> =
         fixtures().iter().map(|file| fs::read(file).expect("the packet can be read")).collect();
     let config = everyone();
-    let offering = offering(&config, &Firmware::ALL, 80);
-    let pieces: [&[u8]; 8] = [
+    let offering = offering(&config, usual(), 80);
+    let pieces: [&[u8]; 13] = [
+        b"\x35\x01\x08",
+        b"\x3c\x0aHTTPClient",
+        b"\x2b\x06\x47\x04\0\0\0\0",
+        b"\x5d\x02\x00\x10",
+        b"\x61\x11\x00RPi4",
         b"\x5d\x02\x00\x07",
         b"\x61\x11\x00",
         b"\xaf\x03\x13\x01\x01",
@@ -201,20 +244,37 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
         b"\x2b\xff\x47\xff",
     ];
     let mut random = Random(0x0dcb_0dcb);
+    let (mut conversations, mut now) = (Conversations::default(), Instant::now());
     let mut replies = 0;
     for _ in 0..wanted() {
         let mut packet = seeds[random.below(seeds.len())].clone();
         random.mutate(&mut packet, &pieces);
         let port = [Port::Dhcp, Port::BootServer][random.below(2)];
-        let Answer::Reply(reply) = answer(&packet, &Arrival { address: HERE, port }, &offering)
-        else {
-            continue;
+        now += Duration::from_millis(500);
+        let about = Circumstances {
+            fetched: (random.below(3) == 0).then_some(now),
+            prefer_http: random.below(2) == 0,
+            delay: Duration::ZERO,
         };
-        let said_pxe = packet.windows(9).any(|nine| nine == b"PXEClient")
-            // Or in two halves, as RFC 3396 lets it.
-            || packet.windows(2).any(|two| two == b"PX");
-        assert!(said_pxe, "{packet:02x?}");
-        assert!(reply.bytes.len() <= 1472 && reply.bytes[0] == 2 && reply.bytes[16..20] == [0; 4]);
+        let choose = |discover: &Discover| conversations.choose(discover, &about, now);
+        let arrival = Arrival { address: HERE, port };
+        let reply = match answer(&packet, &arrival, &offering, choose) {
+            Answer::Reply(reply) => reply,
+            Answer::Learn(lease) => {
+                conversations.took_lease(lease.machine.mac);
+                continue;
+            }
+            Answer::Ignore(_) | Answer::LeaveAlone(..) => continue,
+        };
+        // Whole, or in two halves as RFC 3396 lets it.
+        let says_so = ["PX", "XE", "HT", "TT"];
+        let says_so =
+            says_so.iter().any(|&two| packet.windows(2).any(|pair| pair == two.as_bytes()));
+        assert!(says_so, "{packet:02x?}");
+        assert!(reply.bytes.len() <= 1472 && reply.bytes[0] == 2);
+        // No address but the one that an inform comes with.
+        let (given, has) = (&reply.bytes[16..20], &packet[12..16]);
+        assert!(given == [0; 4] || (given == has && reply.to == Recipient::Source));
         replies += 1;
     }
     assert!(replies > wanted() / 20, "{replies} replies are too few to mean anything");
@@ -283,9 +343,8 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
         Config::parse(&text, "test").expect("the config is valid")
     };
     let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
-    let arrival = Arrival { address: HERE, port: Port::Dhcp };
     let answered = |config: &Config, book: &Book| {
-        answer(&rom, &arrival, &Offering { book, ..offering(config, &Firmware::ALL, 80) })
+        ask(&rom, Port::Dhcp, &Offering { book, ..offering(config, usual(), 80) })
     };
     let once = config("once", "silence");
     let nothing = Book::default();

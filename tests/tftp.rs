@@ -23,7 +23,7 @@ use std::{
 
 use client::Fetch;
 use relay::Relay;
-use service::Service;
+use service::{Service, TEXT_LINES};
 
 /// Every packet of fixtures/tftp and the start of its answer; `N` is the file's size, 3000.
 #[rustfmt::skip]
@@ -118,6 +118,39 @@ fn every_recorded_and_every_odd_request_gets_its_answer() {
         assert_eq!(spelled, answer, "{name}");
         socket.send_to(b"\0\x05\0\0done\0", from).unwrap();
     }
+}
+
+#[test]
+fn what_is_no_file_may_be_a_text_of_ours() {
+    let service = Service::start();
+    let fetch = |name, block_size, window| {
+        let server = service.address;
+        fetched(&Fetch { server, name, block_size, window })
+            .map(|text| String::from_utf8(text).unwrap())
+    };
+    for (name, asked) in [
+        ("/grub/x86_64-efi/grub.cfg", "First(None)"),
+        ("debian-installer\\amd64\\grub\\grub.cfg", "First(None)"),
+        ("//grub.cfg-01-52-54-00-12-34-56\u{0}", "First(Some(Mac([82, 84, 0, 18, 52, 86])))"),
+        ("/snp/autoexec.ipxe", "Autoexec"),
+    ] {
+        let name = name.trim_end_matches('\0');
+        for (block_size, window) in [(Some(1024), None), (None, None), (Some(1468), Some(4))] {
+            let line = format!("127.0.0.1 asks 127.0.0.1 for {asked}\n");
+            let text = fetch(name, block_size, window).unwrap();
+            assert_eq!(text, line.repeat(TEXT_LINES), "{name}");
+        }
+    }
+    let told = fetch("/grub.cfg;mac=52:54:00:12:34:56;platform=efi;product=a b", None, None);
+    assert!(told.unwrap().contains(r#""product": "a b""#));
+    for lists in ["/grub/x86_64-efi/command.lst", "/grub/x86_64-efi/fs.lst", "/grub.cfg/x"] {
+        let error = fetch(lists, Some(1024), None).unwrap_err();
+        assert!(error.to_string().contains("no such file"), "{lists}: {error}");
+    }
+    let name = "autoexec.ipxe";
+    let bytes = service.file(name, 3000);
+    let (server, block_size, window) = (service.address, None, None);
+    assert_eq!(fetched(&Fetch { server, name, block_size, window }).unwrap(), bytes);
 }
 
 #[test]

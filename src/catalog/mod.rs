@@ -12,6 +12,7 @@ use std::{cmp::Reverse, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    firmware::BootFile,
     machine::Machine,
     path::RepositoryPath,
     template::{Metadata, Template},
@@ -46,6 +47,12 @@ impl Profile {
             Install::Always | Install::Once => true,
             Install::Never => false,
         }
+    }
+
+    /// Whether this is its kernel or a RAM disk of it.
+    pub fn boots_with(&self, path: &RepositoryPath) -> bool {
+        let is_it = |source: &Source| *source == Source::Repository(path.clone());
+        is_it(&self.kernel) || self.initrd.iter().any(is_it)
     }
 }
 
@@ -97,6 +104,30 @@ pub struct Group {
     pub metadata: Metadata,
     /// How they get to their disk once they are installed.
     pub hand_off: HandOff,
+    /// How their firmware is started.
+    pub boot: Boot,
+}
+
+/// What a group says of how its machines' firmware is started.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Boot {
+    /// Instead of the firmware's usual boot program; for the firmware that it is made for.
+    pub program: Option<BootFile>,
+    /// Instead of the form that everyone's boot file is offered in.
+    pub offer: Option<Offer>,
+}
+
+/// The form in which a boot file is offered to firmware that asks by PXE.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offer {
+    /// In the offer; by way of port 4011 where a machine does not take that up.
+    #[default]
+    Auto,
+    /// Always by way of port 4011.
+    BootServer,
+    /// Always in the offer.
+    Direct,
 }
 
 impl Group {
@@ -105,6 +136,7 @@ impl Group {
         Arc::ptr_eq(&self.profile, &other.profile)
             && self.metadata == other.metadata
             && self.hand_off == other.hand_off
+            && self.boot == other.boot
     }
 }
 

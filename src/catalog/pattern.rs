@@ -43,7 +43,11 @@ impl Pattern {
                 Ok(Self::MacGlob(Glob { written: text.to_owned(), pattern: digits }))
             }
             Field::Mac => text.parse().map(Self::Mac).map_err(PatternError::NotAMac),
-            Field::Uuid => text.parse().map(Self::Uuid).map_err(PatternError::NotAUuid),
+            Field::Uuid => match text.parse::<Uuid>() {
+                Ok(uuid) if uuid.is_shared() => Err(PatternError::SharedUuid),
+                Ok(uuid) => Ok(Self::Uuid(uuid)),
+                Err(error) => Err(PatternError::NotAUuid(error)),
+            },
             Field::Arch
             | Field::Label(_)
             | Field::Manufacturer
@@ -78,6 +82,11 @@ impl Pattern {
             Self::Text(text) => text.clone(),
             Self::Uuid(uuid) => uuid.to_string(),
         }
+    }
+
+    /// Whether it accepts this hardware address.
+    pub fn accepts_mac(&self, mac: Mac) -> bool {
+        self.accepts(&Value::Mac(mac))
     }
 
     pub(super) fn accepts(&self, value: &Value<'_>) -> bool {
@@ -194,6 +203,8 @@ pub enum PatternError {
     NotAMacGlob,
     /// Not one machine's UUID.
     NotAUuid(NotAUuid),
+    /// A UUID that many boards have.
+    SharedUuid,
 }
 
 impl fmt::Display for PatternError {
@@ -209,6 +220,9 @@ impl fmt::Display for PatternError {
                 f.write_str("is no part of a hardware address; write it like \"52:54:00:*\"")
             }
             Self::NotAUuid(error) => error.fmt(f),
+            Self::SharedUuid => f.write_str(
+                "is what board makers leave on many boards, and names no machine; select by mac",
+            ),
         }
     }
 }

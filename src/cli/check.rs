@@ -7,6 +7,7 @@ use crate::{
     catalog::{Install, Profile},
     config::ConfigError,
     control::{Request, Sheet},
+    firmware::Firmware,
     machine::Machine,
     serve::{control::link::ask, interface::Interface, releases::Preflight, site::Site},
 };
@@ -85,5 +86,19 @@ fn report(site: &Site, interfaces: &[Interface], known: usize) -> String {
             disks(&group.profile)
         );
     }
+    report.push_str(&without_program(site));
     report
+}
+
+/// Which file would add which firmware.
+fn without_program(site: &Site) -> String {
+    let missing = |firmware: Firmware| match firmware.usual_programs() {
+        [] => format!("{firmware} (name it in [boot.programs])"),
+        [program, ..] => format!("{firmware} ({program})"),
+    };
+    let missing: Vec<String> = site.programs.missing().map(missing).collect();
+    match missing.is_empty() {
+        true => String::new(),
+        false => format!("  no boot program, so no answer: {}\n", missing.join(", ")),
+    }
 }

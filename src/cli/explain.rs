@@ -16,7 +16,7 @@ use crate::{
     control::{NextBoot, Refusal, Request, Sheet},
     http::request::Query,
     machine::{Machine, Subject},
-    render::{notice_script, script_for},
+    render::{Language, notice_script},
     serve::{
         control::link::{AskError, ask},
         interface::Interface,
@@ -144,7 +144,7 @@ fn report(catalog: &Catalog, words: &Words, ledger: &str) -> (bool, String) {
     let _ = writeln!(report, "{ledger}");
     let script = chosen
         .ok_or_else(|| format!("no group matches {}", machine.mac))
-        .and_then(|group| script_for(group, words))
+        .and_then(|group| Language::Ipxe.boot(group, words))
         .unwrap_or_else(|reason| notice_script(&reason));
     if script.contains(&SOME_ADDRESS.to_string()) {
         let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");

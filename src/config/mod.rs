@@ -3,9 +3,11 @@
 //! Every problem is found here, with its line and what to write instead; only what needs the disk
 //! or the network (files, folders, interfaces) is left to `serve::site`. Never reads a file.
 
+mod boot;
 mod control;
 mod error;
 mod install;
+mod network;
 mod patterns;
 mod placeholder;
 mod resolve;
@@ -13,13 +15,17 @@ mod select;
 mod shape;
 mod texts;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crate::{catalog::Catalog, path::RepositoryPath};
+use crate::{
+    catalog::{Catalog, Offer, Pattern},
+    firmware::{BootFile, Firmware},
+    path::RepositoryPath,
+};
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
-pub use shape::{Access, Solicitations};
+pub use shape::{Access, Mode, Solicitations};
 pub use texts::{Declared, Mention, Reader};
 
 /// Everything an operator decides.
@@ -33,6 +39,16 @@ pub struct Config {
     pub interfaces: Vec<NamedInterface>,
     /// Whether iPXE's question for an IPv6 router is answered.
     pub answer_router_solicitations: Solicitations,
+    /// Whether machines are answered.
+    pub mode: Mode,
+    /// The machines that are answered at all; absent where all are.
+    pub allow: Option<Vec<Pattern>>,
+    /// How long an offer is held back.
+    pub reply_delay: Duration,
+    /// The form in which boot files are offered by PXE, where a group does not say.
+    pub offer: Offer,
+    /// Whether firmware that may come by HTTP Boot is left alone when it asks by PXE.
+    pub prefer_http: bool,
     /// TCP port of HTTP.
     pub http_port: u16,
     /// How it is known which machine asks for a config.
@@ -49,6 +65,10 @@ pub struct Config {
     pub ledger: Folder,
     /// Attempts to install a machine before it is held.
     pub most_attempts: u32,
+    /// The boot programs that the operator names for a firmware.
+    pub named_programs: BTreeMap<Firmware, BootFile>,
+    /// The boot programs that are named, for a firmware or for a group.
+    pub boot_files: Vec<NamedBootFile>,
     /// What each machine should boot.
     pub catalog: Catalog,
     /// The repository files that profiles name.
@@ -102,6 +122,17 @@ pub struct Releases {
 pub struct NamedFile {
     /// Where in the repository.
     pub path: RepositoryPath,
+    /// The line that names it.
+    pub place: Place,
+}
+
+/// A boot program that must be there before a machine asks for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamedBootFile {
+    /// Where in what is served.
+    pub path: RepositoryPath,
+    /// What it is named for; a group's is for the firmware that it is made for.
+    pub firmware: Option<Firmware>,
     /// The line that names it.
     pub place: Place,
 }

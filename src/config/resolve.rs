@@ -5,19 +5,17 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, Keyring, Mention, NamedFile, NamedInterface, Releases,
+    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, Releases,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
 };
 use crate::{
-    catalog::{Catalog, Group, Profile, Source},
+    catalog::{Boot, Catalog, Group, Profile, Source},
     path::RepositoryPath,
     template::{Metadata, Template, Words},
 };
 
-/// Linux's IFNAMSIZ less the NUL.
-const LONGEST_INTERFACE: usize = 15;
 /// What iPXE can fetch a file by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
 /// Names that HTTP answers with a script.
@@ -32,6 +30,8 @@ pub(super) fn resolve(
 ) -> Result<Config, ConfigError> {
     let mut desk = Desk::new(main);
     let interfaces = desk.interfaces(&file.network.interfaces);
+    let allow = file.network.allow.as_ref().map(|allow| desk.allow(allow));
+    let reply_delay = desk.reply_delay(&file.network.reply_delay_ms);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
             &file.http.port,
@@ -41,6 +41,7 @@ pub(super) fn resolve(
     let repository = desk.folder(file.repository.root);
     let control_socket = desk.socket(file.control.socket);
     let boot_programs = file.firmware.dir.map(|dir| desk.folder(dir));
+    let named_programs = desk.programs(file.boot.programs);
     desk.allows_always = file.install.allow_always;
     let most_attempts = desk.attempts(&file.install.attempts);
     let ledger = desk.ledger(file.install.ledger, &repository);
@@ -66,6 +67,11 @@ pub(super) fn resolve(
         is_blank: main.text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()),
         interfaces,
         answer_router_solicitations: file.network.answer_router_solicitations,
+        mode: file.network.mode,
+        allow,
+        reply_delay,
+        offer: file.boot.offer,
+        prefer_http: file.boot.prefer_http,
         http_port: file.http.port.into_inner(),
         config_access: file.http.config_access,
         repository,
@@ -74,6 +80,8 @@ pub(super) fn resolve(
         control_socket,
         ledger,
         most_attempts,
+        named_programs,
+        boot_files: desk.boot_files,
         catalog,
         files: desk.files,
         templates,
@@ -102,6 +110,7 @@ pub(super) struct Desk<'a> {
     pub(super) page: Page<'a>,
     pub(super) problems: Vec<Problem>,
     files: Vec<NamedFile>,
+    pub(super) boot_files: Vec<NamedBootFile>,
     pub(super) allows_always: bool,
     /// Whether signatures can be verified.
     has_keyring: bool,
@@ -114,6 +123,7 @@ impl<'a> Desk<'a> {
             page: page.clone(),
             problems: Vec::new(),
             files: Vec::new(),
+            boot_files: Vec::new(),
             allows_always: false,
             has_keyring: false,
             mentions: Vec::new(),
@@ -127,26 +137,6 @@ impl<'a> Desk<'a> {
 
     fn wrong_at(&mut self, place: Place, text: impl Into<String>) {
         self.problems.push(Problem { place, text: text.into() });
-    }
-
-    fn interfaces(&mut self, names: &[Spanned<String>]) -> Vec<NamedInterface> {
-        let mut known: Vec<NamedInterface> = Vec::new();
-        for written in names {
-            let name = written.get_ref();
-            let plain = !name.bytes().any(|byte| byte == b'/' || !byte.is_ascii_graphic());
-            if name.is_empty() || name.len() > LONGEST_INTERFACE || !plain {
-                self.wrong(
-                    written,
-                    format!("{name:?} is no interface; write one that `ip link` shows"),
-                );
-            } else if known.iter().any(|known| known.name == *name) {
-                self.wrong(written, format!("interface {name} is listed twice"));
-            } else {
-                let place = self.page.place(written);
-                known.push(NamedInterface { name: name.clone(), place });
-            }
-        }
-        known
     }
 
     pub(super) fn folder(&mut self, written: Spanned<PathBuf>) -> Folder {
@@ -272,8 +262,10 @@ impl<'a> Desk<'a> {
             }
             self.mention(&name, place, template, &metadata);
         }
+        let program = written.boot_program.and_then(|program| self.boot_file(&program, None));
         let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);
-        Some(Group { name, selector: selector?, profile, metadata, hand_off })
+        let boot = Boot { program, offer: written.offer };
+        Some(Group { name, selector: selector?, profile, metadata, hand_off, boot })
     }
 
     /// Names stand in logs, scripts and on consoles.

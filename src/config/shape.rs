@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::patterns::Patterns;
-use crate::catalog::{HandOff, Install as Policy};
+use crate::{
+    catalog::{HandOff, Install as Policy, Offer},
+    firmware,
+};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -15,6 +18,7 @@ pub(super) struct File {
     pub(super) http: Http,
     pub(super) repository: Repository,
     pub(super) firmware: Firmware,
+    pub(super) boot: Boot,
     pub(super) control: Control,
     pub(super) install: Install,
     pub(super) template: Vec<Template>,
@@ -35,12 +39,31 @@ pub(super) struct Fragment {
 pub(super) struct Network {
     pub(super) interfaces: Vec<Spanned<String>>,
     pub(super) answer_router_solicitations: Solicitations,
+    pub(super) mode: Mode,
+    pub(super) allow: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) reply_delay_ms: Spanned<u16>,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { interfaces: Vec::new(), answer_router_solicitations: Solicitations::Auto }
+        Self {
+            interfaces: Vec::new(),
+            answer_router_solicitations: Solicitations::Auto,
+            mode: Mode::Serve,
+            allow: None,
+            reply_delay_ms: Spanned::new(0..0, 0),
+        }
     }
+}
+
+/// Whether machines are answered.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// No: it is only logged what each would be offered.
+    Observe,
+    /// Yes.
+    Serve,
 }
 
 /// Whether iPXE's question for an IPv6 router is answered.
@@ -93,6 +116,14 @@ impl Default for Repository {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Firmware {
     pub(super) dir: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Boot {
+    pub(super) offer: Offer,
+    pub(super) prefer_http: bool,
+    pub(super) programs: BTreeMap<firmware::Firmware, Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -191,6 +222,8 @@ pub(super) struct Group {
     pub(super) selector: Selector,
     #[serde(default)]
     pub(super) hand_off: HandOff,
+    pub(super) boot_program: Option<Spanned<String>>,
+    pub(super) offer: Option<Offer>,
     #[serde(default)]
     pub(super) metadata: toml::Table,
 }

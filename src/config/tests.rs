@@ -26,12 +26,12 @@ profile = "coreos"
 mac = "52:54:00:12:34:56"
 "#;
 
-fn problems(text: &str) -> String {
+pub(super) fn problems(text: &str) -> String {
     Config::parse(text, "b.toml").unwrap_err().to_string()
 }
 
 /// The post's config with one piece replaced.
-fn post(from: &str, to: &str) -> String {
+pub(super) fn post(from: &str, to: &str) -> String {
     assert_eq!(POST.matches(from).count(), 1, "{from}");
     POST.replace(from, to)
 }

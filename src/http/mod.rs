@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod file;
+pub mod named;
 pub mod reply;
 pub mod request;
 pub mod route;

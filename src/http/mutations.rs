@@ -78,7 +78,7 @@ fn answer(head: &[u8], len: u64) -> bool {
         }
         Err(refusal) => check(&Reply::refuse(&refusal, target), len),
         Ok((_, Route::Script(Script::Nobody(error)))) => assert!(error.to_string().len() < 256),
-        Ok((_, Route::Script(Script::Boot | Script::Machine(_)))) => {}
+        Ok((_, Route::Script(Script::Boot | Script::Machine(_) | Script::Named(_)))) => {}
         Ok((verb, Route::File(path))) => {
             match file::respond(verb, &headers, path.as_bytes(), &meta) {
                 Ok(reply) => check(&reply, len),

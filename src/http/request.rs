@@ -2,7 +2,7 @@
 //!
 //! Names are decoded once, on bytes. Whether such a file exists is not asked here.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use hyper::{
     HeaderMap, Method, Uri,
@@ -85,16 +85,26 @@ impl<'a> Request<'a> {
 }
 
 impl Query {
-    /// Reads the query of `/ipxe`. Of doubled words the first counts.
-    ///
-    /// Only the address must be right: SMBIOS strings are whatever a board maker left there, so
-    /// they are cleaned and never a reason to refuse a boot.
+    /// Reads the query of `/ipxe`. Of doubled words the first counts, and only the address must be
+    /// right.
     pub fn parse(query: &str) -> Result<Self, QueryError> {
-        let (mut mac, mut uuid, mut labels) = (None, None, BTreeMap::new());
+        let pairs = || form_urlencoded::parse(query.as_bytes());
+        let mac = pairs().find(|(name, _)| name == "mac").map(|(_, mac)| mac);
+        let mac = mac.ok_or(QueryError::NoMac)?;
+        let mac = mac.trim().parse().map_err(|NotAMac| QueryError::wrong(&mac))?;
+        let (uuid, labels) = Self::told(pairs().filter(|(name, _)| name != "mac"));
+        Ok(Self { mac, uuid, labels })
+    }
+
+    /// Reads everything but the address. SMBIOS strings are whatever a board maker left there, so
+    /// they are cleaned and never a reason to refuse a boot.
+    pub(super) fn told<'a>(
+        pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> (Option<Uuid>, BTreeMap<String, String>) {
+        let (mut uuid, mut labels) = (None, BTreeMap::new());
         let mut room = MOST_TOLD;
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in pairs {
             match name.as_ref() {
-                "mac" => mac = mac.or(Some(value)),
                 "uuid" => uuid = uuid.or(Some(value)),
                 name if name.len() > LONGEST_LABEL || labels.len() == MOST_LABELS => {}
                 name => {
@@ -107,11 +117,9 @@ impl Query {
                 }
             }
         }
-        let mac = mac.ok_or(QueryError::NoMac)?;
-        let mac = mac.trim().parse().map_err(|NotAMac| QueryError::wrong(&mac))?;
         let uuid = uuid.and_then(|uuid| uuid.trim().parse().ok());
         labels.retain(|_, value| !value.is_empty());
-        Ok(Self { mac, uuid, labels })
+        (uuid, labels)
     }
 
     /// The machine it tells of.

@@ -1,6 +1,7 @@
 //! What a name stands for: a script of ours, or a file.
 
 use super::{
+    named::Named,
     reply::Refusal,
     request::{Claim, Query, QueryError, Request},
 };
@@ -42,11 +43,13 @@ impl Asked {
     }
 }
 
-/// A script for iPXE.
+/// A script for iPXE, or a config for GRUB.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Script {
     /// `/boot.ipxe`: the same for every machine, has it ask for its own.
     Boot,
+    /// What a boot loader asks for by a name of its own, where there is no such file.
+    Named(Named),
     /// `/ipxe`: this machine's.
     Machine(Query),
     /// `/ipxe` with a query that names no machine: its console is told why.

@@ -1,23 +1,27 @@
 //! ProxyDHCP: a DHCP message in, an offer of a boot file or a reasoned silence out.
 //!
-//! Answers beside somebody else's DHCP server (PXE 2.1 section 2.2; RFC 4578): on port 67 only
-//! discovers, on port 4011 only requests, and only those of PXE clients that a group matches.
-//! Never gives an address, never sends an ACK or NAK on port 67.
+//! Answers beside somebody else's DHCP server (PXE 2.1 section 2.2; RFC 4578): on port 67 discovers,
+//! on port 4011 requests, on both an inform that names a boot item; only those of PXE and HTTP Boot
+//! clients that a group matches. Never gives an address, never sends a NAK.
 
+mod conversations;
+mod reason;
 mod reply;
 mod request;
 
-use std::{fmt, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use crate::{
-    catalog::{Catalog, HandOff, Verdict},
-    firmware::Firmware,
+    catalog::{Catalog, Group, HandOff, Offer, Pattern, Verdict},
+    firmware::{Firmware, Form, Means, Platform, Programs},
     ledger::{Book, Decision},
-    machine::Machine,
+    machine::{Mac, Machine},
     template::base_url,
     trace::{Stage, Step},
 };
-use request::{BootClient, Heard};
+pub use conversations::{Circumstances, Conversations, InVain};
+pub use reason::Reason;
+use request::{Asks, BootClient, Heard};
 
 /// Where a packet came in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,10 +50,14 @@ pub struct Offering<'a> {
     pub book: &'a Book,
     /// Attempts to install a machine before it is held.
     pub most_attempts: u32,
-    /// The firmware that there is a boot program for.
-    pub programs: &'a [Firmware],
+    /// The boot program of each firmware.
+    pub programs: &'a Programs,
     /// The port of HTTP.
     pub http_port: u16,
+    /// The machines that are answered at all; absent where all are.
+    pub allow: Option<&'a [Pattern]>,
+    /// The form in which boot files are offered by PXE, where a group does not say.
+    pub offer: Offer,
 }
 
 /// What to do about a packet.
@@ -98,60 +106,58 @@ pub enum Recipient {
     Source,
 }
 
-/// Why a packet is not answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Reason {
-    /// Its own disk is what it boots, for this reason.
-    Installed(String),
-    /// Not 6 octets of Ethernet that one machine can own.
-    NoMachine,
-    /// A PXE client that says neither in option 93 nor in option 60 what it is.
-    NoArchitecture,
-    /// There is no boot program for this firmware, neither embedded nor in `[firmware] dir`.
-    NoBootProgram(Firmware),
-    /// No group matches the machine.
-    NoGroup,
-    /// The message type is missing: BOOTP.
-    NoMessageType,
-    /// The DHCP magic cookie is missing.
-    NoMagicCookie,
-    /// The message type is one that we never answer on this port.
-    NotOurs,
-    /// A reply, perhaps our own.
-    NotARequest,
-    /// Option 60 does not start with `PXEClient`.
-    NotPxeClient,
-    /// It came through a relay; we serve our own link.
-    Relayed,
-    /// Fewer bytes than a DHCP message has.
-    TooShort,
-    /// We know no boot program for this architecture (option 93).
-    UnknownArchitecture(u16),
+/// A discover that is going to be answered, as far as the form of the offer depends on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Discover {
+    /// Who.
+    pub mac: Mac,
+    /// The same in what a client sends again (EDK2, iPXE).
+    pub xid: u32,
+    /// How it asks.
+    pub means: Means,
+    /// The ROM or iPXE.
+    pub stage: Stage,
+    /// What kind of firmware it has.
+    pub platform: Option<Platform>,
+    /// What the operator says of the form.
+    pub offer: Offer,
 }
 
-/// Decides about one packet.
-pub fn answer(packet: &[u8], arrival: &Arrival, offering: &Offering<'_>) -> Answer {
+/// Decides about one packet. `choose` knows what went on before with the machine of a discover, and
+/// in which form its offer should be.
+pub fn answer(
+    packet: &[u8],
+    arrival: &Arrival,
+    offering: &Offering<'_>,
+    choose: impl FnOnce(&Discover) -> Result<Form, Reason>,
+) -> Answer {
     let client = match request::read(packet, arrival.port) {
         Ok(Heard::Boot(client)) => client,
         Ok(Heard::Lease(lease)) => return Answer::Learn(lease),
         Err(reason) => return Answer::Ignore(reason),
     };
     let machine = client.machine.clone();
-    match boot_file(&client, arrival, offering) {
-        Ok((firmware, boot_file)) => {
-            let to = match arrival.port {
-                Port::Dhcp => Recipient::Broadcast,
-                Port::BootServer => Recipient::Source,
-            };
-            let bytes = reply::write(&client, arrival, &boot_file);
-            let step = match arrival.port {
-                Port::Dhcp => Step::Offer { firmware, stage: client.stage, boot_file },
-                Port::BootServer => Step::Ack { firmware, stage: client.stage, boot_file },
-            };
-            Answer::Reply(Box::new(Reply { bytes, to, machine, step }))
-        }
-        Err(reason) => Answer::LeaveAlone(machine, reason),
+    if !offering.allows(machine.mac) {
+        return Answer::Ignore(Reason::NotAllowed);
     }
+    let found = boot_file(&client, arrival, offering);
+    let found = found.and_then(|(firmware, boot_file)| {
+        let form = offering.form(&client, firmware, choose)?;
+        Ok((firmware, boot_file, form))
+    });
+    let (firmware, boot_file, form) = match found {
+        Ok(found) => found,
+        Err(reason) => return Answer::LeaveAlone(machine, reason),
+    };
+    let bytes = reply::write(&client, arrival, &boot_file, form);
+    let stage = client.stage;
+    let (to, step) = match client.asks {
+        Asks::Discover => (Recipient::Broadcast, Step::Offer { firmware, stage, boot_file, form }),
+        Asks::Inform | Asks::Request => {
+            (Recipient::Source, Step::Ack { firmware, stage, boot_file })
+        }
+    };
+    Answer::Reply(Box::new(Reply { bytes, to, machine, step }))
 }
 
 /// The boot program for a ROM, the script for iPXE: with that the chainload ends.
@@ -163,20 +169,56 @@ fn boot_file(
     if let Some(reason) = to_disk(&client.machine, offering) {
         return Err(reason);
     }
-    let firmware = client.firmware();
-    match client.stage {
-        Stage::Ipxe if client.speaks_http => {
-            let url = format!("{}/boot.ipxe", base_url(arrival.address, offering.http_port));
-            Ok((firmware.ok(), url))
+    let base_url = base_url(arrival.address, offering.http_port);
+    if client.stage == Stage::Ipxe && client.speaks_http {
+        return Ok((client.firmware.ok(), format!("{base_url}/boot.ipxe")));
+    }
+    let firmware = client.firmware.map_err(Reason::Unidentified)?;
+    // An iPXE without HTTP, as some cards have in ROM, first loads one that has it.
+    let group = match client.stage {
+        Stage::Ipxe => None,
+        Stage::Rom => offering.group_of(&client.machine),
+    };
+    let named = group.and_then(|group| group.boot.program.as_ref());
+    let named = named.filter(|program| offering.programs.fits(program, firmware));
+    let program = named.or_else(|| offering.programs.get(firmware));
+    let program = program.ok_or(Reason::NoBootProgram(firmware))?;
+    let name = program.name(client.means, &base_url);
+    let name = name.ok_or_else(|| Reason::NotByTftp(program.to_string()))?;
+    Ok((Some(firmware), name))
+}
+
+impl Offering<'_> {
+    fn allows(&self, mac: Mac) -> bool {
+        self.allow.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.accepts_mac(mac)))
+    }
+
+    /// The group that a machine is surely in, by what it tells or has told before.
+    fn group_of(&self, machine: &Machine) -> Option<&Group> {
+        self.catalog.settle(&self.book.recall(machine)).ok().flatten()
+    }
+
+    fn form(
+        &self,
+        client: &BootClient<'_>,
+        firmware: Option<Firmware>,
+        choose: impl FnOnce(&Discover) -> Result<Form, Reason>,
+    ) -> Result<Form, Reason> {
+        if firmware == Some(Firmware::RaspberryPi) && client.means == Means::Pxe {
+            return Ok(Form::RaspberryPi);
         }
-        // An iPXE without HTTP, as some cards have in ROM, first loads one that has it.
-        Stage::Ipxe | Stage::Rom => {
-            let firmware = firmware?;
-            if !offering.programs.contains(&firmware) {
-                return Err(Reason::NoBootProgram(firmware));
-            }
-            Ok((Some(firmware), firmware.boot_program().to_owned()))
+        if client.asks != Asks::Discover {
+            return Ok(Form::Direct);
         }
+        let own = self.group_of(&client.machine).and_then(|group| group.boot.offer);
+        choose(&Discover {
+            mac: client.machine.mac,
+            xid: client.message.xid(),
+            means: client.means,
+            stage: client.stage,
+            platform: firmware.and_then(Firmware::platform),
+            offer: own.unwrap_or(self.offer),
+        })
     }
 }
 
@@ -209,52 +251,4 @@ fn to_disk(machine: &Machine, offering: &Offering<'_>) -> Option<Reason> {
         }
     }
     Some(reason)
-}
-
-impl Reason {
-    /// The stable name of this reason in counters and JSON logs.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Installed(_) => "installed",
-            Self::NoArchitecture => "no-architecture",
-            Self::NoBootProgram(_) => "no-boot-program",
-            Self::NoGroup => "no-group",
-            Self::NoMachine => "no-machine",
-            Self::NoMagicCookie => "no-magic-cookie",
-            Self::NoMessageType => "no-message-type",
-            Self::NotARequest => "not-a-request",
-            Self::NotOurs => "not-ours",
-            Self::NotPxeClient => "not-pxe-client",
-            Self::Relayed => "relayed",
-            Self::TooShort => "too-short",
-            Self::UnknownArchitecture(_) => "unknown-architecture",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Installed(why) => f.write_str(why),
-            Self::NoArchitecture => {
-                f.write_str("it says neither in option 93 nor in option 60 what firmware it is")
-            }
-            Self::NoBootProgram(firmware) => {
-                let program = firmware.boot_program();
-                write!(f, "no {program} for {firmware}, neither built in nor in [firmware] dir")
-            }
-            Self::NoGroup => f.write_str("no group matches it"),
-            Self::NoMachine => f.write_str("no Ethernet address that one machine can own"),
-            Self::NoMagicCookie => f.write_str("no DHCP magic cookie"),
-            Self::NoMessageType => f.write_str("no DHCP message type"),
-            Self::NotARequest => f.write_str("a reply, not a request"),
-            Self::NotOurs => f.write_str("a message type that is the DHCP server's to answer"),
-            Self::NotPxeClient => f.write_str("not a PXE client"),
-            Self::Relayed => f.write_str("it came through a DHCP relay"),
-            Self::TooShort => f.write_str("shorter than a DHCP message"),
-            Self::UnknownArchitecture(arch) => {
-                write!(f, "no boot program is known for architecture {arch} (option 93)")
-            }
-        }
-    }
 }

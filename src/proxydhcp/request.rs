@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::{Lease, Port, Reason};
 use crate::{
-    firmware::Firmware,
+    firmware::{Clues, Firmware, Means, Unidentified, identify, means},
     machine::{Mac, Machine, Uuid},
     trace::Stage,
 };
@@ -30,10 +30,23 @@ pub(super) enum Heard<'a> {
     Lease(Lease),
 }
 
-/// A PXE client, and what of its message the reply must repeat.
+/// What a client asks with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Asks {
+    /// A discover, to anyone.
+    Discover,
+    /// A request to the boot server that it has chosen, on port 4011.
+    Request,
+    /// An inform that names a boot item (PXE 2.1 section 2.4): it has an address already.
+    Inform,
+}
+
+/// A client that wants to boot, and what of its message the reply must repeat.
 #[derive(Debug)]
 pub(super) struct BootClient<'a> {
     pub(super) machine: Machine,
+    pub(super) asks: Asks,
+    pub(super) means: Means,
     pub(super) stage: Stage,
     pub(super) speaks_http: bool,
     pub(super) message: Message<'a>,
@@ -41,14 +54,8 @@ pub(super) struct BootClient<'a> {
     pub(super) client_guid: Option<Vec<u8>>,
     /// Option 43.71 as it came.
     pub(super) boot_item: Option<Vec<u8>>,
-    arch: Option<u16>,
-}
-
-impl BootClient<'_> {
-    pub(super) fn firmware(&self) -> Result<Firmware, Reason> {
-        let arch = self.arch.ok_or(Reason::NoArchitecture)?;
-        Firmware::from_arch(arch).ok_or(Reason::UnknownArchitecture(arch))
-    }
+    /// What it boots with, or why that is not known.
+    pub(super) firmware: Result<Firmware, Unidentified>,
 }
 
 /// The options we read, as raw octets.
@@ -77,18 +84,32 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
     let mac = hardware_address(&message).ok_or(Reason::NoMachine)?;
     let options = Options::read(&message);
     let uuid = options.client_guid.as_deref().and_then(uuid);
-    let firmware = options.arch().and_then(Firmware::from_arch);
-    let machine = Machine::heard(mac, uuid, firmware.map(Firmware::platform));
+    let firmware = identify(&Clues {
+        architecture: &options.architecture,
+        vendor_class: &options.vendor_class,
+        mac: mac.octets(),
+        guid: options.client_guid.as_deref().and_then(|guid| guid.get(1..)),
+    });
+    let machine = Machine::heard(mac, uuid, firmware.ok().and_then(Firmware::platform));
     let kind = MessageType::from(options.message_type.ok_or(Reason::NoMessageType)?);
-    match (port, kind) {
+    let asks = match (port, kind) {
         (Port::Dhcp, MessageType::Request) => {
             return lease(machine, &message, &options).map(Heard::Lease);
         }
-        (Port::Dhcp, MessageType::Discover) | (Port::BootServer, MessageType::Request) => {}
+        (Port::Dhcp, MessageType::Discover) => Asks::Discover,
+        (Port::BootServer, MessageType::Request) => Asks::Request,
+        (_, MessageType::Inform) if !message.ciaddr().is_unspecified() => Asks::Inform,
         _ => return Err(Reason::NotOurs),
-    }
-    if !options.vendor_class.starts_with(b"PXEClient") {
-        return Err(Reason::NotPxeClient);
+    };
+    let means = means(&options.vendor_class).ok_or(Reason::NotPxeClient)?;
+    // Echoed as it came, so only in the one form that is defined: a type and a layer.
+    let boot_item = encapsulated(&options.vendor, PXE_BOOT_ITEM)
+        .filter(|item| item.len() == 4)
+        .map(<[u8]>::to_vec);
+    match (asks, means, &boot_item) {
+        (Asks::Discover, ..) | (Asks::Request, Means::Pxe, _) => {}
+        (Asks::Inform, Means::Pxe, Some(_)) => {}
+        (Asks::Inform | Asks::Request, ..) => return Err(Reason::NotOurs),
     }
     if !message.giaddr().is_unspecified() {
         return Err(Reason::Relayed);
@@ -96,11 +117,13 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
     let stage = options.stage();
     Ok(Heard::Boot(BootClient {
         machine,
+        asks,
+        means,
         stage,
         speaks_http: options.speaks_http(),
         message,
-        boot_item: encapsulated(&options.vendor, PXE_BOOT_ITEM).map(<[u8]>::to_vec),
-        arch: options.arch(),
+        boot_item,
+        firmware,
         client_guid: options.client_guid,
     }))
 }
@@ -169,19 +192,6 @@ impl Options {
         self.ipxe.as_deref().is_none_or(|features| {
             let told = features.len() > 2;
             !told || encapsulated(features, IPXE_HTTP).is_some_and(|value| value != [0])
-        })
-    }
-
-    /// The first architecture that we can boot, else the first, from option 93; where that is
-    /// missing, from the text of option 60, decimal by the specification and hexadecimal by U-Boot.
-    fn arch(&self) -> Option<u16> {
-        let listed = || self.architecture.chunks_exact(2).map(|a| u16::from_be_bytes([a[0], a[1]]));
-        let known = listed().find(|&arch| Firmware::from_arch(arch).is_some());
-        known.or_else(|| listed().next()).or_else(|| {
-            let text = self.vendor_class.strip_prefix(b"PXEClient:Arch:")?.get(..5)?;
-            let text = std::str::from_utf8(text).ok()?;
-            let decimal = text.bytes().all(|digit| digit.is_ascii_digit());
-            u16::from_str_radix(text, if decimal { 10 } else { 16 }).ok()
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// How iPXE lets go of a machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// `exit`: the firmware goes on to its next boot device. As a failure, because a firmware that
     /// is told of success may stop there (EDK2 opens its menu).
     Exit,
@@ -25,7 +25,7 @@ pub enum Ending {
 
 impl Ending {
     /// How a machine gets to its disk.
-    pub fn to_disk(machine: &Machine, hand_off: HandOff) -> Self {
+    pub(super) fn to_disk(machine: &Machine, hand_off: HandOff) -> Self {
         match (hand_off, machine.platform) {
             (HandOff::Exit, _) => Self::Exit,
             (HandOff::Sanboot, _) => Self::Sanboot,
@@ -37,7 +37,7 @@ impl Ending {
     }
 
     /// How a machine gets on to whatever comes next for it.
-    pub fn after_a_notice(machine: &Machine) -> Self {
+    pub(super) fn after_a_notice(machine: &Machine) -> Self {
         if exit_crashes(machine) { Self::Reboot } else { Self::Exit }
     }
 
@@ -76,14 +76,14 @@ fn exit_crashes(machine: &Machine) -> bool {
 }
 
 /// The script that sends a machine to its own disk, and says why.
-pub fn disk_script(reason: &str, ending: Ending) -> String {
+pub(super) fn disk_script(reason: &str, ending: Ending) -> String {
     let mut script = shown(reason);
     let _ = write!(script, "echo bootbox: {}\nsleep 3\n{}", ending.announced(), ending.commands());
     script
 }
 
 /// The script that shows a reason on the machine's console, and waits.
-pub fn notice_for(machine: &Machine, reason: &str) -> String {
+pub(super) fn notice_for(machine: &Machine, reason: &str) -> String {
     ended_notice(reason, Ending::after_a_notice(machine))
 }
 
@@ -102,7 +102,7 @@ pub(super) fn ended_notice(reason: &str, ending: Ending) -> String {
 /// word takes effect without a power cycle.
 ///
 /// It waits for as long as nobody answers: going on would boot a disk that may be half written.
-pub fn hold_script(machine: &Machine, reason: &str) -> String {
+pub(super) fn hold_script(machine: &Machine, reason: &str) -> String {
     let mac = machine.mac;
     asking_again(
         machine,
@@ -112,7 +112,7 @@ pub fn hold_script(machine: &Machine, reason: &str) -> String {
 }
 
 /// The script of a machine whose profile is not ready yet.
-pub fn wait_script(machine: &Machine, reason: &str) -> String {
+pub(super) fn wait_script(machine: &Machine, reason: &str) -> String {
     asking_again(machine, reason, "this machine waits")
 }
 

@@ -1,14 +1,17 @@
 //! A choice and the machine's words in, the texts that boot and set it up out.
 
 mod config;
+mod grub;
 mod hand_off;
+mod language;
 mod rehearsal;
 mod script;
 
 pub use config::{ConfigText, Configs, Unfit};
-pub use hand_off::{Ending, disk_script, hold_script, notice_for, wait_script};
+pub use grub::first_config;
+pub use language::Language;
 pub use rehearsal::{Finding, Role, rehearse};
-pub use script::{boot_script, machine_script, notice_script, script_for};
+pub use script::{autoexec_script, boot_script, machine_script, notice_script};
 
 #[cfg(test)]
 mod tests;

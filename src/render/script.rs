@@ -34,8 +34,25 @@ pub fn boot_script() -> &'static str {
      goto ask\n"
 }
 
+/// What newer iPXE runs before it has an address of its own: leads to the first script.
+pub fn autoexec_script(base_url: &str) -> String {
+    format!(
+        "#!ipxe\n\
+         set attempt:int32 1\n\
+         :ask\n\
+         isset ${{ip}} || dhcp || goto again\n\
+         chain --replace {base_url}/boot.ipxe || goto again\n\
+         :again\n\
+         echo bootbox: no first script, attempt ${{attempt}} of 20, again in 3 s\n\
+         inc attempt\n\
+         iseq ${{attempt}} 21 && exit 1 ||\n\
+         sleep 3\n\
+         goto ask\n"
+    )
+}
+
 /// The script of a machine of this group that has told all; else the reason why nothing boots.
-pub fn script_for(group: &Group, words: &Words) -> Result<String, String> {
+pub(super) fn script_for(group: &Group, words: &Words) -> Result<String, String> {
     // Who does not say gets the name: a stray word hurts less than a kernel without its initrd.
     let names_initrd = words.machine.platform != Some(Platform::Bios);
     machine_script(group, words, names_initrd)
@@ -180,7 +197,14 @@ mod tests {
         let selector = Selector::default();
         let metadata = Metadata::default();
         let hand_off = HandOff::Silence;
-        Group { name: "lab".to_owned(), selector, profile: Arc::new(profile), metadata, hand_off }
+        Group {
+            name: "lab".to_owned(),
+            selector,
+            profile: Arc::new(profile),
+            metadata,
+            hand_off,
+            boot: Default::default(),
+        }
     }
 
     fn words() -> Words {

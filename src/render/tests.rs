@@ -20,7 +20,14 @@ fn group() -> Group {
     };
     let metadata = Metadata::of(&"role = \"web\"".parse().unwrap(), &toml::Table::new());
     let (selector, hand_off) = (Selector::default(), HandOff::Silence);
-    Group { name: "g".to_owned(), selector, profile: Arc::new(profile), metadata, hand_off }
+    Group {
+        name: "g".to_owned(),
+        selector,
+        profile: Arc::new(profile),
+        metadata,
+        hand_off,
+        boot: Default::default(),
+    }
 }
 
 fn text(source: &str) -> ConfigText {

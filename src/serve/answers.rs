@@ -100,7 +100,7 @@ impl Renderer {
 
     /// The machine that took the address that is asked from. The ledger knows it across a restart
     /// of ours.
-    fn machine_at(&self, arrival: Arrival) -> Option<Machine> {
+    pub(super) fn machine_at(&self, arrival: Arrival) -> Option<Machine> {
         let address = ipv4(arrival.peer);
         let recorded = |book: &Book| book.at(address).map(|record| record.machine.clone());
         self.visitors.at(address).or_else(|| self.ledger.with(recorded))

@@ -1,15 +1,15 @@
 //! Ports 67 and 4011: hears a packet, asks `proxydhcp`, sends what it says.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use socket2::SockRef;
-use tokio::{net::UdpSocket, sync::watch};
+use tokio::{net::UdpSocket, sync::watch, time::sleep_until};
 
 use super::{
     drain::Drain,
@@ -18,9 +18,14 @@ use super::{
     site::Site,
 };
 use crate::{
+    config::Mode,
+    firmware::Form,
     ledger::Event,
     machine::Mac,
-    proxydhcp::{Answer, Arrival, Lease, Port, Reason, Recipient, answer},
+    proxydhcp::{
+        Answer, Arrival, Circumstances, Conversations, Discover, Lease, Port, Reason, Recipient,
+        Reply, answer,
+    },
     trace::{Step, Throttle, Who},
 };
 
@@ -32,25 +37,38 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// Addresses that one machine may take at once, and then each second.
 const ADDRESSES: u32 = 20;
 const PER_SECOND: u32 = 1;
+/// Offers that wait to be sent, 1.5 KiB each at most.
+const MOST_HELD_BACK: usize = 4096;
 /// Where DHCP clients without an address listen.
 const BROADCAST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, 68);
 
+/// One port of one interface.
+pub(super) struct Service {
+    pub(super) arrival: Arrival,
+    pub(super) site: watch::Receiver<Arc<Site>>,
+    pub(super) journal: Journal,
+    pub(super) ledger: Ledger,
+    /// Those of both ports of the interface.
+    pub(super) conversations: Arc<Mutex<Conversations>>,
+}
+
 /// Answers on one port of one interface until the drain begins.
-pub(super) async fn run(
-    socket: UdpSocket,
-    arrival: Arrival,
-    site: watch::Receiver<Arc<Site>>,
-    journal: Journal,
-    ledger: Ledger,
-    mut drain: Drain,
-) -> io::Result<()> {
+pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -> io::Result<()> {
     // The kernel's limit may be lower: then the clients' own retries fill the gap.
     let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
     let mut buffer = [0; LONGEST];
     let mut leases = Leases::default();
+    let mut held_back = VecDeque::new();
     loop {
+        let next = held_back.front().map(|held: &HeldBack| held.until);
         let received = tokio::select! {
             received = socket.recv_from(&mut buffer) => received,
+            () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {
+                if let Some(HeldBack { reply, to, .. }) = held_back.pop_front() {
+                    service.send(&socket, &reply, to).await;
+                }
+                continue;
+            }
             () = drain.begun() => return Ok(()),
         };
         let (len, source) = match received {
@@ -59,19 +77,48 @@ pub(super) async fn run(
             Err(error) if is_about_a_peer(&error) => continue,
             Err(error) => return Err(error),
         };
-        let decided = {
-            let site = Arc::clone(&site.borrow());
-            ledger.with(|book| answer(&buffer[..len], &arrival, &site.offering(book)))
-        };
+        let Some((reply, to)) = service.hear(&buffer[..len], source, &mut leases) else { continue };
+        let delay = service.site.borrow().config.reply_delay;
+        if delay.is_zero() || reply.to == Recipient::Source {
+            service.send(&socket, &reply, to).await;
+        } else if held_back.len() < MOST_HELD_BACK {
+            held_back.push_back(HeldBack { until: Instant::now() + delay, reply, to });
+        } else {
+            service.journal.silence("dhcp", "too-many-held-back");
+        }
+    }
+}
+
+/// An offer that is sent later.
+struct HeldBack {
+    until: Instant,
+    reply: Box<Reply>,
+    to: SocketAddr,
+}
+
+impl Service {
+    /// What to send, and where; what is to be known is noted.
+    fn hear(
+        &self,
+        packet: &[u8],
+        source: SocketAddr,
+        leases: &mut Leases,
+    ) -> Option<(Box<Reply>, SocketAddr)> {
+        let Self { arrival, journal, ledger, .. } = self;
+        let site = Arc::clone(&self.site.borrow());
+        let observes = site.config.mode == Mode::Observe;
+        let choose = |discover: &Discover| self.choose(discover, &site);
+        let decided = ledger.with(|book| answer(packet, arrival, &site.offering(book), choose));
         match decided {
             Answer::Ignore(reason) => journal.silence("dhcp", reason.label()),
             Answer::Learn(lease) => {
-                learn(&journal, &lease);
-                leases.note(&ledger, &journal, &lease);
+                learn(journal, &lease);
+                self.conversations().took_lease(lease.machine.mac);
+                leases.note(ledger, journal, &lease);
             }
             Answer::LeaveAlone(machine, reason) => {
                 journal.silence("dhcp", reason.label());
-                let is_news = powers_on(&ledger, &arrival, machine.mac);
+                let is_news = !observes && powers_on(ledger, arrival, machine.mac);
                 let step = Step::LeaveAlone { reason: reason.to_string() };
                 // It asks several times before it goes on to its disk.
                 match matches!(reason, Reason::Installed(_)) {
@@ -79,18 +126,49 @@ pub(super) async fn run(
                     false => journal.step(Who::Machine(machine.mac), &step),
                 }
             }
+            Answer::Reply(reply) if observes => match reply.step.observed() {
+                Some(step) => journal.step(Who::Machine(reply.machine.mac), &step),
+                None => journal.silence("dhcp", "observing"),
+            },
             Answer::Reply(reply) => {
-                powers_on(&ledger, &arrival, reply.machine.mac);
+                powers_on(ledger, arrival, reply.machine.mac);
+                if arrival.port == Port::BootServer {
+                    self.conversations().asked_boot_server(reply.machine.mac, Instant::now());
+                }
                 let to = match reply.to {
                     Recipient::Broadcast => BROADCAST.into(),
                     Recipient::Source if is_unspecified(source) => BROADCAST.into(),
                     Recipient::Source => source,
                 };
-                match socket.send_to(&reply.bytes, to).await {
-                    Ok(_) => journal.step(Who::Machine(reply.machine.mac), &reply.step),
-                    Err(error) => journal.failed_to_send("dhcp", &to, &error),
-                }
+                return Some((reply, to));
             }
+        }
+        None
+    }
+
+    fn choose(&self, discover: &Discover, site: &Site) -> Result<Form, Reason> {
+        let config = &site.config;
+        let about = Circumstances {
+            fetched: self.journal.fetched(discover.mac),
+            prefer_http: config.prefer_http,
+            delay: config.reply_delay,
+        };
+        match config.mode {
+            // What is not sent is not remembered.
+            Mode::Observe => Conversations::default().choose(discover, &about, Instant::now()),
+            Mode::Serve => self.conversations().choose(discover, &about, Instant::now()),
+        }
+    }
+
+    fn conversations(&self) -> MutexGuard<'_, Conversations> {
+        // What a panic left half done is at worst another form of an offer.
+        self.conversations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(&self, socket: &UdpSocket, reply: &Reply, to: SocketAddr) {
+        match socket.send_to(&reply.bytes, to).await {
+            Ok(_) => self.journal.step(Who::Machine(reply.machine.mac), &reply.step),
+            Err(error) => self.journal.failed_to_send("dhcp", &to, &error),
         }
     }
 }

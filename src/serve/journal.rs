@@ -87,6 +87,16 @@ impl Journal {
         self.pages().boots.learn(mac, address);
     }
 
+    /// When a machine fetched a file from us the last time.
+    pub fn fetched(&self, mac: Mac) -> Option<Instant> {
+        self.pages().boots.fetched(mac)
+    }
+
+    /// The booting machine that took this address last, as DHCP was heard.
+    pub fn machine_at(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.pages().boots.at(address)
+    }
+
     /// Whether this machine runs iPXE with us now.
     pub fn runs_ipxe(&self, mac: Mac) -> bool {
         self.pages().boots.runs_ipxe(mac, Instant::now(), IPXE_STAGE)
@@ -172,6 +182,7 @@ struct Fields<'a> {
     firmware: Option<String>,
     stage: Option<String>,
     boot_file: Option<&'a str>,
+    form: Option<String>,
     group: Option<&'a str>,
     profile: Option<&'a str>,
     attempt: Option<u32>,
@@ -207,6 +218,7 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
                 firmware = fields.firmware,
                 stage = fields.stage,
                 boot_file = fields.boot_file,
+                form = fields.form,
                 group = fields.group,
                 profile = fields.profile,
                 attempt = fields.attempt,
@@ -233,10 +245,16 @@ impl<'a> Fields<'a> {
     fn of(step: &'a Step) -> Self {
         match step {
             Step::Ack { firmware, stage, boot_file }
-            | Step::Offer { firmware, stage, boot_file } => Self {
+            | Step::Offer { firmware, stage, boot_file, .. }
+            | Step::WouldOffer { firmware, stage, boot_file } => Self {
                 firmware: firmware.map(|firmware| firmware.to_string()),
                 stage: Some(stage.to_string()),
                 boot_file: Some(boot_file),
+                form: if let Step::Offer { form, .. } = step {
+                    Some(form.to_string())
+                } else {
+                    None
+                },
                 ..Self::default()
             },
             Step::Advertise | Step::DiskFails => Self::default(),

@@ -34,7 +34,12 @@ pub mod tftp;
 mod version;
 mod visitors;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
@@ -161,18 +166,18 @@ impl Services {
             );
         }
         let boot_server = interface.udp(4011)?;
+        let conversations = Arc::new(Mutex::default());
         for (number, port, socket) in
             [(67, Port::Dhcp, dhcp), (4011, Port::BootServer, boot_server)]
         {
-            let arrival = Arrival { address: interface.address, port };
-            let service = dhcp::run(
-                socket,
-                arrival,
-                self.site.clone(),
-                self.journal.clone(),
-                self.ledger.clone(),
-                self.drain.clone(),
-            );
+            let service = dhcp::Service {
+                arrival: Arrival { address: interface.address, port },
+                site: self.site.clone(),
+                journal: self.journal.clone(),
+                ledger: self.ledger.clone(),
+                conversations: Arc::clone(&conversations),
+            };
+            let service = dhcp::run(socket, service, self.drain.clone());
             self.spawn(format!("ProxyDHCP on {interface}, port {number}"), service);
         }
         let tftp = interface.udp(69)?;
@@ -184,6 +189,7 @@ impl Services {
                 interface.mtu,
                 self.site.clone(),
                 self.journal.clone(),
+                self.scripts(),
                 self.drain.clone(),
             ),
         );
@@ -215,14 +221,18 @@ impl Services {
             site: self.site.clone(),
             journal: self.journal.clone(),
             ledger: self.ledger.clone(),
-            scripts: Arc::new(Renderer {
-                journal: self.journal.clone(),
-                ledger: self.ledger.clone(),
-                visitors: self.visitors.clone(),
-                proofs: self.proofs.clone(),
-            }),
+            scripts: self.scripts(),
             limits: http::Limits::default(),
         }
+    }
+
+    fn scripts(&self) -> Arc<dyn http::Scripts> {
+        Arc::new(Renderer {
+            journal: self.journal.clone(),
+            ledger: self.ledger.clone(),
+            visitors: self.visitors.clone(),
+            proofs: self.proofs.clone(),
+        })
     }
 
     /// Machines boot without it, only slower: what is missing is a warning.
@@ -233,6 +243,7 @@ impl Services {
                 solicitation::run(
                     socket,
                     interface.clone(),
+                    self.site.clone(),
                     self.journal.clone(),
                     self.drain.clone(),
                 ),

@@ -1,5 +1,5 @@
-//! What `/boot.ipxe` and `/ipxe` say to one machine: its script, the way to its disk, or on its
-//! console why there is none.
+//! What iPXE and GRUB are told for one machine: how it boots, the way to its disk, or on its console
+//! why there is neither. One decision, whichever of the two asks, and over HTTP and TFTP alike.
 //!
 //! A script that installs is sent only once the ledger has it on disk.
 
@@ -21,21 +21,19 @@ use super::{
     visitors::Visitors,
 };
 use crate::{
-    catalog::{Group, Install},
+    catalog::{Catalog, Group, Install, NotTold},
     config::Access,
     http::{
+        named::{Named, Told},
         reply::Refusal,
-        request::{Query, Verb},
+        request::Verb,
         route::{Asked, Script},
     },
-    ledger::{Decision, Event, Found, Pass, Record},
+    ledger::{Decision, Event, Found, Pass, Piece, Record},
     machine::Machine,
     path::RepositoryPath,
     release::Gate,
-    render::{
-        Ending, boot_script, disk_script, hold_script, notice_for, notice_script, script_for,
-        wait_script,
-    },
+    render::{Language, autoexec_script, boot_script, first_config, notice_script},
     template::{Words, base_url},
     token::Token,
     trace::{Step, Who},
@@ -57,14 +55,58 @@ pub(super) struct Renderer {
     pub(super) proofs: watch::Receiver<Arc<Proofs>>,
 }
 
+/// What becomes of a machine, in whatever language it is told.
+#[derive(Debug)]
+pub(super) enum Verdict<'a, T> {
+    /// It boots this.
+    Boot(T),
+    /// It goes on to its own disk, for this reason.
+    Disk {
+        /// Its group.
+        group: &'a Group,
+        /// The reason.
+        reason: String,
+    },
+    /// It waits for its operator.
+    Hold(String),
+    /// It boots nothing, for this reason.
+    Nothing(String),
+    /// It boots nothing yet.
+    NotYet(String),
+}
+
+/// Fills in what boots a machine of this group and these words.
+pub(super) type Make<'a, T> = &'a (dyn Fn(&Group, &Words) -> Result<T, String> + Sync);
+
 impl Scripts for Renderer {
+    fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr) {
+        let installs = self.ledger.with(|book| {
+            let record = book.at(address)?;
+            let attempt = record.state.attempt().filter(|attempt| !attempt.is_under_way)?;
+            let groups = site.config.catalog.groups().iter();
+            let mut profiles = groups.map(|group| &group.profile);
+            let profile = profiles.find(|profile| profile.name == attempt.profile)?;
+            profile.boots_with(path).then_some(record.machine.mac)
+        });
+        if let Some(mac) = installs {
+            self.ledger.note_surely(mac, Event::Fetched(Piece::Boot));
+        }
+    }
+
     /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
     /// person at the console needs the reason.
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
         Box::pin(async move {
             let body = match script {
                 Script::Boot => boot_script().to_owned(),
-                Script::Machine(query) => self.machine(query, site, arrival).await,
+                Script::Machine(query) => {
+                    self.machine(query.clone().machine(), Language::Ipxe, site, arrival).await
+                }
+                Script::Named(Named::Autoexec) => {
+                    autoexec_script(&base_url(ipv4(arrival.local), site.config.http_port))
+                }
+                Script::Named(Named::First(mac)) => first_config(*mac),
+                Script::Named(Named::Machine(told)) => self.grub(told, site, arrival).await,
                 Script::Nobody(error) => {
                     let reason = error.to_string();
                     let script = notice_script(&reason);
@@ -99,32 +141,83 @@ impl Scripts for Renderer {
 }
 
 impl Renderer {
-    async fn machine(&self, query: &Query, site: &Site, arrival: Arrival) -> String {
-        let machine = query.clone().machine();
+    /// GRUB knows the card that it was loaded by, and tells of the machine what fits into a name.
+    async fn grub(&self, told: &Told, site: &Site, arrival: Arrival) -> String {
+        let address = ipv4(arrival.peer);
+        let mac = told.mac.or_else(|| self.journal.machine_at(address));
+        let Some(mac) = mac.or_else(|| Some(self.machine_at(arrival)?.mac)) else {
+            let reason = format!("nobody knows which machine has the address {address}");
+            let config = Language::Grub.notice(&reason, None);
+            self.journal.step(Who::Address(address), &Step::Notice { reason });
+            return config;
+        };
+        let machine = match &told.labels {
+            Some(labels) => Machine::told(mac, told.uuid, labels.clone()),
+            None => {
+                let heard = Machine::heard(mac, told.uuid, None);
+                self.ledger.with(|book| book.recall(&heard))
+            }
+        };
+        self.machine(machine, Language::Grub, site, arrival).await
+    }
+
+    /// The machine's own text, in the words of its loader.
+    async fn machine(
+        &self,
+        machine: Machine,
+        language: Language,
+        site: &Site,
+        arrival: Arrival,
+    ) -> String {
+        let make = |group: &Group, words: &Words| language.boot(group, words);
+        match self.verdict(machine.clone(), site, arrival, &make).await {
+            Verdict::Boot(text) => text,
+            Verdict::Disk { group, reason } => language.disk(&machine, group.hand_off, &reason),
+            Verdict::Hold(reason) => language.hold(&machine, &reason),
+            Verdict::Nothing(reason) => language.notice(&reason, Some(&machine)),
+            Verdict::NotYet(reason) => language.wait(&machine, &reason),
+        }
+    }
+
+    /// Decides what becomes of a machine, and notes it in the ledger and the log before it is said.
+    /// `make` fills in what boots it; its error is why nothing does.
+    pub(super) async fn verdict<'a, T: Send>(
+        &self,
+        machine: Machine,
+        site: &'a Site,
+        arrival: Arrival,
+        make: Make<'_, T>,
+    ) -> Verdict<'a, T> {
+        if let Some(reason) = site.turns_away(machine.mac) {
+            return self.nothing(&machine, reason);
+        }
         let token = match site.config.config_access {
             Access::Address => None,
             Access::Token => match random() {
                 Ok(token) => Some(token),
                 Err(error) => {
-                    return self.notice(&machine, format!("no token can be made: {error}"));
+                    return self.nothing(&machine, format!("no token can be made: {error}"));
                 }
             },
         };
         let base_url = base_url(ipv4(arrival.local), site.config.http_port);
         let words = Words { base_url, ip: ipv4(arrival.peer), machine, token };
-        let Some(group) = site.config.catalog.select(&words.machine) else {
-            self.ledger.pass_by(words.machine.clone());
-            return self.notice(&words.machine, format!("no group matches {}", query.mac));
+        let group = match choose(&site.config.catalog, &words.machine) {
+            Ok(group) => group,
+            Err(reason) => {
+                self.ledger.pass_by(words.machine.clone());
+                return self.nothing(&words.machine, reason);
+            }
         };
         let met = self.meet(&words, group).await;
         for _ in 0..TRIES {
-            match self.answer(&words, group, site, met.as_ref().err()).await {
-                Ok(script) => return script,
+            match self.answer(&words, group, site, met.as_ref().err(), make).await {
+                Ok(verdict) => return verdict,
                 Err(NoteError::Changed) => {}
-                Err(error) => return self.notice(&words.machine, error.to_string()),
+                Err(error) => return self.nothing(&words.machine, error.to_string()),
             }
         }
-        self.notice(&words.machine, NoteError::Changed.to_string())
+        self.nothing(&words.machine, NoteError::Changed.to_string())
     }
 
     /// Writes down who asks, and that it does.
@@ -141,13 +234,14 @@ impl Renderer {
 
     /// Decides, and writes down what follows before it is said. `unmet` is why nothing is known of
     /// the machine now.
-    async fn answer(
+    async fn answer<'a, T: Send>(
         &self,
         words: &Words,
-        group: &Group,
+        group: &'a Group,
         site: &Site,
         unmet: Option<&NoteError>,
-    ) -> Result<String, NoteError> {
+        make: Make<'_, T>,
+    ) -> Result<Verdict<'a, T>, NoteError> {
         let (machine, catalog) = (&words.machine, &site.config.catalog);
         let most_attempts = self.ledger.most_attempts();
         let (decision, record, is_twin) = self.ledger.with(|book| {
@@ -157,18 +251,18 @@ impl Renderer {
         });
         match decision {
             Decision::Boot => {
-                let script = match self.script(words, group) {
-                    Ok(script) => script,
-                    Err(told) => return Ok(told),
+                let made = match self.made(words, group, make) {
+                    Ok(made) => made,
+                    Err(verdict) => return Ok(verdict),
                 };
                 self.boots(group, record).await;
                 self.scripted(words, group, words.token);
-                Ok(script)
+                Ok(Verdict::Boot(made))
             }
             Decision::Install => {
-                let script = match self.script(words, group) {
-                    Ok(script) => script,
-                    Err(told) => return Ok(told),
+                let made = match self.made(words, group, make) {
+                    Ok(made) => made,
+                    Err(verdict) => return Ok(verdict),
                 };
                 let Some(record) = record.filter(|_| unmet.is_none()) else {
                     return Err(unmet.cloned().unwrap_or(NoteError::Changed));
@@ -181,19 +275,19 @@ impl Renderer {
                 in_time(group, self.ledger.note_if(record, vec![event])).await?;
                 // Whether its token is good the ledger says, which also knows when it no longer is.
                 self.scripted(words, group, None);
-                Ok(script)
+                Ok(Verdict::Boot(made))
             }
             Decision::Disk(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                let script = disk_script(&reason, Ending::to_disk(machine, group.hand_off));
-                self.journal.step(Who::Machine(machine.mac), &Step::Disk { reason });
-                Ok(script)
+                let step = Step::Disk { reason: reason.clone() };
+                self.journal.step(Who::Machine(machine.mac), &step);
+                Ok(Verdict::Disk { group, reason })
             }
             Decision::Hold(reason) => {
                 self.is_twin(machine, is_twin, &reason).await?;
-                let script = hold_script(machine, &reason);
-                self.journal.once(machine.mac, &Step::Notice { reason }, false);
-                Ok(script)
+                let step = Step::Notice { reason: reason.clone() };
+                self.journal.once(machine.mac, &step, false);
+                Ok(Verdict::Hold(reason))
             }
         }
     }
@@ -217,27 +311,26 @@ impl Renderer {
         let _ = in_time(group, self.ledger.note(mac, event)).await;
     }
 
-    /// The script that boots a machine, or what it is told where its profile may not be served, or
-    /// not yet.
-    fn script(&self, words: &Words, group: &Group) -> Result<String, String> {
-        let machine = &words.machine;
-        let name = &group.profile.name;
-        let (reason, tell): (_, fn(&Machine, &str) -> String) =
-            match self.proofs.borrow().gate(&group.profile) {
-                Gate::Open => match script_for(group, words) {
-                    Ok(script) => return Ok(script),
-                    Err(reason) => (reason, notice_for),
-                },
-                Gate::Closed(reason) => {
-                    (format!("profile {name} is not served: {reason}"), notice_for)
-                }
-                Gate::Pending(reason) => {
-                    (format!("profile {name} is not served: {reason}"), wait_script)
-                }
-            };
-        let told = tell(machine, &reason);
-        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
-        Err(told)
+    /// What boots a machine, or the verdict on one whose profile may not be served, or not yet.
+    fn made<T>(
+        &self,
+        words: &Words,
+        group: &Group,
+        make: Make<'_, T>,
+    ) -> Result<T, Verdict<'static, T>> {
+        let (machine, name) = (&words.machine, &group.profile.name);
+        let closed = |reason| format!("profile {name} is not served: {reason}");
+        let gate = self.proofs.borrow().gate(&group.profile);
+        let (verdict, reason): (fn(String) -> Verdict<'static, T>, _) = match gate {
+            Gate::Open => match make(group, words) {
+                Ok(made) => return Ok(made),
+                Err(reason) => (Verdict::Nothing, reason),
+            },
+            Gate::Closed(reason) => (Verdict::Nothing, closed(reason)),
+            Gate::Pending(reason) => (Verdict::NotYet, closed(reason)),
+        };
+        self.notes(machine, &reason);
+        Err(verdict(reason))
     }
 
     fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {
@@ -248,11 +341,27 @@ impl Renderer {
         self.visitors.scripted(words.machine.clone(), words.ip, token, Instant::now());
     }
 
-    fn notice(&self, machine: &Machine, reason: String) -> String {
-        let script = notice_for(machine, &reason);
-        self.journal.step(Who::Machine(machine.mac), &Step::Notice { reason });
-        script
+    fn nothing<T>(&self, machine: &Machine, reason: String) -> Verdict<'static, T> {
+        self.notes(machine, &reason);
+        Verdict::Nothing(reason)
     }
+
+    fn notes(&self, machine: &Machine, reason: &str) {
+        let step = Step::Notice { reason: reason.to_owned() };
+        self.journal.step(Who::Machine(machine.mac), &step);
+    }
+}
+
+/// The group of a machine: of one that has not told all, only where the rest could change nothing.
+fn choose<'a>(catalog: &'a Catalog, machine: &Machine) -> Result<&'a Group, String> {
+    let mac = machine.mac;
+    let group = match machine.labels {
+        Some(_) => catalog.select(machine),
+        None => catalog.settle(machine).map_err(|NotTold| {
+            format!("{mac} has told too little of itself to say which group it is in")
+        })?,
+    };
+    group.ok_or_else(|| format!("no group matches {mac}"))
 }
 
 async fn in_time(

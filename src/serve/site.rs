@@ -16,12 +16,13 @@ use super::{
     store::{OpenError, Opened, Store},
 };
 use crate::{
-    config::{Config, ConfigError, Problem, Releases, Text, names_ignition},
-    firmware::Firmware,
+    catalog::Pattern,
+    config::{Config, ConfigError, Mode, NamedBootFile, Problem, Releases, Text, names_ignition},
+    firmware::{Firmware, HEAD, Programs, made_for},
     ledger::Book,
-    machine::Machine,
+    machine::{Mac, Machine},
     path::{RepositoryPath, UrlPath},
-    proxydhcp::Offering,
+    proxydhcp::{Offering, Reason},
     render::Configs,
 };
 pub use configs::is_meant_for;
@@ -40,8 +41,8 @@ pub struct Site {
     pub store: Store,
     /// The texts that are filled in or held in memory; everything else is a file.
     pub configs: Configs,
-    /// The firmware that there is a boot program for.
-    pub programs: Vec<Firmware>,
+    /// The boot program of each firmware.
+    pub programs: Programs,
     /// What is not wrong, but will not do what an operator may expect.
     pub warnings: Vec<String>,
     /// The texts of which it has been said that a machine could not have them.
@@ -91,7 +92,7 @@ impl Site {
             config: Config::built_in(),
             store,
             configs: Configs::default(),
-            programs: Vec::new(),
+            programs: Programs::default(),
             warnings: Vec::new(),
             complaints: Mutex::default(),
         }
@@ -164,6 +165,7 @@ impl Site {
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
+        problems.extend(wrong_programs(&config, &store));
         let mut loaded = configs::Loaded::default();
         if has_repository {
             loaded = configs::load(&config, &store);
@@ -171,7 +173,7 @@ impl Site {
         }
         let configs = loaded.configs;
         warnings.extend(lines(loaded.warnings));
-        let programs = boot_programs_in(&store, &mut warnings);
+        let programs = boot_programs_in(&config, &store, &mut warnings);
         let complaints = Mutex::default();
         (Self { config, store, configs, programs, warnings, complaints }, problems)
     }
@@ -184,6 +186,16 @@ impl Site {
         }
     }
 
+    /// Why a machine gets nothing to boot here, whatever its group: on every way to a kernel.
+    pub fn turns_away(&self, mac: Mac) -> Option<String> {
+        let is_allowed = |patterns: &Vec<Pattern>| patterns.iter().any(|own| own.accepts_mac(mac));
+        match self.config.mode {
+            Mode::Observe => Some("[network] mode is \"observe\": nothing is booted".to_owned()),
+            Mode::Serve if self.config.allow.as_ref().is_none_or(is_allowed) => None,
+            Mode::Serve => Some(Reason::NotAllowed.to_string()),
+        }
+    }
+
     /// What ProxyDHCP has to offer.
     pub fn offering<'a>(&'a self, book: &'a Book) -> Offering<'a> {
         Offering {
@@ -192,6 +204,8 @@ impl Site {
             most_attempts: self.config.most_attempts,
             programs: &self.programs,
             http_port: self.config.http_port,
+            allow: self.config.allow.as_deref(),
+            offer: self.config.offer,
         }
     }
 }
@@ -201,20 +215,47 @@ fn lines(problems: Vec<Problem>) -> Vec<String> {
     sorted.iter().flat_map(|problems| problems.lines()).map(str::to_owned).collect()
 }
 
-fn boot_programs_in(store: &Store, warnings: &mut Vec<String>) -> Vec<Firmware> {
-    let is_there = |firmware: &Firmware| {
-        let name = firmware.boot_program();
-        let path = RepositoryPath::parse(name.as_bytes());
-        let found = path.is_ok_and(|path| store.read(&path).is_ok());
-        if !found {
+/// The boot programs that are named and are nowhere, or for another firmware.
+fn wrong_programs(config: &Config, store: &Store) -> Vec<Problem> {
+    let wrong = |file: &NamedBootFile| {
+        let text = match store.read(&file.path) {
+            Err(error) => format!(
+                "boot program {}: {error}; put it into [firmware] dir or beneath [repository] \
+                 root, or name another",
+                file.path
+            ),
+            Ok(opened) => {
+                let made_for = made_for(&opened.head(HEAD).ok()?)?;
+                let named_for = file.firmware.filter(|firmware| *firmware != made_for)?;
+                let path = &file.path;
+                format!("boot program {path} is for {made_for}, not for {named_for}; name another")
+            }
+        };
+        Some(Problem { place: file.place.clone(), text })
+    };
+    config.boot_files.iter().filter_map(wrong).collect()
+}
+
+/// The boot program of each firmware. That those are missing which nearly every LAN needs is worth a
+/// warning.
+fn boot_programs_in(config: &Config, store: &Store, warnings: &mut Vec<String>) -> Programs {
+    let mut programs = Programs::new(&config.named_programs, |path| store.read(path).is_ok());
+    for NamedBootFile { path, .. } in &config.boot_files {
+        let head = store.read(path).ok().and_then(|opened| opened.head(HEAD).ok());
+        if let Some(firmware) = head.and_then(|head| made_for(&head)) {
+            programs.note(path.clone(), firmware);
+        }
+    }
+    for firmware in [Firmware::Bios, Firmware::Efi64] {
+        let [name, ..] = firmware.usual_programs() else { continue };
+        if programs.get(firmware).is_none() {
             warnings.push(format!(
                 "no {name}, so {firmware} machines will not be answered: build with it \
                  (run firmware/fetch, then build), or put it into [firmware] dir"
             ));
         }
-        found
-    };
-    Firmware::ALL.into_iter().filter(is_there).collect()
+    }
+    programs
 }
 
 /// The config and the files beside it; `None` where there is none and none was asked for.

@@ -4,15 +4,17 @@ use std::{
     io,
     net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket},
     os::fd::OwnedFd,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::UdpSocket, time::interval};
+use tokio::{net::UdpSocket, sync::watch, time::interval};
 
-use super::{drain::Drain, interface::Interface, journal::Journal};
+use super::{drain::Drain, interface::Interface, journal::Journal, site::Site};
 use crate::{
+    config::Mode,
     solicitation::{Heard, IS_THERE_A_ROUTER, NO_ROUTER, read},
     trace::{Step, Who},
 };
@@ -45,6 +47,7 @@ pub(super) fn listen(interface: &Interface) -> io::Result<UdpSocket> {
 pub(super) async fn run(
     socket: UdpSocket,
     interface: Interface,
+    site: watch::Receiver<Arc<Site>>,
     journal: Journal,
     mut drain: Drain,
 ) -> io::Result<()> {
@@ -81,7 +84,9 @@ pub(super) async fn run(
             }
             Heard::Solicitation(mac) => {
                 let silent = router_heard.is_none_or(|heard| now - heard > ROUTER_SILENT);
-                if !silent {
+                if site.borrow().config.mode == Mode::Observe {
+                    journal.silence("solicitation", "observing");
+                } else if !silent {
                     journal.silence("solicitation", "router-heard");
                 } else if !journal.runs_ipxe(mac) {
                     journal.silence("solicitation", "not-in-ipxe");

@@ -4,7 +4,8 @@
 //! then in the repository. The kernel keeps every lookup beneath the root, symlinks included.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     os::{
         fd::OwnedFd,
         unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -114,6 +115,16 @@ impl Store {
 }
 
 impl Opened {
+    /// The first so many bytes, or all where there are fewer.
+    pub fn head(&self, most: usize) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        match &self.content {
+            Content::Embedded(bytes) => (&bytes[..]).take(most as u64).read_to_end(&mut head)?,
+            Content::File(file) => file.take(most as u64).read_to_end(&mut head)?,
+        };
+        Ok(head)
+    }
+
     /// Whether the open file is still the one the stamp was taken of: same size, not written to,
     /// and not replaced in its folder.
     pub fn is_unchanged(&self) -> bool {

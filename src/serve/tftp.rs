@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use self::transfer::Client;
-use super::{drain::Drain, journal::Journal, site::Site};
+use super::{drain::Drain, http::Scripts, journal::Journal, site::Site};
 use crate::{
     tftp::{self, Answer, ReadRequest, Refusal, file_name},
     trace::{End, Protocol, Step, Transfer, Who},
@@ -49,13 +49,14 @@ const WAITING: usize = 4;
 const LONGEST_REQUEST: usize = 2048;
 
 /// Serves read requests that come to `socket`, which is bound to `address`, on a network of `mtu`
-/// bytes. Returns when `drain` has begun and every transfer is over, or when the socket fails.
+/// bytes; what is no file, `scripts` may render. Returns when `drain` has begun and every transfer is over, or when the socket fails.
 pub async fn run(
     socket: UdpSocket,
     address: Ipv4Addr,
     mtu: u16,
     site: watch::Receiver<Arc<Site>>,
     journal: Journal,
+    scripts: Arc<dyn Scripts>,
     mut drain: Drain,
 ) -> io::Result<()> {
     // The kernel's limit may be lower: then the clients' own retries fill the gap.
@@ -67,6 +68,7 @@ pub async fn run(
         mtu,
         site,
         journal,
+        scripts,
         seats: HashMap::new(),
         clients: HashMap::new(),
         tasks: JoinSet::new(),
@@ -97,6 +99,7 @@ struct Service {
     mtu: u16,
     site: watch::Receiver<Arc<Site>>,
     journal: Journal,
+    scripts: Arc<dyn Scripts>,
     seats: HashMap<SocketAddrV4, Seat>,
     clients: HashMap<Id, SocketAddrV4>,
     tasks: JoinSet<()>,
@@ -147,6 +150,7 @@ impl Service {
             device: self.device.clone(),
             site: self.site.clone(),
             journal: self.journal.clone(),
+            scripts: Arc::clone(&self.scripts),
         };
         let task = self.tasks.spawn(served.serve(request, received)).id();
         self.clients.insert(task, client);

@@ -62,6 +62,8 @@ struct Boot {
     last: Instant,
     reached: Reached,
     address: Option<Ipv4Addr>,
+    /// When it fetched a file the last time, in an earlier boot perhaps.
+    fetched: Option<Instant>,
     /// What it was told last on its console.
     notice: Option<String>,
 }
@@ -96,6 +98,9 @@ impl Boots {
         }
         let boot = self.by_mac.get_mut(&mac)?;
         boot.last = now;
+        if matches!(step, Step::Transfer(_)) {
+            boot.fetched = Some(now);
+        }
         boot.reached = reached.map_or(boot.reached, |reached| reached.max(boot.reached));
         Some(Heading { boot: boot.id, mac, since: now.duration_since(boot.started) })
     }
@@ -115,6 +120,16 @@ impl Boots {
         }
         self.by_address.insert(address, mac);
         true
+    }
+
+    /// When a machine fetched a file from us the last time, or tried to.
+    pub fn fetched(&self, mac: Mac) -> Option<Instant> {
+        self.by_mac.get(&mac)?.fetched
+    }
+
+    /// The machine that took this address.
+    pub fn at(&self, address: Ipv4Addr) -> Option<Mac> {
+        self.by_address.get(&address).copied()
     }
 
     /// Whether a machine was told this already in this boot; from now on it was.
@@ -145,9 +160,16 @@ impl Boots {
         let id = BootId(self.next & 0x00ff_ffff);
         self.next = self.next.wrapping_add(1);
         // The address stays known across a reboot: most DHCP servers give the same one again.
-        let address = self.by_mac.get(&mac).and_then(|boot| boot.address);
-        let boot =
-            Boot { id, started: now, last: now, reached: Reached::Discover, address, notice: None };
+        let before = self.by_mac.get(&mac);
+        let boot = Boot {
+            id,
+            started: now,
+            last: now,
+            reached: Reached::Discover,
+            address: before.and_then(|boot| boot.address),
+            fetched: before.and_then(|boot| boot.fetched),
+            notice: None,
+        };
         self.by_mac.insert(mac, boot);
     }
 }
@@ -169,7 +191,8 @@ fn reached(step: &Step) -> Option<Reached> {
         | Step::Lease { .. }
         | Step::LeaveAlone { .. }
         | Step::Notice { .. }
-        | Step::Offer { stage: Stage::Rom, .. } => None,
+        | Step::Offer { stage: Stage::Rom, .. }
+        | Step::WouldOffer { .. } => None,
     }
 }
 
@@ -191,14 +214,18 @@ fn begins_anew(step: &Step, reached: Reached) -> bool {
         | Step::Lease { .. }
         | Step::Notice { .. }
         | Step::Script { .. }
-        | Step::Transfer(_) => false,
+        | Step::Transfer(_)
+        | Step::WouldOffer { .. } => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{End, Protocol, Transfer};
+    use crate::{
+        firmware::Form,
+        trace::{End, Protocol, Transfer},
+    };
 
     const MAC: &str = "52:54:00:00:00:01";
 
@@ -224,7 +251,7 @@ mod tests {
     }
 
     fn offer(stage: Stage) -> Step {
-        Step::Offer { firmware: None, stage, boot_file: String::new() }
+        Step::Offer { firmware: None, stage, boot_file: String::new(), form: Form::Direct }
     }
 
     fn transfer() -> Step {

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
-use crate::firmware::Firmware;
+use crate::firmware::{Firmware, Form};
 
 /// Something that happened on a machine's way from power-on to its kernel.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -86,6 +86,17 @@ pub enum Step {
         /// Who asked: the ROM or iPXE.
         stage: Stage,
         /// Boot program or script URL that was named.
+        boot_file: String,
+        /// How it was named.
+        form: Form,
+    },
+    /// A discover that would be answered if this were not only watching.
+    WouldOffer {
+        /// What the machine boots with; an iPXE may not tell.
+        firmware: Option<Firmware>,
+        /// Who asked: the ROM or iPXE.
+        stage: Stage,
+        /// Boot program or script URL that would be named.
         boot_file: String,
     },
     /// The machine's iPXE script was rendered and sent.
@@ -179,7 +190,15 @@ impl Step {
             Self::Offer { .. } => "offer",
             Self::Script { .. } => "script",
             Self::Transfer(_) => "transfer",
+            Self::WouldOffer { .. } => "would-offer",
         }
+    }
+
+    /// What an offer reads like that is not sent; `None` of what is no offer.
+    pub fn observed(&self) -> Option<Self> {
+        let Self::Offer { firmware, stage, boot_file, .. } = self else { return None };
+        let (firmware, stage, boot_file) = (*firmware, *stage, boot_file.clone());
+        Some(Self::WouldOffer { firmware, stage, boot_file })
     }
 
     /// Whether an operator must mend something.
@@ -204,7 +223,8 @@ impl Step {
             | Self::LeaveAlone { .. }
             | Self::Notice { .. }
             | Self::Offer { .. }
-            | Self::Script { .. } => false,
+            | Self::Script { .. }
+            | Self::WouldOffer { .. } => false,
         }
     }
 }
@@ -238,13 +258,20 @@ impl fmt::Display for Step {
             Self::Lease { address, server: None } => write!(f, "keeps {address}"),
             Self::LeaveAlone { reason } => write!(f, "left alone: {reason}"),
             Self::Notice { reason } => write!(f, "told on its console: {reason}"),
-            Self::Offer { firmware, stage, boot_file } => {
-                write!(f, "{} discovers: offer {boot_file}", Asker(*firmware, *stage))
+            Self::Offer { firmware, stage, boot_file, form } => {
+                write!(f, "{} discovers: offer {boot_file}", Asker(*firmware, *stage))?;
+                match form {
+                    Form::BootServer => f.write_str(", by way of port 4011"),
+                    Form::Direct | Form::Http | Form::RaspberryPi => Ok(()),
+                }
             }
             Self::Script { group, profile } => {
                 write!(f, "script of profile {profile} (group {group})")
             }
             Self::Transfer(transfer) => transfer.fmt(f),
+            Self::WouldOffer { firmware, stage, boot_file } => {
+                write!(f, "{} discovers: would offer {boot_file}", Asker(*firmware, *stage))
+            }
         }
     }
 }

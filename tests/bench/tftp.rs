@@ -18,8 +18,19 @@ use std::{
 };
 
 use crate::{Options, lab::Failure};
-use bootbox::serve::{drain, journal::Journal, site::Site, store::Store, tftp};
+use bootbox::{
+    http::route::Script,
+    serve::{
+        drain,
+        http::{Arrival, Text},
+        journal::Journal,
+        site::Site,
+        store::Store,
+        tftp,
+    },
+};
 use client::Fetch;
+use hyper::StatusCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{net::UdpSocket, sync::watch};
 
@@ -82,7 +93,9 @@ async fn serve_bootbox(folder: &Path, address: Ipv4Addr) -> io::Result<()> {
     let (_tap, drain) = drain::channel();
     let (_sites, site) = watch::channel(Arc::new(Site::of(Store::open(None, Some(folder))?)));
     let socket = UdpSocket::bind((address, 69)).await?;
-    tftp::run(socket, address, 1500, site, Journal::new(), drain).await
+    let nothing =
+        |_: &Script, _: &Site, _: Arrival| Text { status: StatusCode::OK, body: String::new() };
+    tftp::run(socket, address, 1500, site, Journal::new(), Arc::new(nothing), drain).await
 }
 
 /// As its own example serves a folder.

@@ -115,6 +115,7 @@ fn script(script: &Script, _: &Site, arrival: Arrival) -> Text {
             panic!("as this test wants")
         }
         Script::Machine(query) => format!("machine {} {:?}", query.mac, query.labels.get("serial")),
+        Script::Named(named) => format!("named {named:?}"),
         Script::Nobody(error) => format!("nobody: {error}"),
     };
     Text { status: StatusCode::OK, body }

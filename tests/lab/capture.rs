@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Failure;
 use super::namespace::Namespace;
@@ -18,6 +19,8 @@ pub struct Capture {
 /// One IPv4 UDP datagram.
 #[derive(Debug, Clone)]
 pub struct Datagram {
+    /// When, since 1970.
+    pub at: Duration,
     /// Sender's address.
     pub from: [u8; 4],
     /// Sender's and receiver's port.
@@ -42,7 +45,7 @@ impl Capture {
     }
 
     /// Every frame so far, as captured.
-    fn frames(&self) -> Result<Vec<Vec<u8>>, Failure> {
+    fn frames(&self) -> Result<Vec<Frame>, Failure> {
         let bytes = fs::read(&self.file)?;
         if bytes.get(..4) != Some(&0xa1b2_c3d4_u32.to_ne_bytes()) {
             return Err(Failure::new("lan.pcap is not a pcap file of this machine"));
@@ -55,7 +58,7 @@ impl Capture {
             let Some((frame, after)) = after.split_at_checked(length as usize) else {
                 break;
             };
-            frames.push(frame.to_vec());
+            frames.push(Frame { at: time(header), bytes: frame.to_vec() });
             rest = after;
         }
         Ok(frames)
@@ -67,6 +70,7 @@ impl Capture {
         let frames = self.frames()?;
         let matching = frames
             .iter()
+            .map(|frame| &frame.bytes)
             .filter(|frame| frame.get(..6) == Some(&to) && frame.get(6..12) == Some(&from));
         Ok(matching.count())
     }
@@ -76,7 +80,7 @@ impl Capture {
         let from = mac(from);
         let frames = self.frames()?;
         // Ethernet type 86dd, next header 58 (ICMPv6) at once, type 134.
-        let advertisements = frames.iter().filter(|frame| {
+        let advertisements = frames.iter().map(|frame| &frame.bytes).filter(|frame| {
             frame.get(6..14) == Some(&[&from[..], &[0x86, 0xdd]].concat())
                 && frame.get(20) == Some(&58)
                 && frame.get(54) == Some(&134)
@@ -87,7 +91,25 @@ impl Capture {
     /// Every UDP datagram so far.
     pub fn datagrams(&self) -> Result<Vec<Datagram>, Failure> {
         let frames = self.frames()?;
-        Ok(frames.iter().filter_map(|frame| datagram(frame)).collect())
+        Ok(frames.iter().filter_map(datagram).collect())
+    }
+
+    /// Waits for a datagram that is `wanted`, the first of its kind.
+    pub fn wait_for(
+        &self,
+        wanted: impl Fn(&Datagram) -> bool,
+        limit: Duration,
+    ) -> Result<Datagram, Failure> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(datagram) = self.datagrams()?.into_iter().find(&wanted) {
+                return Ok(datagram);
+            }
+            if Instant::now() >= end {
+                return Err(Failure::new(format!("no such datagram in {limit:?}")));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Who answered the DHCP messages of this card: the senders' addresses, each
@@ -103,7 +125,19 @@ impl Capture {
     }
 }
 
-fn datagram(frame: &[u8]) -> Option<Datagram> {
+/// One frame as it was recorded.
+struct Frame {
+    at: Duration,
+    bytes: Vec<u8>,
+}
+
+/// The time of a record: its first two fields, seconds and microseconds.
+fn time(header: &[u8]) -> Duration {
+    let word = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().expect("four bytes"));
+    Duration::from_secs(word(0).into()) + Duration::from_micros(word(4).into())
+}
+
+fn datagram(Frame { at, bytes: frame }: &Frame) -> Option<Datagram> {
     let ip = frame.strip_prefix(frame.get(..12)?)?.strip_prefix(&[8, 0])?;
     if ip.get(9) != Some(&17) {
         return None;
@@ -111,6 +145,7 @@ fn datagram(frame: &[u8]) -> Option<Datagram> {
     let udp = ip.get(usize::from(ip[0] & 0xf) * 4..)?;
     let port = |at: usize| Some(u16::from_be_bytes(udp.get(at..at + 2)?.try_into().ok()?));
     Some(Datagram {
+        at: *at,
         from: ip.get(12..16)?.try_into().ok()?,
         ports: (port(0)?, port(2)?),
         payload: udp.get(8..)?.to_vec(),

@@ -11,6 +11,7 @@ use super::process::{Process, Sighting};
 use super::{Failure, Lab, guest, nvram};
 
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const OVMF_SECURE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 
 /// Bytes of a disk to install to; a file with holes.
 const BLANK_DISK: u64 = 2 << 30;
@@ -22,6 +23,8 @@ pub enum Firmware {
     Bios,
     /// OVMF with its own PXE stack; the card has no ROM.
     Ovmf,
+    /// The same with Secure Boot on and Microsoft's keys, as PCs are sold.
+    SecureOvmf,
 }
 
 /// The network card.
@@ -29,6 +32,12 @@ pub enum Firmware {
 pub enum Nic {
     /// Intel 82540EM.
     E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// AMD PCnet32.
+    Pcnet,
+    /// Realtek 8139.
+    Rtl8139,
     /// virtio-net.
     Virtio,
     /// VMware's.
@@ -64,6 +73,8 @@ pub enum Disk {
     Blank,
     /// One whose boot sector says that it booted, and nothing else.
     Marker,
+    /// The same for UEFI: Debian's signed shim and GRUB, and a config that says so.
+    SignedMarker,
 }
 
 impl Hardware {
@@ -80,6 +91,15 @@ impl Hardware {
         }
     }
 
+    /// Whether its owner has set a boot order in its firmware's menu.
+    fn has_boot_order(&self) -> bool {
+        self.firmware != Firmware::Bios
+            && match self.disk {
+                Disk::Absent | Disk::Marker => false,
+                Disk::Blank | Disk::SignedMarker => true,
+            }
+    }
+
     /// The same, with VMware's SMBIOS strings.
     pub fn vmware(self) -> Self {
         Self { vmware: true, ..self }
@@ -93,6 +113,11 @@ impl Hardware {
     /// The same, with a disk that boots when the network does not.
     pub fn disk(self) -> Self {
         Self { disk: Disk::Marker, ..self }
+    }
+
+    /// The same, with a disk that UEFI boots with Secure Boot on.
+    pub fn signed_disk(self) -> Self {
+        Self { disk: Disk::SignedMarker, ..self }
     }
 
     /// The same, with a blank disk to install to, and the memory to do so.
@@ -123,20 +148,9 @@ impl Machine {
             Firmware::Bios => {
                 command.args(["-machine", "pc,graphics=off"]);
             }
-            Firmware::Ovmf => {
+            Firmware::Ovmf | Firmware::SecureOvmf => {
                 let vars = lab.scratch().join(format!("{name}.vars"));
-                if hardware.disk == Disk::Blank {
-                    nvram::network_then_disk(&hardware.mac, &vars)?;
-                } else {
-                    fs::copy(nvram::BLANK, &vars)
-                        .map_err(|error| Failure::new(format!("{}: {error}", nvram::BLANK)))?;
-                }
-                let flash = "if=pflash,format=raw";
-                command
-                    .args(["-machine", "q35,graphics=off", "-drive"])
-                    .arg(format!("{flash},readonly=on,file={OVMF_CODE}"))
-                    .arg("-drive")
-                    .arg(format!("{flash},file={}", vars.display()));
+                flash(&mut command, hardware, &vars)?;
             }
         }
         command
@@ -213,6 +227,33 @@ impl Machine {
     }
 }
 
+/// OVMF's two flash chips: its code, and what it remembers.
+fn flash(command: &mut Command, hardware: &Hardware, vars: &Path) -> Result<(), Failure> {
+    let is_secure = hardware.firmware == Firmware::SecureOvmf;
+    let store = if is_secure { nvram::MICROSOFT } else { nvram::BLANK };
+    if hardware.has_boot_order() {
+        nvram::network_then_disk(&hardware.mac, store, vars)?;
+    } else {
+        fs::copy(store, vars).map_err(|error| Failure::new(format!("{store}: {error}")))?;
+    }
+    let code = if is_secure {
+        // Only its system management mode may write to the flash.
+        command.args(["-machine", "q35,smm=on,graphics=off", "-global"]);
+        command.arg("driver=cfi.pflash01,property=secure,value=on");
+        OVMF_SECURE_CODE
+    } else {
+        command.args(["-machine", "q35,graphics=off"]);
+        OVMF_CODE
+    };
+    let flash = "if=pflash,format=raw";
+    command
+        .arg("-drive")
+        .arg(format!("{flash},readonly=on,file={code}"))
+        .arg("-drive")
+        .arg(format!("{flash},file={}", vars.display()));
+    Ok(())
+}
+
 /// The disk at `file`, and the memory that goes with it.
 fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(), Failure> {
     let drive = format!("if=none,id=disk,format=raw,file={}", file.display());
@@ -227,7 +268,9 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
             // VMware's controller, which Debian's OVMF has no driver for.
             let (controller, order) = match hardware.firmware {
                 Firmware::Bios => ("pvscsi".to_owned(), ",bootindex=2"),
-                Firmware::Ovmf => (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), ""),
+                Firmware::Ovmf | Firmware::SecureOvmf => {
+                    (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), "")
+                }
             };
             command
                 .args(["-m", "1024", "-device", &controller])
@@ -240,6 +283,16 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
                 .args(["-m", "512", "-no-reboot", "-drive", &drive])
                 .args(["-device", "ide-hd,drive=disk,bootindex=2"]);
         }
+        Disk::SignedMarker => {
+            guest::signed_disk(file)?;
+            let controller = format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT);
+            command.args(["-m", "512", "-no-reboot", "-device", &controller]).args([
+                "-drive",
+                &drive,
+                "-device",
+                "scsi-hd,drive=disk",
+            ]);
+        }
     }
     Ok(())
 }
@@ -247,18 +300,21 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
 fn card(hardware: &Hardware) -> String {
     let device = match hardware.nic {
         Nic::E1000 => "e1000",
+        Nic::E1000e => "e1000e",
+        Nic::Pcnet => "pcnet",
+        Nic::Rtl8139 => "rtl8139",
         Nic::Virtio => "virtio-net-pci",
         Nic::Vmxnet3 => "vmxnet3",
     };
     // An empty romfile leaves OVMF alone with its own PXE stack.
     let rom = match hardware.firmware {
         Firmware::Bios => "",
-        Firmware::Ovmf => ",romfile=",
+        Firmware::Ovmf | Firmware::SecureOvmf => ",romfile=",
     };
     // A boot order from QEMU would overrule the one in the firmware's own memory.
-    let order = match (hardware.firmware, hardware.disk) {
-        (Firmware::Ovmf, Disk::Blank) => format!("addr={}", nvram::NIC_SLOT),
-        _ => "bootindex=1".to_owned(),
+    let order = match hardware.has_boot_order() {
+        true => format!("addr={}", nvram::NIC_SLOT),
+        false => "bootindex=1".to_owned(),
     };
     let mac = &hardware.mac;
     format!("{device},netdev=lan,mac={mac},{order}{rom}")

@@ -10,6 +10,8 @@ use super::Failure;
 
 /// A store without variables.
 pub const BLANK: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// One with Microsoft's keys, and Secure Boot on.
+pub const MICROSOFT: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 
 /// Where the first variable goes: after the volume's header and the store's.
 const FIRST: usize = 0x48 + 0x1c;
@@ -25,8 +27,13 @@ pub const NIC_SLOT: u8 = 4;
 /// The disk controller's.
 pub const DISK_SLOT: u8 = 5;
 
-/// Writes a store in which PXE over IPv4 on the card `mac` comes first, the disk second.
-pub fn network_then_disk(mac: &str, to: &Path) -> Result<(), Failure> {
+/// Bytes of a variable's header, and where in it the lengths of name and data are.
+const HEADER: usize = 60;
+const LENGTHS: usize = 36;
+
+/// Writes a copy of the store `from` in which PXE over IPv4 on the card `mac` comes first, the disk
+/// second.
+pub fn network_then_disk(mac: &str, from: &str, to: &Path) -> Result<(), Failure> {
     let mut card = Vec::new();
     for byte in mac.split(':') {
         let byte = u8::from_str_radix(byte, 16);
@@ -44,14 +51,37 @@ pub fn network_then_disk(mac: &str, to: &Path) -> Result<(), Failure> {
     ]
     .concat();
 
-    let mut store = fs::read(BLANK).map_err(|error| Failure::new(format!("{BLANK}: {error}")))?;
-    let place = &mut store[FIRST..FIRST + variables.len()];
+    let mut store = fs::read(from).map_err(|error| Failure::new(format!("{from}: {error}")))?;
+    let end = drop_boot_order(&mut store)?;
+    let place = &mut store[end..end + variables.len()];
     if place.iter().any(|&byte| byte != 0xff) {
-        return Err(Failure::new(format!("{BLANK} is not blank")));
+        return Err(Failure::new(format!("{from} has no room")));
     }
     place.copy_from_slice(&variables);
     fs::write(to, store)?;
     Ok(())
+}
+
+/// Takes the boot order away that is there; returns where the last variable ends.
+fn drop_boot_order(store: &mut [u8]) -> Result<usize, Failure> {
+    const DELETED: u8 = 0xfd;
+    let cut = || Failure::new("a variable store that is cut short");
+    let mut at = FIRST;
+    while store.get(at..at + 2).ok_or_else(cut)? == [0xaa, 0x55] {
+        let header: [u8; HEADER] =
+            store.get(at..at + HEADER).and_then(|it| it.try_into().ok()).ok_or_else(cut)?;
+        let length = |place: usize| {
+            let bytes = header[place..place + 4].try_into().unwrap_or_default();
+            u32::from_le_bytes(bytes) as usize
+        };
+        let (name, data) = (length(LENGTHS), length(LENGTHS + 4));
+        let begin = utf16("Boot");
+        if store[at + HEADER..].starts_with(&begin[..begin.len() - 2]) {
+            store[at + 2] &= DELETED;
+        }
+        at = (at + HEADER + name + data).next_multiple_of(4);
+    }
+    Ok(at)
 }
 
 /// AUTHENTICATED_VARIABLE_HEADER of edk2's VariableFormat.h, name and data.

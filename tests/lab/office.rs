@@ -19,6 +19,11 @@ pub enum Office {
     /// differs from the ROM's in nothing but the broadcast flag (seen with Debian's
     /// build), so the lab turns this office into a plain one once the ROM has it.
     ChainsUndionly,
+    /// As `Plain`, but names a boot file of its own to everybody, as routers with a
+    /// left-over setting do. Nobody has that file.
+    NamesAFile,
+    /// As `Plain`, with BOX as its "next server" (siaddr), and no boot file.
+    NextServer,
 }
 
 impl Office {
@@ -44,6 +49,12 @@ impl Office {
                 .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")
                 .arg(format!("--dhcp-boot=tag:rom,undionly.kpxe,,{BOX}"))
                 .arg("--dhcp-option-force=tag:rom,encap:175,176,1b");
+        }
+        if let Self::NamesAFile = self {
+            command.arg("--dhcp-boot=left-over.efi,,10.77.0.1");
+        }
+        if let Self::NextServer = self {
+            command.arg(format!("--dhcp-boot=,,{BOX}"));
         }
         let office = Process::spawn("office DHCP", command, &evidence.join("office.log"))?;
         office.wait_for("sockets bound exclusively", Duration::from_secs(10))?;

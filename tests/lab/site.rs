@@ -14,6 +14,8 @@ pub struct Site {
     pub profiles: Vec<Profile>,
     /// Who boots which of them.
     pub groups: Vec<Group>,
+    /// Tables that stand before the profiles.
+    pub more: String,
 }
 
 /// A kernel and an initramfs with some arguments.
@@ -57,6 +59,11 @@ impl Site {
         self.profile(mac, profile)
     }
 
+    /// The same, with these tables of bootbox's configuration.
+    pub fn also(self, more: &str) -> Self {
+        Self { more: more.to_owned(), ..self }
+    }
+
     /// Adds this profile for the machine with this address, or for every machine.
     pub fn profile(mut self, mac: Option<&str>, profile: Profile) -> Self {
         let name = profile.name.clone();
@@ -71,6 +78,7 @@ impl Site {
             "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n\n[repository]\nroot = \"{}\"\n",
             repository.display()
         );
+        let _ = write!(toml, "\n{}", self.more);
         for profile in &self.profiles {
             let _ = write!(
                 toml,

@@ -12,14 +12,27 @@ use std::{
 };
 
 use crate::mutator::Random;
+use bootbox::http::route::Script;
 use bootbox::serve::{
     drain::{self, Tap},
+    http::{Arrival, Text},
     journal::Journal,
     site::Site,
     store::Store,
     tftp,
 };
+use hyper::StatusCode;
 use tokio::{net::UdpSocket, sync::watch};
+
+/// More than one block of any size.
+pub(crate) const TEXT_LINES: usize = 100;
+
+fn script(script: &Script, _: &Site, arrival: Arrival) -> Text {
+    let Script::Named(named) = script else { panic!("{script:?} has no name in TFTP") };
+    let body = format!("{} asks {} for {named:?}\n", arrival.peer.ip(), arrival.local.ip());
+    let body = body.repeat(TEXT_LINES);
+    Text { status: StatusCode::OK, body }
+}
 
 /// Ends the service and removes its folder when dropped.
 pub(crate) struct Service {
@@ -48,7 +61,9 @@ impl Service {
         let thread = std::thread::spawn(move || {
             let (_sites, site) = watch::channel(Arc::new(Site::of(store)));
             let address = Ipv4Addr::LOCALHOST;
-            runtime.block_on(tftp::run(socket, address, 1500, site, Journal::new(), drain))
+            let scripts = Arc::new(script);
+            let journal = Journal::new();
+            runtime.block_on(tftp::run(socket, address, 1500, site, journal, scripts, drain))
         });
         Self { address, root, tap, thread: Some(thread) }
     }

@@ -28,6 +28,7 @@ fn group(name: &str, mac: Option<&str>, install: Install) -> Group {
         profile: Arc::new(profile),
         metadata: Metadata::default(),
         hand_off: HandOff::Silence,
+        boot: Default::default(),
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     http::{
         self, event, file,
+        named::Named,
         reply::{self, Body, Refusal, Reply},
         request::{Verb, shown_path},
         route::{Asked, Route, Script},
@@ -56,7 +57,10 @@ impl Exchange {
         let answered = match http::read(method, uri, headers, is_config) {
             Ok((verb, Route::Config(asked))) => self.config(verb, &asked, &site, &request),
             Ok((verb, Route::Script(script))) => Ok(self.script(verb, &script, &site).await),
-            Ok((verb, Route::File(path))) => self.file(verb, &path, &site, &request),
+            Ok((verb, Route::File(path))) => match named(&path, &site) {
+                Some(named) => Ok(self.script(verb, &Script::Named(named), &site).await),
+                None => self.file(verb, &path, &site, &request),
+            },
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| self.refuse(&request, &refusal))
@@ -84,6 +88,7 @@ impl Exchange {
         // Asking whether a script is there is no boot: nothing is decided, and nothing written down.
         let script = match (verb, script) {
             (Verb::Head, Script::Machine(_)) => &Script::Boot,
+            (Verb::Head, Script::Named(Named::Machine(_))) => &Script::Named(Named::First(None)),
             (Verb::Get | Verb::Head, script) => script,
         };
         let Text { status, body } = self.service.scripts.render(script, site, self.arrival).await;
@@ -154,6 +159,12 @@ impl Exchange {
         let line = Arc::clone(&self.line);
         Download::new(self.service.journal.clone(), self.arrival.peer, line, file, size, started)
     }
+}
+
+/// What a boot loader asks for by this name, where there is no such file.
+fn named(path: &RepositoryPath, site: &Site) -> Option<Named> {
+    let named = Named::read(path)?;
+    matches!(site.store.read(path), Err(OpenError::NotFound)).then_some(named)
 }
 
 /// Dresses a reply for hyper; `part` is the body where the reply has no text.

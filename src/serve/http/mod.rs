@@ -21,7 +21,7 @@ use std::{
     fmt,
     future::ready,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -58,7 +58,7 @@ pub struct Service {
     pub journal: Journal,
     /// What each machine has done.
     pub ledger: Ledger,
-    /// Who renders `/boot.ipxe` and `/ipxe`.
+    /// Who renders what is no file.
     pub scripts: Arc<dyn Scripts>,
     /// How much a LAN may take.
     pub limits: Limits,
@@ -101,6 +101,10 @@ pub trait Scripts: Send + Sync {
     fn admits(&self, _path: &RepositoryPath) -> Result<(), Refusal> {
         Ok(())
     }
+
+    /// Notes that this file of the repository was fetched from this address, all of it, by a way that
+    /// shows the ledger nothing of it.
+    fn has_fetched(&self, _path: &RepositoryPath, _site: &Site, _address: Ipv4Addr) {}
 
     /// The config that is asked for, or what `current/version.txt` says where it is no file.
     fn config(

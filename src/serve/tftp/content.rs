@@ -15,17 +15,43 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An open file, read in order.
+/// What is sent.
+pub(super) enum Sent {
+    /// A file.
+    File(Opened),
+    /// A text that was made for whoever asks.
+    Text(String),
+}
+
+impl Sent {
+    /// Size in bytes.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::File(opened) => opened.stamp.len,
+            Self::Text(text) => text.len() as u64,
+        }
+    }
+
+    fn memory(&self) -> Option<&[u8]> {
+        match self {
+            Self::File(Opened { content: Content::Embedded(bytes), .. }) => Some(bytes),
+            Self::File(Opened { content: Content::File(_), .. }) => None,
+            Self::Text(text) => Some(text.as_bytes()),
+        }
+    }
+}
+
+/// What is sent, read in order.
 pub(super) struct Source {
-    opened: Opened,
+    sent: Sent,
     since_look: u64,
     ahead: Vec<u8>,
     ahead_from: u64,
 }
 
 impl Source {
-    pub(super) fn new(opened: Opened) -> Self {
-        Self { opened, since_look: 0, ahead: Vec::new(), ahead_from: 0 }
+    pub(super) fn new(sent: Sent) -> Self {
+        Self { sent, since_look: 0, ahead: Vec::new(), ahead_from: 0 }
     }
 
     /// Gives `send` these bytes, of a window; the error is the reason why the file cannot be sent.
@@ -35,7 +61,7 @@ impl Source {
         last: bool,
         send: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, String> {
-        let Content::File(file) = &self.opened.content else {
+        let Sent::File(Opened { content: Content::File(file), .. }) = &self.sent else {
             return self.block(bytes, last, send);
         };
         SCRATCH.with_borrow_mut(|scratch| {
@@ -45,7 +71,7 @@ impl Source {
             }
             let data = &mut scratch[..length];
             file.read_exact_at(data, bytes.start).map_err(|error| unreadable(&error))?;
-            look(&self.opened, &mut self.since_look, length, last)?;
+            look(&self.sent, &mut self.since_look, length, last)?;
             Ok(send(data))
         })
     }
@@ -58,17 +84,17 @@ impl Source {
         send: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, String> {
         let length = (bytes.end - bytes.start) as usize;
-        if let Content::Embedded(all) = self.opened.content {
+        if let Some(all) = self.sent.memory() {
             let start = bytes.start as usize;
             return Ok(send(all.get(start..start + length).unwrap_or_default()));
         }
         if !self.has_ahead(&bytes) {
             self.read_ahead(bytes.clone())?;
         }
-        look(&self.opened, &mut self.since_look, length, last)?;
+        look(&self.sent, &mut self.since_look, length, last)?;
         let start = (bytes.start - self.ahead_from) as usize;
         let sent = send(&self.ahead[start..start + length]);
-        let next = bytes.end..(bytes.end + length as u64).min(self.opened.stamp.len);
+        let next = bytes.end..(bytes.end + length as u64).min(self.sent.len());
         if !self.has_ahead(&next) {
             self.read_ahead(next)?;
         }
@@ -80,8 +106,10 @@ impl Source {
     }
 
     fn read_ahead(&mut self, bytes: Range<u64>) -> Result<(), String> {
-        let Content::File(file) = &self.opened.content else { return Ok(()) };
-        let end = bytes.end.max(bytes.start + AHEAD).min(self.opened.stamp.len);
+        let Sent::File(Opened { content: Content::File(file), .. }) = &self.sent else {
+            return Ok(());
+        };
+        let end = bytes.end.max(bytes.start + AHEAD).min(self.sent.len());
         self.ahead.resize((end - bytes.start) as usize, 0);
         self.ahead_from = bytes.start;
         file.read_exact_at(&mut self.ahead, bytes.start).map_err(|error| unreadable(&error))
@@ -89,13 +117,18 @@ impl Source {
 }
 
 /// Looks at the file after it was read, so that nothing that changed before goes unnoticed.
-fn look(opened: &Opened, since: &mut u64, length: usize, last: bool) -> Result<(), String> {
+fn look(sent: &Sent, since: &mut u64, length: usize, last: bool) -> Result<(), String> {
     *since += length as u64;
     if !last && *since < BETWEEN_LOOKS {
         return Ok(());
     }
     *since = 0;
-    if opened.is_unchanged() { Ok(()) } else { Err("the file was changed or replaced".into()) }
+    match sent {
+        Sent::File(opened) if !opened.is_unchanged() => {
+            Err("the file was changed or replaced".into())
+        }
+        Sent::File(_) | Sent::Text(_) => Ok(()),
+    }
 }
 
 fn unreadable(error: &io::Error) -> String {

@@ -12,9 +12,8 @@ use nix::{
 use socket2::SockRef;
 use tokio::{io::Interest, net::UdpSocket};
 
-use super::content::Source;
+use super::content::{Sent, Source};
 use crate::{
-    serve::store::Opened,
     tftp::{self, Code, Flight, Session},
     trace::End,
 };
@@ -36,8 +35,8 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    pub(super) fn new(socket: UdpSocket, opened: Opened, session: &Session) -> Self {
-        let mut courier = Self { socket, source: Source::new(opened), segments: false };
+    pub(super) fn new(socket: UdpSocket, sent: Sent, session: &Session) -> Self {
+        let mut courier = Self { socket, source: Source::new(sent), segments: false };
         // Segments would cut the OACK and an ERROR, too, where they are longer than a block.
         courier.segments = session.has_window()
             && session.block_size() >= LEAST_SEGMENT

@@ -17,12 +17,17 @@ use tokio::{
     time::Sleep,
 };
 
-use super::courier::{Courier, is_lost};
+use super::{
+    content::Sent,
+    courier::{Courier, is_lost},
+};
 use crate::{
+    http::{named::Named, route::Script},
     serve::{
+        http::{Arrival, Scripts},
         journal::Journal,
         site::Site,
-        store::{OpenError, Opened},
+        store::OpenError,
     },
     tftp::{self, Action, Code, ReadRequest, Session, file_name},
     trace::{End, Protocol, Step, Transfer, Who},
@@ -45,6 +50,8 @@ pub(super) struct Client {
     pub(super) device: Option<Vec<u8>>,
     pub(super) site: watch::Receiver<Arc<Site>>,
     pub(super) journal: Journal,
+    /// Who renders what is no file.
+    pub(super) scripts: Arc<dyn Scripts>,
 }
 
 impl Client {
@@ -77,22 +84,43 @@ impl Client {
             }
         };
         let site = Arc::clone(&self.site.borrow());
-        let opened = match site.read(&request.path) {
-            Ok(opened) => opened,
-            Err(error) => {
-                let reason = error.to_string();
-                let _ = socket.send(&tftp::error(code(&error), &reason)).await;
+        let sent = match self.find(request, &site).await {
+            Ok(sent) => sent,
+            Err((code, reason)) => {
+                let _ = socket.send(&tftp::error(code, &reason)).await;
                 self.report(request, End::Refuse { reason }, 0, 0, started);
                 return None;
             }
         };
         drop(site);
-        let size = opened.stamp.len;
+        let size = sent.len();
         let (session, first) = Session::start(request, size, self.mtu, started);
-        let (end, bytes, next) =
-            Ride::new(request, session, socket, opened).run(first, again).await;
+        let (end, bytes, next) = Ride::new(request, session, socket, sent).run(first, again).await;
+        if matches!(end, End::Complete) {
+            self.scripts.has_fetched(&request.path, &self.site.borrow(), *self.client.ip());
+        }
         self.report(request, end, bytes, size, started);
         next
+    }
+
+    /// The file, or where there is none, the text of ours that goes by its name.
+    async fn find(&self, request: &ReadRequest, site: &Site) -> Result<Sent, (Code, String)> {
+        let path = &request.path;
+        match site.read(path) {
+            Ok(opened) => match self.scripts.admits(path) {
+                Ok(()) => Ok(Sent::File(opened)),
+                Err(refusal) => Err((Code::NotDefined, refusal.to_string())),
+            },
+            Err(error) => match (&error, Named::read(path)) {
+                (OpenError::NotFound, Some(named)) => {
+                    let local = (self.address, 0).into();
+                    let arrival = Arrival { peer: self.client.into(), local };
+                    let script = Script::Named(named);
+                    Ok(Sent::Text(self.scripts.render(&script, site, arrival).await.body))
+                }
+                _ => Err((code(&error), error.to_string())),
+            },
+        }
     }
 
     async fn socket(&self) -> io::Result<UdpSocket> {
@@ -119,8 +147,8 @@ struct Ride<'a> {
 }
 
 impl<'a> Ride<'a> {
-    fn new(request: &'a ReadRequest, session: Session, socket: UdpSocket, opened: Opened) -> Self {
-        let courier = Courier::new(socket, opened, &session);
+    fn new(request: &'a ReadRequest, session: Session, socket: UdpSocket, sent: Sent) -> Self {
+        let courier = Courier::new(socket, sent, &session);
         Self { request, session, courier }
     }
 

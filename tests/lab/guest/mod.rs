@@ -6,12 +6,14 @@ pub mod archive;
 pub mod kernel;
 pub mod systems;
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use archive::Archive;
 
-use super::Failure;
+use super::disk::run;
+use super::{Failure, target};
 
 /// What `/init` prints before the command line: the proof of a boot.
 pub const ARRIVED: &str = "LAB-INIT cmdline: ";
@@ -39,6 +41,61 @@ pub fn disk(path: &Path) -> Result<(), Failure> {
     let mut image = vec![0; 1 << 20];
     image[..512].copy_from_slice(&boot_sector());
     fs::write(path, image)?;
+    Ok(())
+}
+
+/// A signed boot loader of Debian's: installed, or unpacked by `tests/packages`.
+#[derive(Clone, Copy, Debug)]
+pub enum Signed {
+    /// GRUB for disks.
+    Grub,
+    /// GRUB for networks.
+    NetworkGrub,
+    /// What Microsoft has signed, and starts GRUB.
+    Shim,
+}
+
+impl Signed {
+    /// Where it is.
+    pub fn path(self) -> Result<PathBuf, Failure> {
+        let path = match self {
+            Self::Grub => "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+            Self::NetworkGrub => "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed",
+            Self::Shim => "usr/lib/shim/shimx64.efi.signed",
+        };
+        let folders = [PathBuf::from("/"), target().join("guest")];
+        folders
+            .into_iter()
+            .map(|folder| folder.join(path))
+            .find(|path| path.exists())
+            .ok_or_else(|| Failure::new(format!("no {path}: run `tests/packages test` first")))
+    }
+}
+
+/// Writes a disk with one EFI partition, as Debian's installer leaves it; its config says
+/// [`DISK_BOOTED`] and halts.
+pub fn signed_disk(path: &Path) -> Result<(), Failure> {
+    const START: u64 = 1 << 20;
+    let (esp, config) = (path.with_extension("esp"), path.with_extension("cfg"));
+    fs::write(&config, format!("echo {DISK_BOOTED}\nsleep 1\nhalt\n"))?;
+    let (disk, image, config) = (path.display(), esp.display(), config.display());
+    let (shim, grub) = (Signed::Shim.path()?, Signed::Grub.path()?);
+    let (shim, grub) = (shim.display(), grub.display());
+    for line in [
+        format!("mformat -C -i {image} -h 64 -s 32 -c 4 -t 32 -v EFI-SYSTEM ::"),
+        format!("mmd -i {image} ::/EFI ::/EFI/debian ::/EFI/BOOT"),
+        format!("mcopy -i {image} {shim} ::/EFI/debian/shimx64.efi"),
+        format!("mcopy -i {image} {grub} ::/EFI/debian/grubx64.efi"),
+        // Where a firmware looks that was told of a disk, and of no file on it.
+        format!("mcopy -i {image} {shim} ::/EFI/BOOT/BOOTX64.EFI"),
+        format!("mcopy -i {image} {grub} ::/EFI/BOOT/grubx64.efi"),
+        format!("mcopy -i {image} {config} ::/EFI/debian/grub.cfg"),
+        format!("truncate -s 34M {disk}"),
+        format!("sgdisk -n 1:2048:+32M -t 1:ef00 -c 1:EFI-SYSTEM {disk}"),
+    ] {
+        run(&line)?;
+    }
+    File::options().write(true).open(path)?.write_all_at(&fs::read(esp)?, START)?;
     Ok(())
 }
 

@@ -1,0 +1,130 @@
+//! What a config says of boot programs.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+
+use super::{NamedBootFile, resolve::Desk};
+use crate::{
+    firmware::{BootFile, Firmware},
+    path::RepositoryPath,
+};
+
+/// What UEFI HTTP Boot can fetch a program by.
+const SCHEMES: [&str; 2] = ["http://", "https://"];
+
+impl Desk<'_> {
+    /// The boot programs of `[boot.programs]`.
+    pub(super) fn programs(
+        &mut self,
+        written: BTreeMap<Firmware, Spanned<String>>,
+    ) -> BTreeMap<Firmware, BootFile> {
+        let named = |(firmware, name)| Some((firmware, self.boot_file(&name, Some(firmware))?));
+        written.into_iter().filter_map(named).collect()
+    }
+
+    /// One boot program, for a firmware or for those of a group.
+    pub(super) fn boot_file(
+        &mut self,
+        written: &Spanned<String>,
+        firmware: Option<Firmware>,
+    ) -> Option<BootFile> {
+        let text = written.get_ref();
+        if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+            if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                self.wrong(written, format!("{text:?} has a space; write it as %20"));
+                return None;
+            }
+            return Some(BootFile::Url(text.clone()));
+        }
+        match RepositoryPath::parse(text.as_bytes()) {
+            Ok(path) => {
+                let place = self.page.place(written);
+                self.boot_files.push(NamedBootFile { path: path.clone(), firmware, place });
+                Some(BootFile::Served(path))
+            }
+            Err(error) => {
+                self.wrong(written, format!("{text:?} {error}"));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        catalog::Offer,
+        config::{
+            Config,
+            tests::{post, problems},
+        },
+    };
+
+    #[test]
+    fn each_mistake_in_what_is_answered_names_its_line() {
+        for (from, to, said) in [
+            (
+                "[\"eth1\"]",
+                "[]\nmode = \"watch\"",
+                "b.toml:4: unknown variant `watch`, expected `observe` or `serve`",
+            ),
+            (
+                "[\"eth1\"]",
+                "[]\nallow = []",
+                "b.toml:4: allow has no value, so no machine is answered; leave it out",
+            ),
+            (
+                "[\"eth1\"]",
+                "[]\nallow = [\"52:54:00:*\", \"x*\"]",
+                "b.toml:4: \"x*\" is no part of a hardware address; write it like \"52:54:00:*\"",
+            ),
+            (
+                "[\"eth1\"]",
+                "[]\nreply-delay-ms = 10001",
+                "b.toml:4: 10001 ms; write a number from 0 to 10000",
+            ),
+            (
+                "mac = \"52:54:00:12:34:56\"",
+                "uuid = \"00020003-0004-0005-0006-000700080009\"",
+                "b.toml:19: \"00020003-0004-0005-0006-000700080009\" is what board makers leave on many \
+                 boards, and names no machine; select by mac",
+            ),
+            (
+                "[firmware]",
+                "[boot.programs]\nuefi-x64 = \"../shimx64.efi\"\n[firmware]",
+                "b.toml:9: \"../shimx64.efi\" climbs with \"..\"",
+            ),
+            (
+                "profile = \"coreos\"",
+                "profile = \"coreos\"\nboot-program = \"http://x/a b.efi\"",
+                "b.toml:18: \"http://x/a b.efi\" has a space; write it as %20",
+            ),
+        ] {
+            assert_eq!(problems(&post(from, to)), said);
+        }
+    }
+
+    #[test]
+    fn boot_programs_are_named_for_a_firmware_or_for_a_group() {
+        let text = post(
+            "profile = \"coreos\"",
+            "profile = \"coreos\"\nboot-program = \"uki/a.efi\"",
+        ) + "[boot]\noffer = \"boot-server\"\n[boot.programs]\nuefi-arm64 = \"https://x/a.efi\"\n\
+           uefi-x64 = \"/shimx64.efi\"\n";
+        let config = Config::parse(&text, "b.toml").unwrap();
+        let named: Vec<String> =
+            config.named_programs.iter().map(|(it, file)| format!("{it}: {file}")).collect();
+        assert_eq!(named, ["UEFI x64: shimx64.efi", "UEFI ARM64: https://x/a.efi"]);
+        let group = &config.catalog.groups()[0];
+        assert_eq!(group.boot.program.as_ref().unwrap().to_string(), "uki/a.efi");
+        assert_eq!((config.offer, group.boot.offer), (Offer::BootServer, None));
+        let lines: Vec<_> = config.boot_files.iter().map(|file| file.place.line.unwrap()).collect();
+        assert_eq!(lines, [25, 18], "what must be there when it is loaded");
+        let wrong = text.replace("uefi-arm64", "arm64");
+        assert!(
+            problems(&wrong)
+                .starts_with("b.toml:24: unknown variant `arm64`, expected one of `bios`")
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! What a config says of the network: where to serve, and whom.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{NamedInterface, resolve::Desk};
+use crate::catalog::{Field, Pattern};
+
+/// Linux's IFNAMSIZ less the NUL.
+const LONGEST_INTERFACE: usize = 15;
+/// The longest that an offer is held back, in milliseconds: some firmware asks only for so long.
+const LONGEST_DELAY: u16 = 10_000;
+
+impl Desk<'_> {
+    pub(super) fn interfaces(&mut self, names: &[Spanned<String>]) -> Vec<NamedInterface> {
+        let mut known: Vec<NamedInterface> = Vec::new();
+        for written in names {
+            let name = written.get_ref();
+            let plain = !name.bytes().any(|byte| byte == b'/' || !byte.is_ascii_graphic());
+            if name.is_empty() || name.len() > LONGEST_INTERFACE || !plain {
+                self.wrong(
+                    written,
+                    format!("{name:?} is no interface; write one that `ip link` shows"),
+                );
+            } else if known.iter().any(|known| known.name == *name) {
+                self.wrong(written, format!("interface {name} is listed twice"));
+            } else {
+                let place = self.page.place(written);
+                known.push(NamedInterface { name: name.clone(), place });
+            }
+        }
+        known
+    }
+
+    /// Who is answered at all.
+    pub(super) fn allow(&mut self, written: &Spanned<Vec<Spanned<String>>>) -> Vec<Pattern> {
+        if written.get_ref().is_empty() {
+            self.wrong(written, "allow has no value, so no machine is answered; leave it out");
+        }
+        let mut patterns = Vec::new();
+        for glob in written.get_ref() {
+            match Pattern::parse(&Field::Mac, glob.get_ref()) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => self.wrong(glob, format!("{:?} {error}", glob.get_ref())),
+            }
+        }
+        patterns
+    }
+
+    pub(super) fn reply_delay(&mut self, written: &Spanned<u16>) -> Duration {
+        let delay = *written.get_ref();
+        if delay > LONGEST_DELAY {
+            let text = format!("{delay} ms; write a number from 0 to {LONGEST_DELAY}");
+            self.wrong(written, text);
+        }
+        Duration::from_millis(delay.into())
+    }
+}

@@ -1,0 +1,184 @@
+//! What a firmware is told to fetch.
+
+use std::{collections::BTreeMap, fmt, fmt::Write as _};
+
+use super::{Firmware, Means, Platform};
+use crate::path::RepositoryPath;
+
+/// What a firmware is told to fetch and start.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BootFile {
+    /// A file that we serve, by TFTP and by HTTP: from `[firmware] dir`, embedded, or from the
+    /// repository.
+    Served(RepositoryPath),
+    /// A file elsewhere, which only firmware that boots by HTTP can fetch.
+    Url(String),
+}
+
+impl BootFile {
+    /// How it is named to a firmware that asks by these means; `None` where that cannot fetch it.
+    pub fn name(&self, means: Means, base_url: &str) -> Option<String> {
+        match (self, means) {
+            (Self::Served(path), Means::Pxe) => {
+                Some(String::from_utf8_lossy(path.as_bytes()).into_owned())
+            }
+            (Self::Served(path), Means::Http) => {
+                let mut url = format!("{base_url}/");
+                for &byte in path.as_bytes() {
+                    match byte {
+                        b'/' | b'.' | b'-' | b'_' | b'~' => url.push(char::from(byte)),
+                        _ if byte.is_ascii_alphanumeric() => url.push(char::from(byte)),
+                        _ => drop(write!(url, "%{byte:02X}")),
+                    }
+                }
+                Some(url)
+            }
+            (Self::Url(url), Means::Http) => Some(url.clone()),
+            (Self::Url(_), Means::Pxe) => None,
+        }
+    }
+}
+
+impl BootFile {
+    fn is_efi(&self) -> bool {
+        let name = match self {
+            Self::Served(path) => path.as_bytes(),
+            Self::Url(url) => url.split(['?', '#']).next().unwrap_or(url).as_bytes(),
+        };
+        name.to_ascii_lowercase().ends_with(b".efi")
+    }
+}
+
+/// As a config names it.
+impl fmt::Display for BootFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Served(path) => f.write_str(&String::from_utf8_lossy(path.as_bytes())),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
+}
+
+/// The boot program of each firmware that has one.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Programs {
+    programs: BTreeMap<Firmware, BootFile>,
+    /// Of what is named for groups, where it says so itself.
+    made_for: BTreeMap<RepositoryPath, Firmware>,
+}
+
+impl Programs {
+    /// What the operator names, else the first of the usual ones that is there.
+    pub fn new(
+        named: &BTreeMap<Firmware, BootFile>,
+        is_there: impl Fn(&RepositoryPath) -> bool,
+    ) -> Self {
+        let usual = |firmware: Firmware| {
+            let mut names = firmware.usual_programs().iter();
+            names
+                .find_map(|name| RepositoryPath::parse(name.as_bytes()).ok().filter(&is_there))
+                .map(BootFile::Served)
+        };
+        let program = |firmware| {
+            let program = named.get(&firmware).cloned().or_else(|| usual(firmware));
+            program.map(|program| (firmware, program))
+        };
+        let programs = Firmware::ALL.into_iter().filter_map(program).collect();
+        Self { programs, made_for: BTreeMap::new() }
+    }
+
+    /// The usual ones, all of them there.
+    pub fn usual() -> Self {
+        Self::new(&BTreeMap::new(), |_| true)
+    }
+
+    /// The boot program of this firmware.
+    pub fn get(&self, firmware: Firmware) -> Option<&BootFile> {
+        self.programs.get(&firmware)
+    }
+
+    /// Takes down which firmware a program is made for.
+    pub fn note(&mut self, program: RepositoryPath, made_for: Firmware) {
+        self.made_for.insert(program, made_for);
+    }
+
+    /// Whether a program that is named for a whole group is for this firmware: by its header, else
+    /// by its name. UEFI starts what ends in `.efi`, all others do not.
+    pub fn fits(&self, file: &BootFile, firmware: Firmware) -> bool {
+        let made_for = match file {
+            BootFile::Served(path) => self.made_for.get(path),
+            BootFile::Url(_) => None,
+        };
+        match made_for {
+            Some(made_for) => *made_for == firmware,
+            None => file.is_efi() == (firmware.platform() == Some(Platform::Uefi)),
+        }
+    }
+
+    /// The firmware that there is none for.
+    pub fn missing(&self) -> impl Iterator<Item = Firmware> {
+        Firmware::ALL.into_iter().filter(|firmware| !self.programs.contains_key(firmware))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(name: &str) -> BootFile {
+        BootFile::Served(RepositoryPath::parse(name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn what_is_named_comes_before_what_is_usual_and_the_first_usual_name_wins() {
+        let there = ["snponly.efi", "x86_64/snponly.efi", "arm64/snponly.efi"];
+        let is_there =
+            |path: &RepositoryPath| there.iter().any(|name| name.as_bytes() == path.as_bytes());
+        let programs = Programs::new(&BTreeMap::new(), is_there);
+        assert_eq!(programs.get(Firmware::Efi64), Some(&served("snponly.efi")));
+        assert_eq!(programs.get(Firmware::EfiArm64), Some(&served("arm64/snponly.efi")));
+        assert_eq!(programs.get(Firmware::Bios), None);
+        let named = BTreeMap::from([(Firmware::Efi64, served("shimx64.efi"))]);
+        assert_eq!(
+            Programs::new(&named, is_there).get(Firmware::Efi64),
+            Some(&served("shimx64.efi"))
+        );
+        assert_eq!(programs.missing().count(), Firmware::ALL.len() - 2);
+        assert!(Programs::usual().missing().eq([Firmware::UbootArm32, Firmware::UbootArm64]));
+    }
+
+    #[test]
+    fn a_groups_program_is_for_the_firmware_that_its_header_says_or_its_name() {
+        let mut programs = Programs::default();
+        programs.note(RepositoryPath::parse(b"uki.efi").unwrap(), Firmware::EfiArm64);
+        for (name, fits) in [
+            ("uki.efi", &[Firmware::EfiArm64][..]),
+            ("shim.EFI", &[Firmware::Efi64, Firmware::EfiArm64]),
+            ("pxelinux.0", &[Firmware::Bios, Firmware::UbootArm64]),
+        ] {
+            for firmware in
+                [Firmware::Bios, Firmware::Efi64, Firmware::EfiArm64, Firmware::UbootArm64]
+            {
+                let expected = fits.contains(&firmware);
+                assert_eq!(programs.fits(&served(name), firmware), expected, "{name} {firmware}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_has_a_name_for_tftp_and_a_url_for_http() {
+        let base = "http://192.0.2.1:8080";
+        for (file, pxe, http) in [
+            (served("/snponly.efi"), Some("snponly.efi"), "http://192.0.2.1:8080/snponly.efi"),
+            (
+                served("/a b/ü#.efi"),
+                Some("a b/ü#.efi"),
+                "http://192.0.2.1:8080/a%20b/%C3%BC%23.efi",
+            ),
+            (BootFile::Url("http://x/y".to_owned()), None, "http://x/y"),
+        ] {
+            assert_eq!(file.name(Means::Pxe, base).as_deref(), pxe);
+            assert_eq!(file.name(Means::Http, base).as_deref(), Some(http));
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! In which form each machine is offered its boot file, by what came of the offers before.
+//!
+//! The rule. A ROM is first offered the file directly, or in the form that worked for it before. When
+//! it discovers again and has taken nothing up (no request on port 4011, no transfer, no iPXE), it is
+//! offered the other form, and at the next time the first again, but only where that means anything:
+//!
+//! - A DHCP server is known to be there: without one no offer is ever taken up.
+//! - At least 3 s have passed since the offer. What comes sooner belongs to the same collection of
+//!   offers (EDK2 collects 4 s and then sends the same xid again, iPXE 0.25, 0.5, 1 and 2 s).
+//! - A form that worked before has failed twice in a row, or the machine took a lease after it and
+//!   still nothing came: EDK2 discovers a second time whenever the DHCP server takes more than 4 s.
+//!
+//! A machine that gets both forms within one collection loses nothing: EDK2 prefers the direct one
+//! (PxeBcDhcp4.c), and both lead to the same file. iPXE takes either and gets the direct one.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::{Discover, Reason};
+use crate::{
+    catalog::Offer,
+    firmware::{Form, Means, Platform},
+    machine::Mac,
+    trace::Stage,
+};
+
+/// Machines that are remembered at once.
+const MOST: usize = 4096;
+/// A discover that comes sooner after an offer was sent before that could have been heard.
+const COLLECTION: Duration = Duration::from_secs(3);
+/// How often a form that worked before may lead to nothing.
+const PATIENCE: u32 = 2;
+/// How long firmware goes on asking by PXE before it tries its next boot option: EDK2 60 s.
+const ROUND: Duration = Duration::from_secs(75);
+
+/// What went on with each machine of one interface. Bounded: the one that was heard longest ago is
+/// forgotten first.
+#[derive(Debug, Default)]
+pub struct Conversations {
+    machines: HashMap<Mac, Conversation>,
+    has_dhcp_server: bool,
+}
+
+/// What else the choice depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// When the machine fetched a file from us the last time.
+    pub fetched: Option<Instant>,
+    /// Whether firmware that may come by HTTP Boot is to do so.
+    pub prefer_http: bool,
+    /// How long the offer is held back.
+    pub delay: Duration,
+}
+
+/// Offers that a machine has not taken up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InVain {
+    /// How many.
+    pub offers: u32,
+    /// The form of the last one.
+    pub form: Form,
+    /// Whether it took a lease after it, and so heard the DHCP server.
+    pub took_a_lease: bool,
+}
+
+#[derive(Debug)]
+struct Conversation {
+    heard: Instant,
+    /// What was offered since anything was taken up.
+    pending: Option<Pending>,
+    works: Option<Form>,
+    http: Http,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    form: Form,
+    /// When the last offer went out.
+    sent: Instant,
+    /// Offers of this form in a row.
+    tries: u32,
+    /// Offers of either form.
+    offers: u32,
+    /// Whether both forms are among them.
+    both: bool,
+    took_a_lease: bool,
+}
+
+/// Whether firmware that asks by PXE is known to come by HTTP Boot, too.
+#[derive(Clone, Copy, Debug)]
+enum Http {
+    Heard,
+    /// It was left alone, and never came.
+    Never,
+    Unknown,
+    /// Left alone since then.
+    WaitedFor(Instant),
+}
+
+impl Conversations {
+    /// The form of the offer to this machine, which is going to be sent; an error where it is to be
+    /// left alone.
+    pub fn choose(
+        &mut self,
+        discover: &Discover,
+        about: &Circumstances,
+        now: Instant,
+    ) -> Result<Form, Reason> {
+        let has_dhcp_server = self.has_dhcp_server;
+        let conversation = self.of(discover.mac, now);
+        if discover.stage == Stage::Ipxe {
+            conversation.take_up(Form::Direct);
+            return Ok(Form::Direct);
+        }
+        if discover.means == Means::Http {
+            conversation.http = Http::Heard;
+            return Ok(Form::Http);
+        }
+        if about.prefer_http
+            && discover.platform == Some(Platform::Uefi)
+            && conversation.http.is_waited_for(now)
+        {
+            return Err(Reason::LeftToHttp);
+        }
+        match discover.offer {
+            Offer::Auto => {}
+            Offer::BootServer => return Ok(Form::BootServer),
+            Offer::Direct => return Ok(Form::Direct),
+        }
+        let is_up = |pending: Pending| about.fetched.is_some_and(|fetched| fetched > pending.sent);
+        if conversation.pending.is_some_and(is_up) {
+            conversation.take_up(Form::Direct);
+        }
+        Ok(conversation.offer(has_dhcp_server, now, about.delay))
+    }
+
+    /// The machine asks port 4011 for its boot file.
+    pub fn asked_boot_server(&mut self, mac: Mac, now: Instant) {
+        self.of(mac, now).take_up(Form::BootServer);
+    }
+
+    /// The machine takes a lease, so there is a DHCP server.
+    pub fn took_lease(&mut self, mac: Mac) {
+        self.heard_dhcp_server();
+        // An office full of laptops is no concern of ours.
+        if let Some(pending) =
+            self.machines.get_mut(&mac).and_then(|machine| machine.pending.as_mut())
+        {
+            pending.took_a_lease = true;
+        }
+    }
+
+    /// A DHCP server is there.
+    pub fn heard_dhcp_server(&mut self) {
+        self.has_dhcp_server = true;
+    }
+
+    /// What the machine was offered and has not taken up, as far as is known here: what it fetched
+    /// since is not.
+    pub fn in_vain(&self, mac: Mac) -> Option<InVain> {
+        let pending = self.machines.get(&mac)?.pending?;
+        let Pending { offers, form, took_a_lease, .. } = pending;
+        Some(InVain { offers, form, took_a_lease })
+    }
+
+    fn of(&mut self, mac: Mac, now: Instant) -> &mut Conversation {
+        if self.machines.len() >= MOST && !self.machines.contains_key(&mac) {
+            let oldest = self.machines.iter().min_by_key(|(_, machine)| machine.heard);
+            if let Some(oldest) = oldest.map(|(&mac, _)| mac) {
+                self.machines.remove(&oldest);
+            }
+        }
+        let new = Conversation { heard: now, pending: None, works: None, http: Http::Unknown };
+        let conversation = self.machines.entry(mac).or_insert(new);
+        conversation.heard = now;
+        conversation
+    }
+}
+
+impl Conversation {
+    /// The next form; it counts as sent after `delay`.
+    fn offer(&mut self, has_dhcp_server: bool, now: Instant, delay: Duration) -> Form {
+        let Some(pending) = &mut self.pending else {
+            let form = self.works.unwrap_or(Form::Direct);
+            let sent = now + delay;
+            let pending =
+                Pending { form, sent, tries: 1, offers: 1, both: false, took_a_lease: false };
+            self.pending = Some(pending);
+            return form;
+        };
+        pending.offers = pending.offers.saturating_add(1);
+        if now.saturating_duration_since(pending.sent) < COLLECTION {
+            return pending.form;
+        }
+        let patience = if self.works == Some(pending.form) { PATIENCE } else { 1 };
+        let has_failed = pending.took_a_lease || (has_dhcp_server && pending.tries >= patience);
+        if has_failed {
+            pending.form = match pending.form {
+                Form::Direct => Form::BootServer,
+                Form::BootServer | Form::Http | Form::RaspberryPi => Form::Direct,
+            };
+            (pending.tries, pending.both) = (0, true);
+        }
+        pending.tries = pending.tries.saturating_add(1);
+        (pending.sent, pending.took_a_lease) = (now + delay, false);
+        pending.form
+    }
+
+    /// Something came of the offers. Only where both forms were offered does `sign` tell which it
+    /// was: old ROMs ask port 4011 after a direct offer, too.
+    fn take_up(&mut self, sign: Form) {
+        if let Some(pending) = self.pending.take() {
+            self.works = Some(if pending.both { sign } else { pending.form });
+        }
+    }
+}
+
+impl Http {
+    /// Whether to say nothing to a discover by PXE. Firmware that does not come by HTTP in its first
+    /// round is answered from the second on.
+    fn is_waited_for(&mut self, now: Instant) -> bool {
+        match *self {
+            Self::Heard => return true,
+            Self::Never => return false,
+            Self::Unknown => *self = Self::WaitedFor(now),
+            Self::WaitedFor(since) if now.saturating_duration_since(since) > ROUND => {
+                *self = Self::Never;
+                return false;
+            }
+            Self::WaitedFor(_) => {}
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One interface, and a clock.
+    struct Lan {
+        conversations: Conversations,
+        start: Instant,
+        fetched: Option<Instant>,
+        prefer_http: bool,
+        delay: Duration,
+    }
+
+    impl Lan {
+        fn new() -> Self {
+            let (conversations, start) = (Conversations::default(), Instant::now());
+            Self { conversations, start, fetched: None, prefer_http: false, delay: Duration::ZERO }
+        }
+
+        fn with_a_dhcp_server() -> Self {
+            let mut lan = Self::new();
+            lan.conversations.took_lease(mac(99));
+            lan
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.start + Duration::from_secs(seconds)
+        }
+
+        fn choose(&mut self, second: u64, discover: &Discover) -> Result<Form, Reason> {
+            let (fetched, prefer_http, delay) = (self.fetched, self.prefer_http, self.delay);
+            let about = Circumstances { fetched, prefer_http, delay };
+            let now = self.at(second);
+            self.conversations.choose(discover, &about, now)
+        }
+
+        /// What a ROM is offered at these seconds.
+        fn offers(&mut self, seconds: &[u64]) -> Vec<Form> {
+            seconds.iter().map(|&second| self.choose(second, &rom()).unwrap()).collect()
+        }
+    }
+
+    fn mac(last: u16) -> Mac {
+        let [a, b] = last.to_be_bytes();
+        Mac::new([2, 0, 0, 0, a, b]).unwrap()
+    }
+
+    fn rom() -> Discover {
+        let platform = Some(Platform::Uefi);
+        let offer = Offer::Auto;
+        Discover { mac: mac(1), xid: 7, means: Means::Pxe, stage: Stage::Rom, platform, offer }
+    }
+
+    const A: Form = Form::Direct;
+    const B: Form = Form::BootServer;
+
+    #[test]
+    fn a_rom_that_takes_nothing_up_gets_each_form_in_turn() {
+        assert_eq!(Lan::with_a_dhcp_server().offers(&[0, 4, 12, 28]), [A, B, A, B]);
+    }
+
+    #[test]
+    fn without_a_dhcp_server_the_form_is_not_to_blame() {
+        let mut lan = Lan::new();
+        assert_eq!(lan.offers(&[0, 4, 12, 28]), [A, A, A, A]);
+        lan.conversations.heard_dhcp_server();
+        assert_eq!(lan.offers(&[60, 64]), [B, A]);
+    }
+
+    #[test]
+    fn what_comes_within_one_collection_of_offers_changes_nothing() {
+        assert_eq!(Lan::with_a_dhcp_server().offers(&[0, 1, 2, 2]), [A, A, A, A]);
+        let mut late = Lan::with_a_dhcp_server();
+        late.delay = Duration::from_secs(5);
+        assert_eq!(late.offers(&[0, 4, 12]), [A, A, B], "the first has not even been sent at 4 s");
+    }
+
+    #[test]
+    fn a_lease_and_then_silence_says_that_the_offer_was_not_understood() {
+        let mut lan = Lan::new();
+        assert_eq!(lan.offers(&[0]), [A]);
+        lan.conversations.took_lease(mac(1));
+        assert_eq!(
+            lan.conversations.in_vain(mac(1)),
+            Some(InVain { offers: 1, form: A, took_a_lease: true })
+        );
+        // Switched on again half an hour later.
+        assert_eq!(lan.offers(&[1800]), [B]);
+        lan.conversations.asked_boot_server(mac(1), lan.at(1804));
+        assert_eq!(lan.conversations.in_vain(mac(1)), None);
+        assert_eq!(lan.offers(&[3600]), [B], "and that worked");
+    }
+
+    #[test]
+    fn the_form_that_worked_is_offered_first_and_falls_back_after_two_failures() {
+        let mut lan = Lan::with_a_dhcp_server();
+        assert_eq!(lan.offers(&[0]), [A]);
+        lan.fetched = Some(lan.at(4));
+        assert_eq!(lan.offers(&[100, 104, 112, 128]), [A, A, B, A]);
+        lan.fetched = Some(lan.at(130));
+        assert_eq!(lan.offers(&[200]), [A], "fetched without asking port 4011: the direct one");
+        assert_eq!(lan.offers(&[204, 212]), [A, B]);
+        lan.conversations.asked_boot_server(mac(1), lan.at(214));
+        assert_eq!(lan.offers(&[300, 304, 312]), [B, B, A], "it is the other one that works");
+    }
+
+    #[test]
+    fn ipxe_shows_that_the_rom_took_our_offer_and_gets_the_direct_form() {
+        let mut lan = Lan::with_a_dhcp_server();
+        let ipxe = Discover { stage: Stage::Ipxe, ..rom() };
+        assert_eq!(lan.offers(&[0]), [A]);
+        for second in [8, 12, 20] {
+            assert_eq!(lan.choose(second, &ipxe), Ok(A));
+        }
+        assert_eq!(lan.conversations.in_vain(mac(1)), None);
+        assert_eq!(lan.offers(&[100]), [A]);
+    }
+
+    #[test]
+    fn an_operator_may_fix_the_form() {
+        let mut lan = Lan::with_a_dhcp_server();
+        for (offer, form) in [(Offer::Direct, A), (Offer::BootServer, B)] {
+            for second in [0, 4, 12] {
+                assert_eq!(lan.choose(second, &Discover { offer, ..rom() }), Ok(form));
+            }
+        }
+    }
+
+    #[test]
+    fn uefi_that_is_to_come_by_http_is_left_alone_by_pxe_for_one_round() {
+        let mut lan = Lan::with_a_dhcp_server();
+        lan.prefer_http = true;
+        let http = Discover { means: Means::Http, ..rom() };
+        for second in [0, 4, 12, 28] {
+            assert_eq!(lan.choose(second, &rom()), Err(Reason::LeftToHttp));
+        }
+        assert_eq!(lan.choose(120, &http), Ok(Form::Http));
+        assert_eq!(lan.choose(900, &rom()), Err(Reason::LeftToHttp), "it is known to come");
+        let other = Discover { mac: mac(2), ..rom() };
+        assert_eq!(lan.choose(0, &other), Err(Reason::LeftToHttp));
+        assert_eq!(lan.choose(130, &other), Ok(A), "it has no HTTP Boot");
+        assert_eq!(lan.choose(900, &other), Ok(B));
+        let bios = Discover { mac: mac(3), platform: Some(Platform::Bios), ..rom() };
+        assert_eq!(lan.choose(0, &bios), Ok(A));
+    }
+
+    #[test]
+    fn a_lan_full_of_made_up_machines_costs_no_memory() {
+        let mut lan = Lan::with_a_dhcp_server();
+        for number in 0..u16::try_from(2 * MOST).unwrap() {
+            let second = u64::from(number);
+            assert_eq!(lan.choose(second, &Discover { mac: mac(number), ..rom() }), Ok(A));
+            lan.conversations.took_lease(mac(number.wrapping_add(30_000)));
+        }
+        assert_eq!(lan.conversations.machines.len(), MOST);
+    }
+}

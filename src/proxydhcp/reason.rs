@@ -1,0 +1,103 @@
+//! Why a packet is not answered: the log's line, the counter's label and the test's expectation.
+
+use std::fmt;
+
+use crate::firmware::{Firmware, Unidentified};
+
+/// Why a packet is not answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// Its own disk is what it boots, for this reason.
+    Installed(String),
+    /// `[boot] prefer-http` leaves its firmware to HTTP Boot.
+    LeftToHttp,
+    /// Not 6 octets of Ethernet that one machine can own.
+    NoMachine,
+    /// There is no boot program for this firmware: not embedded, in `[firmware] dir` or named.
+    NoBootProgram(Firmware),
+    /// No group matches the machine.
+    NoGroup,
+    /// The message type is missing: BOOTP.
+    NoMessageType,
+    /// The DHCP magic cookie is missing.
+    NoMagicCookie,
+    /// Its boot program is a URL, and it asks by PXE, which has only TFTP.
+    NotByTftp(String),
+    /// The message type is one that we never answer on this port.
+    NotOurs,
+    /// A reply, perhaps our own.
+    NotARequest,
+    /// It is not among the machines of `[network] allow`.
+    NotAllowed,
+    /// Option 60 starts neither with `PXEClient` nor with `HTTPClient`.
+    NotPxeClient,
+    /// It came through a relay; we serve our own link.
+    Relayed,
+    /// Fewer bytes than a DHCP message has.
+    TooShort,
+    /// What it boots with is not told, or nothing that we have a boot program for.
+    Unidentified(Unidentified),
+}
+
+impl Reason {
+    /// The stable name of this reason in counters and JSON logs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Installed(_) => "installed",
+            Self::LeftToHttp => "left-to-http",
+            Self::NoBootProgram(_) => "no-boot-program",
+            Self::NoGroup => "no-group",
+            Self::NoMachine => "no-machine",
+            Self::NoMagicCookie => "no-magic-cookie",
+            Self::NoMessageType => "no-message-type",
+            Self::NotARequest => "not-a-request",
+            Self::NotAllowed => "not-allowed",
+            Self::NotByTftp(_) => "not-by-tftp",
+            Self::NotOurs => "not-ours",
+            Self::NotPxeClient => "not-pxe-client",
+            Self::Relayed => "relayed",
+            Self::TooShort => "too-short",
+            Self::Unidentified(Unidentified::Foreign(_)) => "foreign-architecture",
+            Self::Unidentified(Unidentified::NoArchitecture) => "no-architecture",
+            Self::Unidentified(Unidentified::Unregistered(_)) => "unknown-architecture",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Installed(why) => f.write_str(why),
+            Self::LeftToHttp => f.write_str(
+                "it is to come by HTTP Boot ([boot] prefer-http); if it has none, it is answered from \
+                 its next attempt on",
+            ),
+            Self::NoBootProgram(firmware) => match firmware.usual_programs().first() {
+                Some(program) => {
+                    write!(f, "no {program} for {firmware}, neither built in nor in [firmware] dir")
+                }
+                None => {
+                    let word = firmware.word();
+                    write!(f, "no boot program for {firmware}: name one in [boot.programs] {word}")
+                }
+            },
+            Self::NoGroup => f.write_str("no group matches it"),
+            Self::NoMachine => f.write_str("no Ethernet address that one machine can own"),
+            Self::NoMagicCookie => f.write_str("no DHCP magic cookie"),
+            Self::NoMessageType => f.write_str("no DHCP message type"),
+            Self::NotARequest => f.write_str("a reply, not a request"),
+            Self::NotAllowed => f.write_str("not among the machines of [network] allow"),
+            Self::NotByTftp(url) => {
+                write!(
+                    f,
+                    "its boot program is {url}, and PXE fetches by TFTP alone; it is for HTTP Boot"
+                )
+            }
+            Self::NotOurs => f.write_str("a message type that is the DHCP server's to answer"),
+            Self::NotPxeClient => f.write_str("neither a PXE nor an HTTP Boot client"),
+            Self::Relayed => f.write_str("it came through a DHCP relay"),
+            Self::TooShort => f.write_str("shorter than a DHCP message"),
+            Self::Unidentified(unidentified) => unidentified.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! GRUB configs: the one that every machine reads first, the one that boots it, and those that send
+//! it to its disk, keep it waiting, or tell a person at its console why nothing boots.
+//!
+//! Written for the GRUB that Debian signs (2.06): what Secure Boot lets it run is what is built into
+//! it, and `source` of a file that is not there is no error to it.
+
+use std::fmt::{self, Write as _};
+
+use crate::{
+    catalog::{Group, HandOff, Source},
+    machine::{Mac, Machine, Uuid},
+    template::{TemplateError, Words},
+};
+
+/// What the name of a machine's own config begins with; what it tells of itself follows.
+pub(super) const QUESTION: &str = "grub.cfg;";
+/// The longest name that TFTP takes here, in bytes.
+const LONGEST_NAME: usize = 255;
+/// How often a machine tries before it gives up.
+const TRIES: &str = "1 2 3 4 5 6 7 8 9 10";
+/// GRUB_ERR_BAD_SIGNATURE of 2.06: a kernel that Secure Boot refuses is refused again.
+const BAD_SIGNATURE: u8 = 45;
+/// Where installed systems keep their first loader, as `X64` has it. The fallback comes last: a
+/// distribution's shim there puts itself first in the boot order.
+const LOADERS: [&str; 8] = [
+    "/EFI/debian/shimx64.efi",
+    "/EFI/ubuntu/shimx64.efi",
+    "/EFI/fedora/shimx64.efi",
+    "/EFI/redhat/shimx64.efi",
+    "/EFI/centos/shimx64.efi",
+    "/EFI/opensuse/shim.efi",
+    "/EFI/Microsoft/Boot/bootmgfw.efi",
+    "/EFI/BOOT/BOOTX64.EFI",
+];
+
+/// The first config, the same for every machine: GRUB tells what it knows of its machine in the name
+/// of the next one. `mac` is the card's where the name of this one has it already.
+pub fn first_config(mac: Option<Mac>) -> String {
+    let mac = mac.map_or_else(|| "$net_default_mac".to_owned(), |mac| mac.to_string());
+    let mut config = format!("set bootbox=\nset bootbox_mac={mac}\n");
+    for (name, field) in [
+        ("uuid", "--get-uuid 8"),
+        ("manufacturer", "--get-string 4"),
+        ("product", "--get-string 5"),
+        ("serial", "--get-string 7"),
+    ] {
+        let _ = writeln!(config, "smbios --type 1 {field} --set bootbox_{name}");
+    }
+    let _ = write!(
+        config,
+        "for bootbox_try in {TRIES}; do\n\
+         source \"/{QUESTION}mac=$bootbox_mac;uuid=$bootbox_uuid;arch=$grub_cpu;platform=$grub_platform;\
+         manufacturer=$bootbox_manufacturer;product=$bootbox_product;serial=$bootbox_serial\"\n\
+         if [ \"$bootbox\" != 1 ]; then source \"/{QUESTION}mac=$bootbox_mac\"; fi\n\
+         if [ \"$bootbox\" != 1 ]; then\n\
+         echo \"bootbox: no answer to this machine's question, attempt $bootbox_try of 10, again in 3 s\"\n\
+         sleep 3\n\
+         fi\n\
+         done\n\
+         echo 'bootbox: giving up; this machine boots its disk'\n\
+         {}",
+        to_disk(HandOff::Silence)
+    );
+    config
+}
+
+/// The config that boots a machine of this group.
+pub(super) fn machine_config(group: &Group, words: &Words) -> Result<String, Unbootable> {
+    let profile = &group.profile;
+    let mut linux = format!("linux {}", quoted(&place(&profile.kernel)?));
+    for arg in &profile.args {
+        let text = arg.render(words, &group.metadata)?;
+        for word in kernel_words(&text)? {
+            let _ = write!(linux, " {}", quoted(&word));
+        }
+    }
+    let mut initrd = String::new();
+    if !profile.initrd.is_empty() {
+        initrd.push_str("initrd");
+        for source in &profile.initrd {
+            let _ = write!(initrd, " {}", quoted(&place(source)?));
+        }
+        initrd.push('\n');
+    }
+    let announced = quoted(&format!(
+        "bootbox: {} boots profile {} (group {}), attempt",
+        words.machine.mac, profile.name, group.name
+    ));
+    let refused = quoted(&format!(
+        "bootbox: Secure Boot refuses the kernel of profile {}: neither shim nor the firmware knows \
+         who signed it",
+        profile.name
+    ));
+    Ok(format!(
+        "set bootbox=1\n\
+         for bootbox_try in {TRIES}; do\n\
+         echo {announced} \"$bootbox_try of 10\"\n\
+         {linux}\n\
+         set bootbox_error=$?\n\
+         if [ \"$bootbox_error\" = 0 ]; then\n\
+         {initrd}\
+         if [ $? = 0 ]; then boot; fi\n\
+         fi\n\
+         if [ \"$bootbox_error\" = {BAD_SIGNATURE} ]; then\n\
+         echo {refused}\n\
+         break\n\
+         fi\n\
+         echo \"bootbox: attempt $bootbox_try of 10 failed, again in 3 s\"\n\
+         sleep 3\n\
+         done\n\
+         echo 'bootbox: giving up; this machine boots its disk in 10 s'\n\
+         sleep 10\n\
+         {}",
+        to_disk(HandOff::Silence)
+    ))
+}
+
+/// The config that sends a machine to its own disk, and says why.
+pub(super) fn disk_config(reason: &str, hand_off: HandOff) -> String {
+    let mut config = shown(reason);
+    let _ = write!(
+        config,
+        "echo 'bootbox: this machine boots its disk'\nsleep 3\n{}",
+        to_disk(hand_off)
+    );
+    config
+}
+
+/// The config that shows a reason on the machine's console, and lets it go on to its disk.
+pub(super) fn notice_config(reason: &str) -> String {
+    let mut config = shown(reason);
+    let _ = write!(
+        config,
+        "echo 'bootbox: this machine boots its disk in 10 s'\nsleep 10\n{}",
+        to_disk(HandOff::Silence)
+    );
+    config
+}
+
+/// The config that keeps a machine from its disk and asks again every 30 s, for as long as nobody
+/// answers.
+pub(super) fn hold_config(machine: &Machine, reason: &str) -> String {
+    let mac = machine.mac;
+    let what = format!("is held and waits for its operator (bootbox release {mac})");
+    asking_again(machine, reason, &what)
+}
+
+/// The config of a machine whose profile is not ready yet.
+pub(super) fn wait_config(machine: &Machine, reason: &str) -> String {
+    asking_again(machine, reason, "waits")
+}
+
+/// Asked again, the same answer ends at once: GRUB's stack would not hold an answer within an answer
+/// for a whole night.
+fn asking_again(machine: &Machine, reason: &str, what: &str) -> String {
+    let mut config = shown(reason);
+    let _ = write!(
+        config,
+        "if [ \"$bootbox_waits\" != 1 ]; then\n\
+         set bootbox_waits=1\n\
+         echo 'bootbox: this machine {what}; it asks again every 30 s'\n\
+         while true; do\n\
+         sleep 30\n\
+         source {}\n\
+         done\n\
+         fi\n",
+        quoted(&question(machine))
+    );
+    config
+}
+
+/// The name of a machine's config, with everything that it told the last time where there is room.
+fn question(machine: &Machine) -> String {
+    let short = format!("/{QUESTION}mac={}", machine.mac);
+    let Some(labels) = &machine.labels else { return short };
+    let mut long = short.clone();
+    let uuid = machine.uuid.as_ref().map(Uuid::to_string);
+    let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in uuid.iter().map(|uuid| ("uuid", uuid.as_str())).chain(labels) {
+        let _ = write!(long, ";{name}={value}");
+    }
+    if long.len() <= LONGEST_NAME { long } else { short }
+}
+
+/// GRUB's `exit` tells EDK2 of success, which then opens its menu; so the disk's own loader is
+/// started first. Fedora's GRUB passes the number on, and EDK2 goes on to its next boot device.
+///
+/// What is started learns from `root` which disk it comes from.
+fn to_disk(hand_off: HandOff) -> String {
+    match hand_off {
+        HandOff::Exit => "exit 1\n".to_owned(),
+        HandOff::Sanboot | HandOff::Silence => {
+            let on_arm = LOADERS.map(|path| path.replace("x64", "aa64").replace("X64", "AA64"));
+            let (on_x64, on_arm) = (LOADERS.join(" "), on_arm.join(" "));
+            format!(
+                "set bootbox_loaders=\"{on_x64}\"\n\
+                 if [ \"$grub_cpu\" = arm64 ]; then set bootbox_loaders=\"{on_arm}\"; fi\n\
+                 for bootbox_file in $bootbox_loaders; do\n\
+                 if search --no-floppy --file --set=bootbox_disk $bootbox_file; then\n\
+                 echo \"bootbox: starts $bootbox_file on ($bootbox_disk)\"\n\
+                 set root=$bootbox_disk\n\
+                 if chainloader $bootbox_file; then boot; fi\n\
+                 fi\n\
+                 done\n\
+                 exit 1\n"
+            )
+        }
+    }
+}
+
+/// A reason in words that cannot become commands, after what tells the first config that it was
+/// answered.
+fn shown(reason: &str) -> String {
+    let mut config = String::from("set bootbox=1\n");
+    for line in reason.lines() {
+        let _ = writeln!(config, "echo {}", quoted(&format!("bootbox: {line}")));
+    }
+    config
+}
+
+/// One word of GRUB's shell, whatever is in it.
+fn quoted(text: &str) -> String {
+    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
+    format!("'{}'", plain.replace('\'', "'\\''"))
+}
+
+/// Where GRUB finds a file: on the server that it was loaded from, or on another by HTTP.
+fn place(source: &Source) -> Result<String, Unbootable> {
+    match source {
+        Source::Repository(path) => Ok(path.to_string()),
+        Source::Url(url) => {
+            let rest = url.strip_prefix("http://").ok_or_else(|| Unbootable::Url(url.clone()))?;
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            Ok(format!("(http,{host})/{path}"))
+        }
+    }
+}
+
+/// The words of an argument, without the quotes that GRUB puts around one with spaces itself.
+///
+/// GRUB writes a backslash before each quote and backslash that is left, and the kernel takes that
+/// for a part of the word (seen with Debian's 2.06).
+fn kernel_words(text: &str) -> Result<Vec<String>, Unbootable> {
+    let refuse = |what| Unbootable::Argument { text: text.to_owned(), what };
+    for (part, what) in [("'", "'"), ("\\", "\\"), ("${", "${…}, which only iPXE fills in")] {
+        if text.contains(part) {
+            return Err(refuse(what));
+        }
+    }
+    let mut words: Vec<String> = Vec::new();
+    let (mut word, mut is_in_quotes) = (String::new(), false);
+    for c in text.chars().chain([' ']) {
+        is_in_quotes ^= c == '"';
+        if c != ' ' || is_in_quotes {
+            word.push(c);
+        } else if !word.is_empty() {
+            let whole = unquoted(&word).ok_or_else(|| refuse("\" in the middle of a word"))?;
+            words.push(whole);
+            word.clear();
+        }
+    }
+    if is_in_quotes { Err(refuse("\" without its other half")) } else { Ok(words) }
+}
+
+/// `"name=value"` and `name="value"` as the kernel reads both.
+fn unquoted(word: &str) -> Option<String> {
+    let bare = |text: &str| text.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
+    let plain = match (bare(word), word.split_once('=')) {
+        (Some(plain), _) => plain,
+        (None, Some((name, value))) => match bare(value) {
+            Some(value) => format!("{name}={value}"),
+            None => word.to_owned(),
+        },
+        (None, None) => word.to_owned(),
+    };
+    (!plain.contains('"')).then_some(plain)
+}
+
+/// Why GRUB cannot boot a profile.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Unbootable {
+    /// It would change this argument.
+    Argument {
+        /// The argument.
+        text: String,
+        /// What is in it.
+        what: &'static str,
+    },
+    /// The argument cannot be filled in.
+    Template(TemplateError),
+    /// It speaks no such protocol.
+    Url(String),
+}
+
+impl From<TemplateError> for Unbootable {
+    fn from(error: TemplateError) -> Self {
+        Self::Template(error)
+    }
+}
+
+impl fmt::Display for Unbootable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument { text, what } => {
+                write!(f, "an argument has {what}, and GRUB does not pass it on as it is: {text}")
+            }
+            Self::Template(error) => write!(f, "an argument {error}"),
+            Self::Url(url) => write!(f, "GRUB cannot fetch {url}: put it into the repository"),
+        }
+    }
+}
+
+impl std::error::Error for Unbootable {}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::*;
+    use crate::{
+        catalog::{Install, Profile, Selector},
+        path::RepositoryPath,
+        template::{Metadata, Template},
+    };
+
+    fn source(path: &str) -> Source {
+        match path.strip_prefix('/') {
+            Some(path) => Source::Repository(RepositoryPath::parse(path.as_bytes()).unwrap()),
+            None => Source::Url(path.to_owned()),
+        }
+    }
+
+    fn config(kernel: &str, initrd: &[&str], args: &[&str]) -> Result<String, Unbootable> {
+        let profile = Profile {
+            name: "core'os".to_owned(),
+            kernel: source(kernel),
+            initrd: initrd.iter().map(|path| source(path)).collect(),
+            args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
+            install: Install::Never,
+            says_install: false,
+            verify: false,
+        };
+        let group = Group {
+            name: "lab".to_owned(),
+            selector: Selector::default(),
+            profile: Arc::new(profile),
+            metadata: Metadata::default(),
+            hand_off: HandOff::Silence,
+            boot: Default::default(),
+        };
+        machine_config(&group, &Words::specimen())
+    }
+
+    fn machine(labels: Option<&[(&str, &str)]>) -> Machine {
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let uuid = "564da6d2-1706-6343-dc2d-0123456789ab".parse().ok();
+        let text = |text: &&str| (*text).to_owned();
+        let labels = labels.map(|labels| {
+            labels.iter().map(|(name, value)| (text(name), text(value))).collect::<BTreeMap<_, _>>()
+        });
+        Machine { labels, ..Machine::heard(mac, uuid, None) }
+    }
+
+    #[test]
+    fn a_kernel_is_loaded_from_the_server_that_grub_came_from() {
+        let config = config(
+            "/a/vm linuz",
+            &["/a/b.img", "http://192.0.2.9:8080/c.img"],
+            &["x={{ base_url }}/y", "mac={{ mac }}"],
+        )
+        .unwrap();
+        for line in [
+            "linux '/a/vm linuz' 'x=http://192.0.2.1/y' 'mac=52:54:00:00:00:01'",
+            "initrd '/a/b.img' '(http,192.0.2.9:8080)/c.img'",
+            "if [ $? = 0 ]; then boot; fi",
+            "echo 'bootbox: 52:54:00:00:00:01 boots profile core'\\''os (group lab), attempt' \
+             \"$bootbox_try of 10\"",
+        ] {
+            assert!(config.lines().any(|found| found == line), "{line}\n{config}");
+        }
+        assert!(config.ends_with("\nexit 1\n"));
+    }
+
+    #[test]
+    fn an_argument_reaches_the_kernel_as_ipxe_passes_it_or_not_at_all() {
+        for (arg, words) in [
+            ("quiet  splash", &["quiet", "splash"][..]),
+            ("a;b&&c|d#e", &["a;b&&c|d#e"]),
+            ("x=$y", &["x=$y"]),
+            ("dyndbg=\"file x +p\" y", &["dyndbg=file x +p", "y"]),
+            ("\"dyndbg=file x +p\"", &["dyndbg=file x +p"]),
+            ("x=\"y\"", &["x=y"]),
+            ("", &[]),
+        ] {
+            assert_eq!(kernel_words(arg).unwrap(), words, "{arg}");
+        }
+        for arg in ["it's", "a\\b", "x=${net0/mac}", "x=a\"b\"", "x=\"a", "\"a\"b\""] {
+            let refused = kernel_words(arg).unwrap_err().to_string();
+            assert!(refused.ends_with(arg), "{refused}");
+        }
+        let url = "https://192.0.2.9/x";
+        assert_eq!(config(url, &[], &[]), Err(Unbootable::Url(url.to_owned())));
+        let unknown = config("/x", &[], &["uuid={{ uuid }}", "it's"]);
+        assert!(matches!(unknown, Err(Unbootable::Argument { .. })), "{unknown:?}");
+    }
+
+    /// The words of a line as GRUB's shell splits it; it must have no other command in it.
+    fn words_of(line: &str) -> Vec<String> {
+        let (mut words, mut chars) = (vec![String::new()], line.chars());
+        while let Some(c) = chars.next() {
+            let word = words.last_mut().unwrap();
+            match c {
+                '\'' => word.extend(chars.by_ref().take_while(|&c| c != '\'')),
+                '\\' => word.extend(chars.next()),
+                ' ' => words.push(String::new()),
+                ';' | '|' | '&' | '<' | '>' | '{' | '}' | '$' | '"' | '#' | '`' => {
+                    panic!("{c} in {line}")
+                }
+                c => word.push(c),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn nothing_that_is_told_can_become_a_command() {
+        let evil = "a'; boot\nlinux $(x) `y` \"z\" # && { \u{1b}[2J \\";
+        let told = [("platform", "efi"), ("serial", evil)];
+        for config in [
+            notice_config(evil),
+            disk_config(evil, HandOff::Exit),
+            hold_config(&machine(Some(&told)), evil),
+            wait_config(&machine(Some(&told)), evil),
+        ] {
+            let lines: Vec<&str> = config.lines().collect();
+            assert_eq!(words_of(lines[1]), ["echo", "bootbox: a'; boot"]);
+            let second = "bootbox: linux $(x) `y` \"z\" # && { [2J \\";
+            assert_eq!(words_of(lines[2]), ["echo", second]);
+            if let Some(question) = lines.iter().find(|line| line.starts_with("source ")) {
+                let name = &words_of(question)[1];
+                assert!(name.ends_with(";serial=a'; bootlinux $(x) `y` \"z\" # && { [2J \\"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_held_machine_asks_again_by_all_that_it_told_and_never_gets_to_its_disk() {
+        let labels = [("platform", "efi"), ("serial", "it's")];
+        let config = hold_config(&machine(Some(&labels)), "held");
+        let question = "source '/grub.cfg;mac=52:54:00:12:34:56;\
+                        uuid=564da6d2-1706-6343-dc2d-0123456789ab;platform=efi;serial=it'\\''s'";
+        assert!(config.contains(&format!("\nsleep 30\n{question}\ndone\n")), "{config}");
+        for word in ["exit", "chainloader", "\nboot"] {
+            assert!(!config.contains(word), "{config}");
+        }
+        let long = "x".repeat(250);
+        for labels in [None, Some(&[("platform", "efi"), ("serial", &*long)][..])] {
+            assert_eq!(question_of(labels), "/grub.cfg;mac=52:54:00:12:34:56");
+        }
+    }
+
+    fn question_of(labels: Option<&[(&str, &str)]>) -> String {
+        question(&machine(labels))
+    }
+
+    #[test]
+    fn a_disk_config_boots_nothing_but_the_disk() {
+        assert!(disk_config("x", HandOff::Exit).ends_with("\nexit 1\n"));
+        assert!(!disk_config("x", HandOff::Exit).contains("chainloader"));
+        for hand_off in [HandOff::Silence, HandOff::Sanboot] {
+            let config = disk_config("installed", hand_off);
+            assert!(config.contains("if chainloader $bootbox_file; then boot; fi\n"), "{config}");
+            for word in ["linux ", "source", "configfile"] {
+                assert!(!config.contains(word), "{config}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_config_asks_with_the_card_of_the_name_or_what_grub_knows() {
+        let mac = "52:54:00:12:34:56".parse().ok();
+        assert!(first_config(mac).contains("\nset bootbox_mac=52:54:00:12:34:56\n"));
+        let config = first_config(None);
+        assert!(config.contains("\nset bootbox_mac=$net_default_mac\n"));
+        assert!(config.contains("then source \"/grub.cfg;mac=$bootbox_mac\"; fi\n"));
+    }
+}

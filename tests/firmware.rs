@@ -1,0 +1,126 @@
+//! The machines and LANs that people have: cards, and networks that are not as they should be.
+//! Real firmware; the proof of a boot is as in `boot.rs`.
+
+// A test stops at the first thing that is not as it should be, and tells its times.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod lab;
+
+use std::time::Duration;
+
+use lab::capture::Datagram;
+use lab::cases::{ARRIVAL, expect_arguments};
+use lab::machine::{Firmware, Hardware, Machine, Nic};
+use lab::office::Office;
+use lab::server::{Server, Subject};
+use lab::site::Site;
+use lab::{Failure, Lab};
+
+const MAC: &str = "52:54:00:b0:02:01";
+const CHADDR: [u8; 6] = [0x52, 0x54, 0, 0xb0, 2, 1];
+const OURS: [u8; 4] = [10, 77, 0, 2];
+
+fn subject() -> Subject {
+    Subject::from_environment(env!("CARGO_BIN_EXE_bootbox"))
+}
+
+/// Boots a blank machine with this card on this LAN.
+fn boots(name: &str, office: &Office, firmware: Firmware, card: Nic) {
+    lab::run(name, office, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), name);
+        let _server = Server::start(lab, &subject(), &site)?;
+        let machine = Hardware::new("machine", firmware, card, MAC);
+        let machine = Machine::power_on(lab, &machine)?;
+        expect_arguments(&machine.wait_for_init(ARRIVAL)?.0, MAC, name)
+    });
+}
+
+fn is_discover(datagram: &Datagram) -> bool {
+    datagram.ports == (68, 67) && datagram.payload.get(28..34) == Some(&CHADDR)
+}
+
+fn is_our_offer(datagram: &Datagram) -> bool {
+    datagram.ports == (67, 68)
+        && datagram.from == OURS
+        && datagram.payload.get(28..34) == Some(&CHADDR)
+}
+
+fn is_tftp(datagram: &Datagram) -> bool {
+    datagram.ports.1 == 69
+}
+
+#[test]
+fn seabios_with_the_e1000e_rom_boots() {
+    boots("seabios_with_the_e1000e_rom_boots", &Office::Plain, Firmware::Bios, Nic::E1000e);
+}
+
+#[test]
+fn seabios_with_the_rtl8139_rom_boots() {
+    boots("seabios_with_the_rtl8139_rom_boots", &Office::Plain, Firmware::Bios, Nic::Rtl8139);
+}
+
+#[test]
+fn ours_wins_over_a_boot_file_of_the_dhcp_server() {
+    for (name, firmware) in [
+        ("ours_wins_over_a_boot_file_of_the_dhcp_server", Firmware::Ovmf),
+        ("ours_wins_over_a_boot_file_of_the_dhcp_server_at_a_rom", Firmware::Bios),
+    ] {
+        boots(name, &Office::NamesAFile, firmware, Nic::Virtio);
+    }
+}
+
+#[test]
+fn ovmf_asks_tftp_within_four_and_a_half_seconds() {
+    lab::run("ovmf_asks_tftp_within_four_and_a_half_seconds", &Office::Plain, 1, |lab| {
+        let _server = Server::start(lab, &subject(), &Site::new().boots(Some(MAC), "in-time"))?;
+        let machine = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, MAC);
+        let _machine = Machine::power_on(lab, &machine)?;
+        took_at_most(lab, Duration::from_millis(4500))
+    });
+}
+
+/// Holds the time from a machine's first discover to its first read request.
+fn took_at_most(lab: &Lab, limit: Duration) -> Result<(), Failure> {
+    let asked = lab.capture()?.wait_for(is_tftp, ARRIVAL)?;
+    let discover = lab.capture()?.wait_for(is_discover, ARRIVAL)?;
+    let took = asked.at.saturating_sub(discover.at);
+    println!("discover to TFTP: {:.1} s", took.as_secs_f64());
+    match took <= limit {
+        true => Ok(()),
+        false => Err(Failure::new(format!("{took:?} from discover to TFTP"))),
+    }
+}
+
+#[test]
+fn a_proxy_that_answers_five_seconds_late_is_still_used() {
+    lab::run("a_proxy_that_answers_five_seconds_late_is_still_used", &Office::Plain, 1, |lab| {
+        let machine = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, MAC);
+        let machine = Machine::power_on(lab, &machine)?;
+        let discover = lab.capture()?.wait_for(is_discover, ARRIVAL)?;
+        std::thread::sleep(Duration::from_secs(5));
+        let _server = Server::start(lab, &subject(), &Site::new().boots(Some(MAC), "late"))?;
+        expect_arguments(&machine.wait_for_init(ARRIVAL)?.0, MAC, "late")?;
+        let offer = lab.capture()?.wait_for(is_our_offer, ARRIVAL)?;
+        if offer.at - discover.at < Duration::from_secs(5) {
+            return Err(Failure::new("it was not late: nothing was tested"));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_restarted_between_offer_and_tftp_is_forgiven() {
+    lab::run("a_server_restarted_between_offer_and_tftp_is_forgiven", &Office::Plain, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), "restarted");
+        let mut server = Server::start(lab, &subject(), &site)?;
+        let machine = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, MAC);
+        let machine = Machine::power_on(lab, &machine)?;
+        lab.capture()?.wait_for(is_our_offer, ARRIVAL)?;
+        server.kill();
+        if lab.capture()?.datagrams()?.iter().any(is_tftp) {
+            return Err(Failure::new("it had asked TFTP already: nothing was tested"));
+        }
+        server.restart(lab)?;
+        expect_arguments(&machine.wait_for_init(ARRIVAL)?.0, MAC, "restarted")
+    });
+}

@@ -1,0 +1,255 @@
+//! Real machines with Secure Boot on and Microsoft's keys: what is signed boots, what is not is
+//! refused, and the ledger's word stands for GRUB as it does for iPXE.
+
+// A test stops at the first thing that is not as it should be, and tells its times.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lab::cases::expect_arguments;
+use lab::disk::run;
+use lab::guest::{DISK_BOOTED, Signed};
+use lab::machine::{Firmware, Hardware, Machine, Nic};
+use lab::office::Office;
+use lab::server::{Bootbox, Server, Subject};
+use lab::site::Site;
+use lab::{Failure, Lab};
+
+const MAC: &str = "52:54:00:b0:05:01";
+/// GRUB loads the kernel by TFTP, a KiB at a time, and shim hashes it: an emulated machine needs
+/// most of a minute, and a busy one more.
+const ARRIVAL: Duration = Duration::from_secs(240);
+
+fn subject() -> Subject {
+    Subject::Bootbox(env!("CARGO_BIN_EXE_bootbox").into())
+}
+
+fn machine(name: &str) -> Hardware {
+    Hardware::new(name, Firmware::SecureOvmf, Nic::Virtio, MAC)
+}
+
+/// Debian's shim and GRUB as boot programs.
+fn signed_programs(lab: &Lab) -> Result<PathBuf, Failure> {
+    let folder = lab.scratch().join("firmware");
+    fs::create_dir_all(&folder)?;
+    fs::copy(Signed::Shim.path()?, folder.join("shimx64.efi"))?;
+    fs::copy(Signed::NetworkGrub.path()?, folder.join("grubx64.efi"))?;
+    Ok(folder)
+}
+
+/// What gives them to machines, in a config.
+fn shim_in(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("[firmware]\ndir = \"{folder}\"\n[boot.programs]\nuefi-x64 = \"shimx64.efi\"\n")
+}
+
+/// Takes the signature off a kernel.
+fn unsign(kernel: &Path) -> Result<(), Failure> {
+    run(&format!("sbattach --remove {}", kernel.display())).map(drop)
+}
+
+#[test]
+fn a_signed_kernel_boots_through_shim_and_grub() {
+    lab::run("a_signed_kernel_boots_through_shim_and_grub", &Office::NextServer, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), "signed").also(&shim_in(&signed_programs(lab)?));
+        let _server = Server::start(lab, &subject(), &site)?;
+        let machine = Machine::power_on(lab, &machine("machine"))?;
+        let (line, took) = machine.wait_for_init(ARRIVAL)?;
+        println!("Secure Boot, shim, GRUB: power-on to /init {:.1} s", took.as_secs_f64());
+        expect_arguments(&line, MAC, "signed")?;
+        let console = machine.console();
+        for step in ["Fetching Netboot Image grubx64.efi", "secureboot: Secure boot enabled"] {
+            if !console.contains(step) {
+                return Err(Failure::new(format!("the console never said {step:?}")));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_unsigned_kernel_is_refused_and_the_machine_goes_on_to_its_disk() {
+    let name = "an_unsigned_kernel_is_refused_and_the_machine_goes_on_to_its_disk";
+    lab::run(name, &Office::NextServer, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), "unsigned").also(&shim_in(&signed_programs(lab)?));
+        let repository = lab.scratch().join("repository");
+        lab::guest::install(&repository.join("lab"))?;
+        unsign(&repository.join("lab/vmlinuz"))?;
+        let _server = Server::start(lab, &subject(), &site)?;
+        let machine = Machine::power_on(lab, &machine("machine").signed_disk())?;
+        machine.wait_for("bad shim signature", ARRIVAL)?;
+        machine.wait_for("bootbox: Secure Boot refuses the kernel of profile unsigned", ARRIVAL)?;
+        machine.wait_for(DISK_BOOTED, ARRIVAL)?;
+        match machine.console().contains("Linux version") {
+            true => Err(Failure::new("an unsigned kernel ran")),
+            false => Ok(()),
+        }
+    });
+}
+
+#[test]
+fn an_unsigned_boot_program_is_refused_and_the_machine_goes_on() {
+    let name = "an_unsigned_boot_program_is_refused_and_the_machine_goes_on";
+    lab::run(name, &Office::Plain, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), "unsigned");
+        let _server = Server::start(lab, &subject(), &site)?;
+        let machine = Machine::power_on(lab, &machine("machine").signed_disk())?;
+        machine.wait_for("Access Denied", ARRIVAL)?;
+        machine.wait_for(DISK_BOOTED, ARRIVAL)?;
+        Ok(())
+    });
+}
+
+/// A server that installs once, and a desk that asks it as GRUB does.
+struct Asked<'a> {
+    lab: &'a Lab,
+    _server: Bootbox,
+    desk: lab::namespace::Namespace,
+    config: PathBuf,
+}
+
+impl<'a> Asked<'a> {
+    fn begin(lab: &'a Lab) -> Result<Self, Failure> {
+        Self::begin_with(lab, "")
+    }
+
+    fn begin_with(lab: &'a Lab, more: &str) -> Result<Self, Failure> {
+        let config = lab.evidence().join("installs.toml");
+        let (repository, state) = (lab.scratch().join("repository"), lab.scratch().join("state"));
+        lab::guest::install(&repository.join("lab"))?;
+        fs::create_dir(&state)?;
+        // The server runs as nobody.
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777))?;
+        let (root, state) = (repository.display(), state.display());
+        fs::write(
+            &config,
+            format!(
+                "{more}[repository]\nroot = \"{root}\"\n\
+                 [install]\nledger = \"{state}/ledger.redb\"\nattempts = 3\n\
+                 [control]\nsocket = \"{state}/control.sock\"\n\
+                 [[profile]]\nname = \"p\"\nkernel = \"/lab/vmlinuz\"\n\
+                 initrd = [\"/lab/initrd.img\"]\ninstall = \"once\"\n\
+                 [[profile]]\nname = \"other\"\nkernel = \"/lab/vmlinuz\"\n\
+                 [[group]]\nname = \"g\"\nprofile = \"p\"\n\
+                 [[group]]\nname = \"desks\"\nprofile = \"other\"\n\
+                 [group.selector]\nproduct = \"Desk\"\n"
+            ),
+        )?;
+        let server =
+            Bootbox::start(lab, Path::new(env!("CARGO_BIN_EXE_bootbox")), &config, "json")?;
+        let desk = lab.desk("desk", "02:00:00:00:77:50")?;
+        desk.run("ip address add 10.77.0.50/24 dev eth0")?;
+        Ok(Self { lab, _server: server, desk, config })
+    }
+
+    fn fetch(&self, url: &str) -> Result<String, Failure> {
+        self.desk.run(&format!("curl -fsS -m 30 -o - {url}"))
+    }
+
+    fn machine(&self, command: &str) -> Result<String, Failure> {
+        let (binary, config) = (env!("CARGO_BIN_EXE_bootbox"), self.config.display());
+        self.lab.server().run(&format!("{binary} {command} --config {config}"))
+    }
+
+    fn expect(&self, url: &str, wanted: &str, unwanted: &str) -> Result<(), Failure> {
+        let text = self.fetch(url)?;
+        if text.contains(wanted) && !text.contains(unwanted) {
+            return Ok(());
+        }
+        Err(Failure::new(format!("{url}: {wanted:?}, and not {unwanted:?}, in:\n{text}")))
+    }
+
+    fn expect_attempts(&self, wanted: u32) -> Result<(), Failure> {
+        let said = self.machine(&format!("machine {MAC} --json"))?;
+        match said.contains(&format!("\"attempts\": {wanted},")) {
+            true => Ok(()),
+            false => Err(Failure::new(format!("not {wanted} attempts: {said}"))),
+        }
+    }
+}
+
+#[test]
+fn the_ledgers_word_stands_for_grub() {
+    lab::run("the_ledgers_word_stands_for_grub", &Office::Plain, 0, |lab| {
+        let asked = Asked::begin(lab)?;
+        let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};platform=efi;product=Box");
+        let linux = "\nlinux '/lab/vmlinuz'\n";
+        // The first config decides nothing, whatever its name.
+        for first in ["grub/grub.cfg", "grub.cfg-01-52-54-00-b0-05-01", "grub.cfg-0A4D0032"] {
+            asked.expect(&format!("tftp://10.77.0.2/{first}"), "source \"/grub.cfg;mac=", linux)?;
+            asked.expect(&format!("http://10.77.0.2/{first}"), "source \"/grub.cfg;mac=", linux)?;
+        }
+        // It may be a desk, and the group of all others would install it.
+        let half = format!("tftp://10.77.0.2/grub.cfg;mac={MAC}");
+        asked.expect(&half, "told too little of itself", linux)?;
+
+        asked.expect(&own, linux, "chainloader ($root)")?;
+        asked.expect_attempts(1)?;
+        // Asked again before anything was fetched: a packet was lost, or GRUB looked first.
+        asked.expect(&own.replace("tftp", "http"), linux, "held")?;
+        asked.expect_attempts(1)?;
+        asked.desk.run("curl -fsS -m 60 -o /dev/null tftp://10.77.0.2/lab/vmlinuz")?;
+        asked.expect(&own, linux, "held")?;
+        asked.expect_attempts(2)?;
+        // Now the short name is enough: what it told is known.
+        asked.expect(&half, linux, "held")?;
+        asked.expect_attempts(2)?;
+
+        asked.machine(&format!("hold {MAC} --reason because"))?;
+        let question = format!("source '/grub.cfg;mac={MAC};platform=efi;product=Box'");
+        asked.expect(&own, &question, linux)?;
+        asked.machine(&format!("release {MAC}"))?;
+        asked.fetch(&own)?;
+        asked.desk.run("curl -fsS -m 10 -X POST http://10.77.0.2/v1/event?state=installed")?;
+        asked.expect(&own, "chainloader", linux)?;
+        asked.expect(&half, "chainloader", linux)
+    });
+}
+
+#[test]
+fn an_operators_own_grub_config_wins() {
+    lab::run("an_operators_own_grub_config_wins", &Office::Plain, 0, |lab| {
+        let asked = Asked::begin(lab)?;
+        let grub = lab.scratch().join("repository/grub");
+        fs::create_dir(&grub)?;
+        fs::write(grub.join("grub.cfg"), "echo theirs\n")?;
+        for scheme in ["tftp", "http"] {
+            asked.expect(
+                &format!("{scheme}://10.77.0.2/grub/grub.cfg"),
+                "echo theirs",
+                "source",
+            )?;
+            let url = format!("{scheme}://10.77.0.2/snp/autoexec.ipxe");
+            asked.expect(&url, "chain --replace http://10.77.0.2/boot.ipxe ||", "theirs")?;
+        }
+        fs::write(lab.scratch().join("repository/autoexec.ipxe"), "#!ipxe\necho theirs\n")?;
+        asked.expect("tftp://10.77.0.2/autoexec.ipxe", "echo theirs", "chain")
+    });
+}
+
+#[test]
+fn a_held_machine_waits_in_grub_until_it_is_released() {
+    let name = "a_held_machine_waits_in_grub_until_it_is_released";
+    lab::run(name, &Office::NextServer, 1, |lab| {
+        let programs = signed_programs(lab)?;
+        let asked = Asked::begin_with(lab, &shim_in(&programs))?;
+        let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};platform=efi");
+        asked.fetch(&own)?;
+        asked.machine(&format!("hold {MAC} --reason because"))?;
+        let machine = Machine::power_on(lab, &machine("machine").signed_disk())?;
+        let held = machine.wait_for("this machine is held", ARRIVAL)?;
+        // Asked again, it says why again, and waits on.
+        machine.wait_past(held.end, "bootbox: because", ARRIVAL)?;
+        asked.machine(&format!("release {MAC}"))?;
+        machine.wait_for("EFI stub: UEFI Secure Boot is enabled", ARRIVAL)?;
+        match machine.console().contains(DISK_BOOTED) {
+            true => Err(Failure::new("its disk was booted")),
+            false => Ok(()),
+        }
+    });
+}
