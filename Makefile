@@ -41,4 +41,4 @@ bench:
 
 robust:
 	firmware/fetch
-	MUTATIONS=$(MUTATIONS) $(CARGO) test --release --lib --test proxydhcp --test tftp mutated
+	MUTATIONS=$(MUTATIONS) $(CARGO) test --profile robust --lib --test proxydhcp --test tftp mutated
