@@ -36,6 +36,7 @@
 //! | 2 | [`render`] | a choice and a machine's words → its script |
 //! | 3 | [`config`] | TOML → a config that is valid by construction |
 //! | 3 | [`control`] | what a command asks the running server, and what it is answered |
+//! | 3 | [`lan`] | the other DHCP servers: what each says, and what of it keeps machines from booting |
 //! | 3 | [`proxydhcp`] | DHCP message in → answer out |
 //! | 3 | [`solicitation`] | ICMPv6 message in → who asks for a router |
 //! | 3 | [`tftp`] | datagram or time-out in → datagrams and outcome out |
@@ -50,6 +51,7 @@ pub mod config;
 pub mod control;
 pub mod firmware;
 pub mod http;
+pub mod lan;
 pub mod ledger;
 pub mod machine;
 #[cfg(test)]

@@ -183,6 +183,9 @@ fn explain_prints_the_group_and_the_script_or_ends_with_1() {
     let (code, text) = asked("52:54:00:12:34:56", &[]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("group g matches: profile p\n  it has no selector"), "{text}");
+    let (code, config) = asked("52:54:00:12:34:56", &["--grub"]);
+    assert_eq!(code, Some(0), "{config}");
+    assert!(config.contains("\nlinux '/") && !config.contains("#!ipxe"), "{config}");
     assert!(text.contains("kernel http://192.0.2.7/vmlinuz initrd=initrd.img secret=x"), "{text}");
     let (_, text) = asked("52:54:00:12:34:56", &["--label", "platform=pcbios"]);
     assert!(text.contains("kernel http://192.0.2.7/vmlinuz secret=x"), "{text}");
@@ -238,6 +241,17 @@ fn a_bad_reload_keeps_the_last_good_config() {
         server.process().wait_for("the last good one still holds", LIMIT)?;
         server.process().wait_for(":7: unknown field `kernl`", LIMIT)?;
         assert!(script_at(desk)?.contains("secret=first"));
+
+        // As an editor leaves it that is killed, or with everything commented out.
+        for blank in ["", "\n", "# kernel\n"] {
+            fs::write(file, blank)?;
+            let mark = server.process().transcript().mark();
+            server.process().signal("HUP")?;
+            let log = server.process().transcript();
+            log.wait_for("bootbox.toml: nothing stands in it", mark, LIMIT)?;
+            log.wait_for("the last good one still holds", mark, LIMIT)?;
+            assert!(script_at(desk)?.contains("secret=first"));
+        }
 
         config(lab.scratch(), "second");
         server.process().signal("HUP")?;
@@ -407,6 +421,12 @@ fn a_hostile_lan_cannot_flood_the_log() {
                 let walker = Walker::number(number, Ipv4Addr::new(10, 77, 0, 2));
                 let stage = [Stage::Bios, Stage::Ipxe, Stage::Office][usize::from(number % 3)];
                 socket.send_to(&walker.message(1, stage, &[]), (walker.to, 67))?;
+                // An offer of a proxy, each time of another one.
+                let [high, low] = number.to_be_bytes();
+                let options = [54, 4, 10, 9, high, low];
+                let mut offer = walker.message(2, Stage::Bios, &options);
+                offer[0] = 2;
+                socket.send_to(&offer, (walker.to, 68))?;
             }
             Ok(())
         })??;
@@ -422,6 +442,8 @@ fn a_hostile_lan_cannot_flood_the_log() {
         let lines = text.lines().count() as u64;
         assert!(lines < 4100 + 100 * seconds, "{lines} lines for {sent} packets");
         assert!(text.contains("log lines held back"), "{}", server.process().transcript().tail(3));
+        let rivals = text.matches("another ProxyDHCP server").count();
+        assert!((1..=20).contains(&rivals), "{rivals} rivals");
         assert!(!text.contains(" WARN") && !text.contains(" ERROR"), "a LAN made us warn");
         Ok(())
     });

@@ -164,6 +164,19 @@ fn each_command_does_what_it_says_and_a_restart_keeps_it() {
     let (code, said) = ended(&check.output().unwrap());
     assert!(code == 0 && said.contains("tried with 2 machines"), "{said}");
 
+    let explained = |mac: &str| {
+        let (code, said) = server.asked(&["explain", mac, "--address", "192.0.2.1"]);
+        assert!(code == 0, "{said}");
+        said
+    };
+    let said = explained(MAC);
+    assert!(
+        said.contains("\nby the running server's ledger, its next network boot waits"),
+        "{said}"
+    );
+    let said = explained("52:54:00:12:34:58");
+    assert!(said.contains("has not seen it yet: by its ledger it is new\n"), "{said}");
+
     let (code, said) = server.asked(&["release", MAC]);
     let expected = "52:54:00:12:34:56: released; its next network boot is installed with profile p, \
                     which wipes its disk\n";
@@ -179,6 +192,11 @@ fn each_command_does_what_it_says_and_a_restart_keeps_it() {
 
     assert_eq!(server.process.terminate(LIMIT).unwrap(), Some(0));
     assert!(!server.socket().exists(), "a server that ends takes its socket away");
+    let (_, said) = server.asked(&["explain", MAC, "--address", "192.0.2.1"]);
+    assert!(
+        said.contains("\nwhat the ledger says of it is not known: no bootbox serves"),
+        "{said}"
+    );
     server.restart();
     let told = server.machine(OTHER);
     assert_eq!((&told["state"], &told["next_boot"]), (&"new".into(), &"install".into()));

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use lab::capture::Datagram;
 use lab::cases::{ARRIVAL, expect_arguments};
+use lab::guest::DISK_BOOTED;
 use lab::machine::{Firmware, Hardware, Machine, Nic};
 use lab::office::Office;
 use lab::server::{Server, Subject};
 use lab::site::Site;
-use lab::{Failure, Lab};
+use lab::{BOX_MAC, Failure, Lab};
 
 const MAC: &str = "52:54:00:b0:02:01";
 const CHADDR: [u8; 6] = [0x52, 0x54, 0, 0xb0, 2, 1];
@@ -76,6 +77,41 @@ fn ovmf_asks_tftp_within_four_and_a_half_seconds() {
         let machine = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, MAC);
         let _machine = Machine::power_on(lab, &machine)?;
         took_at_most(lab, Duration::from_millis(4500))
+    });
+}
+
+#[test]
+fn ovmf_takes_its_boot_file_by_way_of_port_4011() {
+    lab::run("ovmf_takes_its_boot_file_by_way_of_port_4011", &Office::Plain, 1, |lab| {
+        let site =
+            Site::new().boots(Some(MAC), "by-4011").also("[boot]\noffer = \"boot-server\"\n");
+        let _server = Server::start(lab, &subject(), &site)?;
+        let machine = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, MAC);
+        let machine = Machine::power_on(lab, &machine)?;
+        lab.capture()?.wait_for(|datagram| datagram.ports == (4011, 4011), ARRIVAL)?;
+        // EDK2 waits out a second on port 4011.
+        took_at_most(lab, Duration::from_millis(6500))?;
+        expect_arguments(&machine.wait_for_init(ARRIVAL)?.0, MAC, "by-4011")
+    });
+}
+
+#[test]
+fn who_only_observes_sends_a_machine_nothing_and_logs_what_it_would_have_got() {
+    let name = "who_only_observes_sends_a_machine_nothing_and_logs_what_it_would_have_got";
+    lab::run(name, &Office::Plain, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), "observed").network("mode = \"observe\"");
+        let _server = Server::start(lab, &subject(), &site)?;
+        let machine = Hardware::new("machine", Firmware::Bios, Nic::E1000, MAC).disk();
+        let machine = Machine::power_on(lab, &machine)?;
+        machine.wait_for(DISK_BOOTED, ARRIVAL)?;
+        let log = std::fs::read_to_string(lab.evidence().join("server.log"))?;
+        if !log.contains("iPXE discovers: would offer http://10.77.0.2/boot.ipxe") {
+            return Err(Failure::new(format!("nothing was observed: {log}")));
+        }
+        match lab.capture()?.frames_between(BOX_MAC, MAC)? {
+            0 => Ok(()),
+            frames => Err(Failure::new(format!("it sent {frames} frames"))),
+        }
     });
 }
 

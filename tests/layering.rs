@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 22] = [
     ("config", 3),
     ("control", 3),
     ("http", 3),
+    ("lan", 3),
     ("proxydhcp", 3),
     ("solicitation", 3),
     ("tftp", 3),

@@ -21,6 +21,8 @@ use lab::site::Site;
 use lab::{Failure, Lab};
 
 const MAC: &str = "52:54:00:b0:05:01";
+/// What the kernel says.
+const SECURE: &str = "secureboot: Secure boot enabled";
 /// GRUB loads the kernel by TFTP, a KiB at a time, and shim hashes it: an emulated machine needs
 /// most of a minute, and a busy one more.
 const ARRIVAL: Duration = Duration::from_secs(240);
@@ -63,7 +65,7 @@ fn a_signed_kernel_boots_through_shim_and_grub() {
         println!("Secure Boot, shim, GRUB: power-on to /init {:.1} s", took.as_secs_f64());
         expect_arguments(&line, MAC, "signed")?;
         let console = machine.console();
-        for step in ["Fetching Netboot Image grubx64.efi", "secureboot: Secure boot enabled"] {
+        for step in ["Fetching Netboot Image grubx64.efi", SECURE] {
             if !console.contains(step) {
                 return Err(Failure::new(format!("the console never said {step:?}")));
             }
@@ -102,6 +104,81 @@ fn an_unsigned_boot_program_is_refused_and_the_machine_goes_on() {
         machine.wait_for("Access Denied", ARRIVAL)?;
         machine.wait_for(DISK_BOOTED, ARRIVAL)?;
         Ok(())
+    });
+}
+
+/// A key of the machine's owner, and what it has signed.
+struct Key(PathBuf);
+
+impl Key {
+    fn make(folder: &Path) -> Result<Self, Failure> {
+        let key = Self(folder.join("owner"));
+        let name = key.0.display();
+        run(&format!(
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=lab \
+             -keyout {name}.key -out {name}.pem"
+        ))?;
+        run(&format!("openssl x509 -in {name}.pem -outform DER -out {name}.der"))?;
+        Ok(key)
+    }
+
+    fn sign(&self, program: &Path) -> Result<(), Failure> {
+        let (key, program) = (self.0.display(), program.display());
+        run(&format!("sbsign --key {key}.key --cert {key}.pem --output {program} {program}"))?;
+        Ok(())
+    }
+
+    /// What a firmware remembers that knows it.
+    fn enrolled(&self) -> Result<PathBuf, Failure> {
+        let store = self.0.with_extension("vars");
+        lab::nvram::with_key(&fs::read(self.0.with_extension("der"))?, &store)?;
+        Ok(store)
+    }
+}
+
+/// Makes a unified kernel image of systemd's stub, the lab's kernel and its initramfs.
+fn unified(folder: &Path, cmdline: &str) -> Result<PathBuf, Failure> {
+    const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+    lab::guest::install(folder)?;
+    fs::write(folder.join("cmdline"), cmdline)?;
+    let image = folder.join("unified.efi");
+    let mut sections = String::new();
+    for (section, file, address) in [
+        (".cmdline", "cmdline", 0x0003_0000),
+        (".linux", "vmlinuz", 0x0200_0000),
+        (".initrd", "initrd.img", 0x0400_0000),
+    ] {
+        let file = folder.join(file);
+        sections += &format!(" --add-section {section}={}", file.display());
+        sections += &format!(" --change-section-vma {section}={address:#x}");
+    }
+    run(&format!("objcopy{sections} {STUB} {}", image.display()))?;
+    Ok(image)
+}
+
+#[test]
+fn a_unified_image_boots_where_the_firmware_knows_who_signed_it() {
+    let name = "a_unified_image_boots_where_the_firmware_knows_who_signed_it";
+    lab::run(name, &Office::Plain, 1, |lab| {
+        let folder = lab.scratch().join("firmware");
+        fs::create_dir(&folder)?;
+        let key = Key::make(lab.scratch())?;
+        let image = unified(&folder, "console=ttyS0 lab.secret=sealed")?;
+        key.sign(&image)?;
+        let programs = shim_in(&folder).replace("shimx64.efi", "unified.efi");
+        let site = Site::new().boots(Some(MAC), "sealed").also(&programs);
+        let _server = Server::start(lab, &subject(), &site)?;
+
+        let stranger = Machine::power_on(lab, &machine("stranger").signed_disk())?;
+        stranger.wait_for("Access Denied", ARRIVAL)?;
+        stranger.power_cut();
+        let owned = machine("owned").signed_disk().remembers(&key.enrolled()?);
+        let machine = Machine::power_on(lab, &owned)?;
+        let (line, _) = machine.wait_for_init(ARRIVAL)?;
+        match line.contains("lab.secret=sealed") && machine.console().contains(SECURE) {
+            true => Ok(()),
+            false => Err(Failure::new(format!("no word of Secure Boot, or another line: {line}"))),
+        }
     });
 }
 
@@ -229,6 +306,23 @@ fn an_operators_own_grub_config_wins() {
         }
         fs::write(lab.scratch().join("repository/autoexec.ipxe"), "#!ipxe\necho theirs\n")?;
         asked.expect("tftp://10.77.0.2/autoexec.ipxe", "echo theirs", "chain")
+    });
+}
+
+/// Debian's iPXE is too old to ask for it, and is sent there.
+#[test]
+fn ipxe_gets_to_its_script_from_autoexec() {
+    lab::run("ipxe_gets_to_its_script_from_autoexec", &Office::NamesAutoexec, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), "autoexec");
+        let _server = Server::start(lab, &subject(), &site)?;
+        let hardware = Hardware::new("machine", Firmware::Bios, Nic::E1000, MAC);
+        let machine = Machine::power_on(lab, &hardware)?;
+        let (line, _) = machine.wait_for_init(ARRIVAL)?;
+        expect_arguments(&line, MAC, "autoexec")?;
+        match machine.console().contains("/snp/autoexec.ipxe... ok") {
+            true => Ok(()),
+            false => Err(Failure::new("autoexec.ipxe was not what it booted by")),
+        }
     });
 }
 

@@ -21,7 +21,7 @@ use crate::serve::log::Format;
         machines, machine, reinstall, hold, release and forget ask the running server, over the \
         [control] socket of its config; only root and the server's own user may.\n\n\
         Exit codes: 0 done; 1 the answer is no: no group matches, the machine has not been seen or \
-        is not held, a release is not whole; 64 wrong usage; 69 no server runs; 70 a service \
+        is not held, a release is not whole, no machine can boot on the LAN; 64 wrong usage; 69 no server runs; 70 a service \
         failed; 71 a port or the control socket is taken or the system refuses; 77 a capability or \
         the right to the control socket is missing; 78 the config is wrong."
 )]
@@ -33,11 +33,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Find what is wrong with the config, its files and interfaces, without opening a port.
-    Check {
-        /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
+    Check(super::check::Options),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.

@@ -1,8 +1,8 @@
 //! `bootbox check`: loads what `serve` would load, and says what it found.
 
-use std::{fmt::Write as _, io, io::Write as _, path::Path, process::ExitCode};
+use std::{fmt::Write as _, io, io::Write as _, path::PathBuf, process::ExitCode};
 
-use super::{CONFIG, fail, print};
+use super::{CONFIG, fail, lan, print};
 use crate::{
     catalog::{Install, Profile},
     config::ConfigError,
@@ -12,24 +12,50 @@ use crate::{
     serve::{control::link::ask, interface::Interface, releases::Preflight, site::Site},
 };
 
-pub(super) fn run(config: Option<&Path>) -> ExitCode {
-    let mut site = match Site::load(config) {
-        Ok(site) => site,
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The config [default: /etc/bootbox/bootbox.toml if it is there, else built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask on the LAN, too, who answers a machine that boots: DHCP servers, other proxies, bootbox.
+    ///
+    /// Sends discovers of two made-up machines, takes no address, and listens for 4 s; 1 if no
+    /// machine can boot there by a proxy. Needs CAP_NET_RAW (root has it).
+    #[arg(long)]
+    lan: bool,
+    /// Ask on this interface alone, and look at no config.
+    #[arg(long, value_name = "NAME", requires = "lan", conflicts_with = "config")]
+    interface: Option<String>,
+}
+
+pub(super) fn run(options: &Options) -> ExitCode {
+    if let Some(name) = &options.interface {
+        return lan::look_at(name);
+    }
+    let (mut site, mut problems) = match Site::look(options.config.as_deref()) {
+        Ok(looked) => looked,
         Err(error) => return fail(CONFIG, &error),
     };
     let known = known(&site);
     site.try_with(&known);
-    let Preflight { problems, warnings } = Preflight::of(&site);
+    let preflight = Preflight::of(&site);
+    // Without the folder all of its releases are missing, and that is said already.
+    if site.store.has_repository() {
+        problems.extend(preflight.problems);
+    }
     if let Some(error) = ConfigError::of(problems) {
         return fail(CONFIG, &error);
     }
-    site.warnings.extend(warnings);
+    site.warnings.extend(preflight.warnings);
     for warning in &site.warnings {
         // Where standard error is closed, the exit code still tells.
         let _ = writeln!(io::stderr(), "bootbox: warning: {warning}");
     }
     match Interface::choose(&site.config.interfaces) {
-        Ok(interfaces) => print(report(&site, &interfaces, known.len()).as_bytes()),
+        Ok(interfaces) => {
+            let told = print(report(&site, &interfaces, known.len()).as_bytes());
+            if options.lan { lan::look(&interfaces) } else { told }
+        }
         Err(error) => fail(CONFIG, &error),
     }
 }

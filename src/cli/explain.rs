@@ -1,17 +1,24 @@
-//! `bootbox explain`: which group a machine is in and why, the script it would get and its configs.
+//! `bootbox explain`: which group a machine is in and why, what the running server's ledger lets it
+//! do, the script or GRUB config it would get, and its other configs.
 
 use std::{fmt::Write as _, net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{CONFIG, NOT_SO, USAGE, fail, print};
+use super::{
+    CONFIG, NOT_SO, USAGE, fail,
+    machines::{next_boot, plain},
+    print,
+};
 use crate::{
     catalog::{Catalog, Finding, Group, Outcome, Verdict},
     config::Access,
+    control::{NextBoot, Refusal, Request, Sheet},
     http::request::Query,
     machine::{Machine, Subject},
-    render::{Language, notice_script},
+    render::Language,
     serve::{
+        control::link::{AskError, ask},
         interface::Interface,
         site::{Site, is_meant_for},
     },
@@ -32,6 +39,9 @@ pub(super) struct Options {
     /// What the machine would tell besides, such as serial=…, product=… or platform=efi.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// Print what GRUB would get instead of iPXE's script.
+    #[arg(long)]
+    grub: bool,
     /// Our address in the script [default: that of the first interface served on]
     #[arg(long, value_name = "ADDRESS")]
     address: Option<Ipv4Addr>,
@@ -70,7 +80,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Access::Token => Some(Token::new([0; 16])),
     };
     let words = Words { base_url, ip: SOME_ADDRESS, machine, token };
-    let (found, mut text) = report(&site.config.catalog, &words);
+    let says = what_the_ledger_says(&site, options.machine);
+    let language = if options.grub { Language::Grub } else { Language::Ipxe };
+    let (found, mut text) = report(&site.config.catalog, &words, language, &says);
     text.push_str(&configs(&site, &words));
     let printed = print(text.as_bytes());
     match found {
@@ -92,8 +104,31 @@ impl Options {
     }
 }
 
+/// What the running server makes of the machine's next network boot, by what it has done.
+fn what_the_ledger_says(site: &Site, machine: Subject) -> String {
+    let said = match ask(&site.config.control_socket, &Request::Machine { machine }) {
+        Ok(sheets) => sheets.first().map(by_the_ledger),
+        Err(AskError::Refused(Refusal::Unknown(_))) => {
+            Some("the running server has not seen it yet: by its ledger it is new".to_owned())
+        }
+        Err(error) => Some(format!("what the ledger says of it is not known: {error}")),
+    };
+    plain(&said.unwrap_or_else(|| "the running server says nothing of it".to_owned()))
+}
+
+fn by_the_ledger(sheet: &Sheet) -> String {
+    let instead = match sheet.next_boot {
+        NextBoot::Boot | NextBoot::Install | NextBoot::Undecided => "",
+        NextBoot::Disk(_) | NextBoot::Hold(_) | NextBoot::Nothing => {
+            "; the script below is not what it gets then"
+        }
+    };
+    let next = next_boot(sheet);
+    format!("by the running server's ledger, its next network boot {next}{instead}")
+}
+
 /// Whether a group matches, and all there is to say.
-fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
+fn report(catalog: &Catalog, words: &Words, language: Language, ledger: &str) -> (bool, String) {
     let machine = &words.machine;
     let mut report = format!("machine {}", machine.mac);
     if let Some(uuid) = machine.uuid {
@@ -110,10 +145,11 @@ fn report(catalog: &Catalog, words: &Words) -> (bool, String) {
     for group in catalog.groups() {
         explain(&mut report, group, chosen, machine);
     }
+    let _ = writeln!(report, "{ledger}");
     let script = chosen
         .ok_or_else(|| format!("no group matches {}", machine.mac))
-        .and_then(|group| Language::Ipxe.boot(group, words))
-        .unwrap_or_else(|reason| notice_script(&reason));
+        .and_then(|group| language.boot(group, words))
+        .unwrap_or_else(|reason| language.notice(&reason, None));
     if script.contains(&SOME_ADDRESS.to_string()) {
         let _ = writeln!(report, "in the script, {SOME_ADDRESS} stands for its address");
     }
@@ -179,7 +215,11 @@ impl std::fmt::Display for Reason<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::{
+        config::Config,
+        control::Choice,
+        ledger::{Decision, Moment, Record},
+    };
 
     const CONFIG: &str = "
 [[profile]]
@@ -205,6 +245,7 @@ selector.firmware = \"uefi\"
 
     fn explained(machine: &str, labels: &[&str]) -> (bool, String) {
         let options = Options {
+            grub: false,
             machine: machine.parse().unwrap(),
             labels: labels.iter().map(|text| label(text).unwrap()).collect(),
             address: None,
@@ -214,7 +255,7 @@ selector.firmware = \"uefi\"
         let base_url = "http://10.0.0.1".to_owned();
         let machine = options.machine().unwrap();
         let words = Words { base_url, ip: SOME_ADDRESS, machine, token: None };
-        report(&config.catalog, &words)
+        report(&config.catalog, &words, Language::Ipxe, "by the ledger, it is new")
     }
 
     #[test]
@@ -239,6 +280,7 @@ selector.firmware = \"uefi\"
              \x20 no: label.rack = [\"1\", \"2\"], and it tells none\n\
              group all-vmware matches, and is less specific than db\n\
              \x20 yes: manufacturer = \"VMware*\"\n\
+             by the ledger, it is new\n\
              in the script, 192.0.2.2 stands for its address"
         );
         assert!(script.starts_with("#!ipxe\n"));
@@ -253,6 +295,27 @@ selector.firmware = \"uefi\"
         let (found, text) =
             explained("d2a64d56-0617-4363-dc2d-0123456789ab", &["mac=52-54-00-12-34-56"]);
         assert!(found && text.starts_with("machine 52:54:00:12:34:56, UUID d2a6"), "{text}");
+    }
+
+    #[test]
+    fn what_the_ledger_lets_it_do_is_told_before_the_script() {
+        let machine = Machine::heard("52:54:00:12:34:56".parse().unwrap(), None, None);
+        let record = Record::new(machine, Moment(0));
+        for (decision, words) in [
+            (Decision::Install, "boot is installed with profile p, which wipes its disk"),
+            (
+                Decision::Disk("it is done".to_owned()),
+                "boot boots its own disk: it is done; the script below is not what it gets then",
+            ),
+            (
+                Decision::Hold("fan".to_owned()),
+                "boot waits and installs nothing: fan; the script below is not what it gets then",
+            ),
+        ] {
+            let choice = Choice::Group("g".to_owned(), "p".to_owned(), decision);
+            let said = by_the_ledger(&Sheet::of(&record, choice, 3));
+            assert_eq!(said, format!("by the running server's ledger, its next network {words}"));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
     path::RepositoryPath,
     release::{Part, Presence, Release, State, Verdict},
     serve::{
-        releases::{Found, Progress, Verifier, scan},
+        releases::{Found, Progress, Verifier, proven, scan},
         site::Site,
         store::Store,
     },
@@ -37,24 +37,24 @@ pub(super) struct Options {
     /// Print one JSON object a release.
     #[arg(long)]
     json: bool,
-    /// Verify the signature of every file that has one: reads them whole.
+    /// Verify the signature of every file that has one: reads them whole, but for those that the server
+    /// has found good and that have not changed since.
     #[arg(long)]
     verify: bool,
 }
 
 pub(super) fn run(options: &Options) -> ExitCode {
-    let config = match Site::config(options.config.as_deref()) {
+    let config = match Site::releases(options.config.as_deref()) {
         Ok(config) => config,
         Err(error) => return fail(CONFIG, &error),
     };
     let root = &config.repository.path;
-    let programs = config.boot_programs.as_ref().map(|folder| &*folder.path);
-    let store = match Store::open(programs, Some(root)) {
+    let store = match Store::open(None, Some(root)) {
         Ok(store) => store,
         Err(error) => return fail(CONFIG, &format!("{}: {error}", root.display())),
     };
     let verifier = match &config.keyring {
-        Some(keyring) => match Verifier::new(&keyring.path, None) {
+        Some(keyring) => match Verifier::beside(&keyring.path, &proven(&config.ledger)) {
             Ok(verifier) => Some(verifier),
             Err(error) => return fail(CONFIG, &format!("{}: {error}", keyring.place)),
         },
@@ -71,8 +71,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
         // Where standard error is closed, the list is still right.
         let _ = writeln!(io::stderr(), "bootbox: warning: {note}");
     }
-    let verdicts = match verifier.as_ref().filter(|_| options.verify) {
-        Some(verifier) => verify(verifier, &store, &releases),
+    let verdicts = match &verifier {
+        Some(verifier) if options.verify => verify(verifier, &store, &releases),
+        Some(verifier) => recall(verifier, &store, &releases),
         None => BTreeMap::new(),
     };
     let list = List { releases: &releases, verdicts, has_keyring: verifier.is_some() };
@@ -87,6 +88,19 @@ pub(super) fn run(options: &Options) -> ExitCode {
         (printed, true) => printed,
         (_, false) => NOT_ALL_WELL.into(),
     }
+}
+
+/// What the server has found good, and has not changed since.
+fn recall(
+    verifier: &Verifier,
+    store: &Store,
+    releases: &[Release],
+) -> BTreeMap<RepositoryPath, Verdict> {
+    let parts = releases.iter().flat_map(|release| release.parts.values());
+    parts
+        .filter(|part| part.is_signed())
+        .filter_map(|part| Some((part.path.clone(), verifier.recall(store, part)?)))
+        .collect()
 }
 
 /// Verifies all that is signed, and tells the terminal how far it is.

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod explain;
 mod images;
+mod lan;
 mod link;
 mod machines;
 mod man;
@@ -51,7 +52,7 @@ pub fn run() -> ExitCode {
         }
     };
     match args.command {
-        Command::Check { config } => check::run(config.as_deref()),
+        Command::Check(options) => check::run(&options),
         Command::Completions { shell } => {
             let mut command = Args::command();
             let mut script = Vec::new();

@@ -33,6 +33,8 @@ pub use texts::{Declared, Mention, Reader};
 pub struct Config {
     /// Where it was read, as the operator calls it.
     pub name: String,
+    /// Whether no key stands in it: it is empty, or all comments.
+    pub is_blank: bool,
     /// Interfaces to serve on; when empty, the only one that has an IPv4 address.
     pub interfaces: Vec<NamedInterface>,
     /// Whether iPXE's question for an IPv6 router is answered.
@@ -102,6 +104,17 @@ pub struct Keyring {
     pub path: PathBuf,
     /// The line that names it.
     pub place: Place,
+}
+
+/// Where releases are, and what is known of their signatures.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Releases {
+    /// The folder that they are beneath.
+    pub repository: Folder,
+    /// Whose signatures count.
+    pub keyring: Option<Keyring>,
+    /// The ledger's file; what was verified is remembered beside it.
+    pub ledger: PathBuf,
 }
 
 /// A file that must be there before a machine asks for it.
@@ -185,6 +198,15 @@ impl Config {
         let page = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
         match toml::from_str::<shape::ControlOnly>(&main.text) {
             Ok(file) => control::socket(&page, file.control.socket),
+            Err(error) => Err(ConfigError { problems: vec![page.syntax(&error)] }),
+        }
+    }
+
+    /// Where releases, the keyring for them and the ledger are. Reads nothing else of a config.
+    pub fn releases(main: &Text) -> Result<Releases, ConfigError> {
+        let page = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        match toml::from_str::<shape::ReleasesOnly>(&main.text) {
+            Ok(file) => resolve::releases(&page, file),
             Err(error) => Err(ConfigError { problems: vec![page.syntax(&error)] }),
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile,
+    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, Releases,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
@@ -64,6 +64,7 @@ pub(super) fn resolve(
     }
     Ok(Config {
         name: main.name.to_string(),
+        is_blank: main.text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()),
         interfaces,
         answer_router_solicitations: file.network.answer_router_solicitations,
         mode: file.network.mode,
@@ -86,6 +87,21 @@ pub(super) fn resolve(
         templates,
         mentions: desk.mentions,
     })
+}
+
+/// Where releases are, of a config that need not be right elsewhere.
+pub(super) fn releases(
+    main: &Page<'_>,
+    file: shape::ReleasesOnly,
+) -> Result<Releases, ConfigError> {
+    let mut desk = Desk::new(main);
+    let repository = desk.folder(file.repository.root);
+    let keyring = file.repository.keyring.map(|file| desk.folder(file));
+    let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
+    match ConfigError::of(desk.problems) {
+        Some(error) => Err(error),
+        None => Ok(Releases { repository, keyring, ledger: file.install.ledger }),
+    }
 }
 
 /// Where the parts of a file are looked at, and what is wrong is noted.

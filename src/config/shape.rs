@@ -146,6 +146,26 @@ pub(super) struct ControlOnly {
     pub(super) control: Control,
 }
 
+/// All that is read to look at releases, which an operator does before the rest is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ReleasesOnly {
+    pub(super) repository: Repository,
+    pub(super) install: LedgerOnly,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct LedgerOnly {
+    pub(super) ledger: PathBuf,
+}
+
+impl Default for LedgerOnly {
+    fn default() -> Self {
+        Self { ledger: Install::default().ledger.into_inner() }
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Install {

@@ -20,13 +20,14 @@ use super::{
 use crate::{
     config::Mode,
     firmware::Form,
+    lan,
     ledger::Event,
     machine::Mac,
     proxydhcp::{
         Answer, Arrival, Circumstances, Conversations, Discover, Lease, Port, Reason, Recipient,
         Reply, answer,
     },
-    trace::{Step, Throttle, Who},
+    trace::{Stage, Step, Throttle, Who},
 };
 
 /// Room for the largest DHCP message an Ethernet carries; a longer one is cut, and then has lost
@@ -112,7 +113,7 @@ impl Service {
         match decided {
             Answer::Ignore(reason) => journal.silence("dhcp", reason.label()),
             Answer::Learn(lease) => {
-                learn(journal, &lease);
+                learn(journal, arrival, &lease);
                 self.conversations().took_lease(lease.machine.mac);
                 leases.note(ledger, journal, &lease);
             }
@@ -140,6 +141,10 @@ impl Service {
                     Recipient::Source if is_unspecified(source) => BROADCAST.into(),
                     Recipient::Source => source,
                 };
+                let is_ipxe = matches!(reply.step, Step::Offer { stage: Stage::Ipxe, .. });
+                if is_ipxe && lan::misses_us(packet) {
+                    journal.misses_us(reply.machine.mac);
+                }
                 return Some((reply, to));
             }
         }
@@ -210,9 +215,9 @@ impl Leases {
     }
 }
 
-fn learn(journal: &Journal, lease: &Lease) {
+fn learn(journal: &Journal, arrival: &Arrival, lease: &Lease) {
     let step = Step::Lease { address: lease.address, server: lease.server };
-    journal.lease(lease.machine.mac, lease.address, &step);
+    journal.lease(arrival.address, lease.machine.mac, lease.address, &step);
 }
 
 fn is_unspecified(source: SocketAddr) -> bool {

@@ -68,6 +68,15 @@ impl Interface {
         names.iter().map(chosen).collect()
     }
 
+    /// The interface of this name, as an operator gives it on the command line.
+    pub fn named(name: &str) -> Result<Self, InterfaceError> {
+        let mut known = Self::all()?;
+        known.remove(name).ok_or_else(|| InterfaceError::NotThis {
+            name: name.to_owned(),
+            usable: known.into_values().collect(),
+        })
+    }
+
     fn all() -> io::Result<BTreeMap<String, Self>> {
         let mut known = BTreeMap::new();
         for entry in getifaddrs()? {
@@ -202,6 +211,13 @@ pub enum InterfaceError {
     },
     /// None has an IPv4 address.
     NoneHere,
+    /// The one that was asked for is not up with an IPv4 address.
+    NotThis {
+        /// Its name.
+        name: String,
+        /// Those that are.
+        usable: Vec<Interface>,
+    },
     /// Several have, and the config names none.
     Several(Vec<Interface>),
 }
@@ -231,6 +247,11 @@ impl fmt::Display for InterfaceError {
                 "no interface is up with an IPv4 address; give one to the \
                 interface that the machines are on",
             ),
+            Self::NotThis { name, usable } => write!(
+                f,
+                "interface {name} is not up with an IPv4 address; one of these is:{}",
+                list(usable)
+            ),
             Self::Several(usable) => {
                 let example = usable.last().map_or("eth1", |interface| interface.name.as_str());
                 write!(
@@ -248,7 +269,9 @@ impl std::error::Error for InterfaceError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::NoAddress { .. } | Self::NoneHere | Self::Several(_) => None,
+            Self::NoAddress { .. } | Self::NoneHere | Self::NotThis { .. } | Self::Several(_) => {
+                None
+            }
         }
     }
 }

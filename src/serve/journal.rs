@@ -14,10 +14,11 @@ use std::{
 
 use tokio::time::interval;
 
-use super::drain::Drain;
+use super::{drain::Drain, interface::Interface};
 use crate::{
+    lan::{Lan, Role, ServerMessage},
     machine::Mac,
-    trace::{Boots, Heading, Step, Throttle, Who},
+    trace::{Boots, Finding, Heading, Heard, Step, Throttle, Who},
 };
 
 /// Lines that may be written at once, and then each second: room for 200 machines that boot
@@ -28,6 +29,8 @@ const PER_SECOND: u32 = 100;
 const IPXE_STAGE: Duration = Duration::from_secs(60);
 /// How often silences are summed up, where there were any.
 const SUMMARY: Duration = Duration::from_secs(60);
+/// How often boots are looked at that may have stopped.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The log of all boots. Clones write to the same one.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Journal(Arc<Mutex<Pages>>);
 #[derive(Debug)]
 struct Pages {
     boots: Boots,
+    /// What is heard on each interface that we listen on, by our address there.
+    lans: BTreeMap<Ipv4Addr, Lan>,
     /// By protocol and reason, since the last summary.
     silences: BTreeMap<(&'static str, &'static str), u64>,
     throttle: Throttle,
@@ -48,6 +53,7 @@ impl Journal {
         let seed = u32::try_from(seed >> 32).unwrap_or_default();
         Self(Arc::new(Mutex::new(Pages {
             boots: Boots::new(seed),
+            lans: BTreeMap::new(),
             silences: BTreeMap::new(),
             throttle: Throttle::new(BURST, PER_SECOND, Instant::now()),
         })))
@@ -74,11 +80,81 @@ impl Journal {
         }
     }
 
-    /// Notes the address that a booting machine takes.
-    pub fn lease(&self, mac: Mac, address: Ipv4Addr, step: &Step) {
-        let is_news = self.pages().boots.learn(mac, address);
+    /// Notes the address that a booting machine takes; `ours` is our address where it was heard.
+    pub fn lease(&self, ours: Ipv4Addr, mac: Mac, address: Ipv4Addr, step: &Step) {
+        let now = Instant::now();
+        let mut pages = self.pages();
+        if let Step::Lease { server, .. } = step {
+            pages.boots.requests(mac, *server, now);
+            if let (Some(lan), Some(server)) = (pages.lans.get_mut(&ours), server) {
+                lan.named(*server, now);
+            }
+        }
+        let is_news = pages.boots.learn(mac, address);
+        drop(pages);
         if is_news {
             self.step(Who::Machine(mac), step);
+        }
+    }
+
+    /// From now on other servers are heard there.
+    pub fn listens(&self, interface: &Interface) {
+        self.pages().lans.insert(interface.address, Lan::new(interface.address));
+    }
+
+    /// Takes in what another server says to a client; true where it is the LAN's DHCP server.
+    pub fn hears(&self, interface: &Interface, message: &ServerMessage) -> bool {
+        let now = Instant::now();
+        let mut pages = self.pages();
+        let Some(lan) = pages.lans.get_mut(&interface.address) else { return false };
+        let finding = lan.hear(message, now);
+        let is_dhcp = message.role(interface.address) == Some(Role::Dhcp);
+        if is_dhcp {
+            pages.boots.answered(message.mac, message.server);
+        }
+        let finding = finding.filter(|_| pages.throttle.admit(now));
+        drop(pages);
+        if let Some(finding) = finding {
+            write_finding(interface, &finding);
+        }
+        is_dhcp
+    }
+
+    /// Notes that a machine says it has heard a DHCP server and not us.
+    pub fn misses_us(&self, mac: Mac) {
+        self.pages().boots.misses_us(mac);
+    }
+
+    /// Notes that whoever has this address asks for a file.
+    pub fn comes(&self, address: Ipv4Addr) {
+        self.pages().boots.comes(address, Instant::now());
+    }
+
+    /// Notes that the kernel of a machine's script comes from another server.
+    pub fn goes_elsewhere(&self, mac: Mac) {
+        self.pages().boots.goes_elsewhere(mac, Instant::now());
+    }
+
+    /// Looks for boots that have stopped, until the drain begins.
+    pub async fn watch(self, mut drain: Drain) -> io::Result<()> {
+        let mut look = interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = look.tick() => self.stops(),
+                () = drain.begun() => return Ok(()),
+            }
+        }
+    }
+
+    fn stops(&self) {
+        let now = Instant::now();
+        let mut pages = self.pages();
+        let heard = pages.lans.values().map(|lan| lan.heard(now)).fold(Heard::default(), Heard::or);
+        let mut stops = pages.boots.stops(now, &heard);
+        stops.retain(|_| pages.throttle.admit(now));
+        drop(pages);
+        for (heading, stop) in stops {
+            write(Some(heading), Who::Machine(heading.mac), &Step::Stop(stop));
         }
     }
 
@@ -194,6 +270,20 @@ struct Fields<'a> {
     size: Option<u64>,
     took_ms: Option<u64>,
     reason: Option<&'a str>,
+    diagnosis: Option<&'static str>,
+}
+
+/// A line about another server, which belongs to no boot.
+fn write_finding(interface: &Interface, finding: &Finding) {
+    tracing::info!(
+        step = "lan",
+        diagnosis = finding.name(),
+        interface = interface.name,
+        server = %finding.server(),
+        boot_file = finding.boot_file(),
+        "{}: {finding}",
+        interface.name
+    );
 }
 
 fn write(heading: Option<Heading>, who: Who, step: &Step) {
@@ -230,6 +320,7 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
                 size = fields.size,
                 took_ms = fields.took_ms,
                 reason = fields.reason,
+                diagnosis = fields.diagnosis,
                 "{step}"
             )
         };
@@ -285,6 +376,7 @@ impl<'a> Fields<'a> {
             Step::Script { group, profile } => {
                 Self { group: Some(group), profile: Some(profile), ..Self::default() }
             }
+            Step::Stop(stop) => Self { diagnosis: Some(stop.name()), ..Self::default() },
             Step::Transfer(transfer) => Self {
                 protocol: Some(transfer.protocol.to_string()),
                 file: Some(&transfer.file),

@@ -6,7 +6,8 @@
 //!   interface ─┬─ dhcp 67, 4011 ── proxydhcp::answer ──┐
 //!              ├─ tftp 69 ──────── tftp::Session ──────┤
 //!              ├─ http ─────────── http::…, scripts ───┼── journal ── log
-//!              └─ solicitation ─── solicitation::read ─┘
+//!              ├─ solicitation ─── solicitation::read ─┤
+//!              └─ ear 68 ───────── lan::read, Lan ─────┘
 //!   control ─── an operator's commands ── ledger
 //!   process: signals ─┬─ HUP: a new site, or the old one kept
 //!                     └─ TERM: drain, which every service watches
@@ -17,6 +18,7 @@ mod configs;
 pub mod control;
 mod dhcp;
 pub mod drain;
+pub mod ear;
 mod error;
 pub mod http;
 pub mod interface;
@@ -46,7 +48,7 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
     config::Solicitations,
-    proxydhcp::{Arrival, Port},
+    proxydhcp::{Arrival, Conversations, Port},
 };
 use drain::Drain;
 pub use error::ServeError;
@@ -167,7 +169,7 @@ impl Services {
             );
         }
         let boot_server = interface.udp(4011)?;
-        let conversations = Arc::new(Mutex::default());
+        let conversations: Arc<Mutex<Conversations>> = Arc::default();
         for (number, port, socket) in
             [(67, Port::Dhcp, dhcp), (4011, Port::BootServer, boot_server)]
         {
@@ -210,6 +212,7 @@ impl Services {
             Solicitations::Auto => self.start_solicitation(interface),
             Solicitations::Never => {}
         }
+        self.start_ear(interface, conversations);
         tracing::info!(
             "serving on {interface}: UDP 67, 69, 4011 and {}",
             crate::template::base_url(interface.address, port)
@@ -250,16 +253,31 @@ impl Services {
                 ),
             ),
             Err(error) => {
-                let why = if error.kind() == io::ErrorKind::PermissionDenied {
-                    "the capability CAP_NET_RAW is missing".to_owned()
-                } else {
-                    error.to_string()
-                };
+                let why = why_no_raw_socket(&error);
                 tracing::warn!(
                     "router solicitations on {interface} are not answered ({why}): stock iPXE waits \
                      about 15 s longer where no IPv6 router is"
                 );
             }
+        }
+    }
+
+    /// Hearing other servers is a help, never a condition.
+    fn start_ear(&mut self, interface: &Interface, conversations: Arc<Mutex<Conversations>>) {
+        match ear::listen(interface) {
+            Ok(socket) => {
+                self.journal.listens(interface);
+                let (journal, drain) = (self.journal.clone(), self.drain.clone());
+                self.spawn(
+                    format!("listening on {interface}"),
+                    ear::run(socket, interface.clone(), journal, conversations, drain),
+                );
+            }
+            Err(error) => tracing::info!(
+                "other DHCP servers on {interface} are not heard ({}): the log says less of why a \
+                 machine does not boot",
+                why_no_raw_socket(&error)
+            ),
         }
     }
 
@@ -271,6 +289,8 @@ impl Services {
     fn summarise(&mut self) {
         let journal = self.journal.clone();
         self.spawn("log".to_owned(), journal.summarise(self.drain.clone()));
+        let journal = self.journal.clone();
+        self.spawn("stopped boots".to_owned(), journal.watch(self.drain.clone()));
     }
 
     fn spawn(
@@ -279,6 +299,14 @@ impl Services {
         service: impl Future<Output = io::Result<()>> + Send + 'static,
     ) {
         self.tasks.spawn(async move { (name, service.await) });
+    }
+}
+
+fn why_no_raw_socket(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "the capability CAP_NET_RAW is missing".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

@@ -13,13 +13,13 @@ use super::{
     journal::Journal,
     ledger::{Ledger, LedgerError},
     process,
-    releases::{Preflight, Proofs, Verifier},
+    releases::{Preflight, Proofs, Verifier, proven},
     site::{Site, SiteError},
 };
-use crate::{config::Problem, machine::Machine};
-
-/// Beside the ledger: which releases were verified, so that a restart does not read them again.
-const PROVEN: &str = "verified";
+use crate::{
+    config::{Place, Problem},
+    machine::Machine,
+};
 
 /// The site, who says which of its profiles may be served, and the ledger that outlives both.
 pub(super) struct Premises {
@@ -77,6 +77,14 @@ impl Premises {
 
     fn load(&self) -> Result<(Arc<Site>, Proofs), ServeError> {
         let mut site = Site::load(self.config.as_deref())?;
+        if site.config.is_blank && !self.site.borrow().config.is_blank {
+            let text = "nothing stands in it, and something does in the config that holds now: an \
+                        editor may have emptied it, or it is gone; write it again, or restart \
+                        bootbox if that is meant";
+            let place = Place::of_file(&site.config.name, None);
+            let problem = Problem { place, text: text.to_owned() };
+            return Err(SiteError::Config(problem.into()).into());
+        }
         if site.config.installs() && !self.ledger.remembers() {
             return Err(ServeError::Service(format!(
                 "{} installs machines, and there is no ledger since the start: start again",
@@ -147,7 +155,7 @@ fn proofs_of(site: &Arc<Site>) -> Result<Proofs, ServeError> {
     let closed = Preflight::of(site);
     closed.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     closed.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
-    let memory = site.config.ledger.path.with_file_name(PROVEN);
+    let memory = proven(&site.config.ledger.path);
     let verifier = site.config.keyring.as_ref().map(|keyring| {
         Verifier::new(&keyring.path, Some(&memory)).map(Arc::new).map_err(|error| {
             let problem = Problem { place: keyring.place.clone(), text: error.to_string() };

@@ -22,7 +22,7 @@ use super::{
     visitors::Visitors,
 };
 use crate::{
-    catalog::{Catalog, Group, Install, NotTold},
+    catalog::{Catalog, Group, Install, NotTold, Source},
     config::Access,
     http::{
         named::{Named, Told},
@@ -384,9 +384,13 @@ impl Renderer {
 
     fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {
         let mac = words.machine.mac;
+        let elsewhere = matches!(group.profile.kernel, Source::Url(_));
         let (group, profile) = (group.name.clone(), group.profile.name.clone());
         self.journal.step(Who::Machine(mac), &Step::Script { group, profile });
         self.journal.learn(mac, words.ip);
+        if elsewhere {
+            self.journal.goes_elsewhere(mac);
+        }
         self.visitors.scripted(words.machine.clone(), words.ip, token, Instant::now());
     }
 

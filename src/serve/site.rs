@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     catalog::Pattern,
-    config::{Config, ConfigError, Mode, NamedBootFile, Problem, Text, names_ignition},
+    config::{Config, ConfigError, Mode, NamedBootFile, Problem, Releases, Text, names_ignition},
     firmware::{Firmware, HEAD, Programs, made_for},
     ledger::Book,
     machine::{Mac, Machine},
@@ -57,7 +57,16 @@ pub struct Site {
 impl Site {
     /// Loads the config at this path, else the usual one, else the built-in defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
-        Self::open(Self::config(path)?)
+        let (site, problems) = Self::look(path)?;
+        match ConfigError::of(problems) {
+            Some(error) => Err(error.into()),
+            None => Ok(site),
+        }
+    }
+
+    /// The same with all that is wrong with what the config names, so that more can be looked for.
+    pub fn look(path: Option<&Path>) -> Result<(Self, Vec<Problem>), SiteError> {
+        Ok(Self::open(Self::config(path)?))
     }
 
     /// Reads the config alone, and looks at nothing that it names.
@@ -66,6 +75,12 @@ impl Site {
             Some((main, beside)) => Config::assemble(&main, &beside)?,
             None => Config::built_in(),
         })
+    }
+
+    /// Where the releases are of who serves with this config.
+    pub fn releases(path: Option<&Path>) -> Result<Releases, SiteError> {
+        let nothing = || Text { name: "built-in defaults".to_owned(), text: String::new() };
+        Ok(Config::releases(&read_main(path)?.unwrap_or_else(nothing))?)
     }
 
     /// Where the commands reach the server that runs with this config.
@@ -102,7 +117,7 @@ impl Site {
         complaints.insert(path.clone())
     }
 
-    fn open(config: Config) -> Result<Self, SiteError> {
+    fn open(config: Config) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
         if config.catalog.groups().is_empty() {
@@ -162,14 +177,12 @@ impl Site {
             loaded = configs::load(&config, &store);
             problems.append(&mut loaded.problems);
         }
-        if let Some(error) = ConfigError::of(problems) {
-            return Err(error.into());
-        }
         let configs = loaded.configs;
         warnings.extend(lines(loaded.warnings));
         let programs = boot_programs_in(&config, &store, &mut warnings);
         let stubs = unified::stubs(&config, &programs, &store);
-        Ok(Self { config, store, configs, programs, stubs, warnings, complaints: Mutex::default() })
+        let complaints = Mutex::default();
+        (Self { config, store, configs, programs, stubs, warnings, complaints }, problems)
     }
 
     /// Opens a file for those who cannot be told apart: not what a config is made from, or is.

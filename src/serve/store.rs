@@ -81,6 +81,11 @@ impl Store {
         Ok(open(path, flags, Mode::empty())?)
     }
 
+    /// Whether there is a repository to look into.
+    pub fn has_repository(&self) -> bool {
+        self.repository.is_some()
+    }
+
     /// Opens a file for reading. Never blocks on a FIFO or a device: those are refused.
     pub fn read(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
         if let Some(folder) = &self.boot_programs {

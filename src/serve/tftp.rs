@@ -122,6 +122,7 @@ impl Service {
     }
 
     fn open(&mut self, request: ReadRequest, client: SocketAddrV4) {
+        self.journal.comes(*client.ip());
         let request = match self.seats.get(&client) {
             Some(seat) => match seat.requests.try_send(request) {
                 Ok(()) => return,

@@ -1,12 +1,18 @@
 //! The events of one boot, and the words for them.
 //!
-//! A [`Step`] is what one protocol saw or did; [`Boots`] says which boot it belongs to. All log
-//! wording lives in this folder; writing it out is `serve::journal`'s part.
+//! A [`Step`] is what one protocol saw or did; [`Boots`] says which boot it belongs to, and where one
+//! stopped; a [`Finding`] is about another server. All log wording lives in this folder; writing it
+//! out is `serve::journal`'s part.
 
 mod boots;
+mod finding;
 mod step;
+mod stop;
 mod throttle;
+mod watch;
 
 pub use boots::{BootId, Boots, Heading, Who};
+pub use finding::Finding;
 pub use step::{End, Protocol, Stage, Step, Transfer};
+pub use stop::{Heard, Knows, Stop};
 pub use throttle::Throttle;

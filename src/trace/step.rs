@@ -2,6 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
+use super::Stop;
 use crate::firmware::{Firmware, Form};
 
 /// Something that happened on a machine's way from power-on to its kernel.
@@ -106,6 +107,8 @@ pub enum Step {
         /// The profile it names.
         profile: String,
     },
+    /// Nothing follows where something must.
+    Stop(Stop),
     /// A file was sent, or its sending ended early.
     Transfer(Transfer),
 }
@@ -189,6 +192,7 @@ impl Step {
             Self::Notice { .. } => "notice",
             Self::Offer { .. } => "offer",
             Self::Script { .. } => "script",
+            Self::Stop(_) => "stopped",
             Self::Transfer(_) => "transfer",
             Self::WouldOffer { .. } => "would-offer",
         }
@@ -224,6 +228,7 @@ impl Step {
             | Self::Notice { .. }
             | Self::Offer { .. }
             | Self::Script { .. }
+            | Self::Stop(_)
             | Self::WouldOffer { .. } => false,
         }
     }
@@ -268,6 +273,7 @@ impl fmt::Display for Step {
             Self::Script { group, profile } => {
                 write!(f, "script of profile {profile} (group {group})")
             }
+            Self::Stop(stop) => stop.fmt(f),
             Self::Transfer(transfer) => transfer.fmt(f),
             Self::WouldOffer { firmware, stage, boot_file } => {
                 write!(f, "{} discovers: would offer {boot_file}", Asker(*firmware, *stage))

@@ -10,6 +10,7 @@
 mod lab;
 
 mod boots;
+mod dhcp;
 mod http;
 mod size;
 mod tftp;
@@ -29,8 +30,13 @@ struct Options {
     case: String,
 }
 
-const TABLES: [Table; 4] =
-    [("boots", boots::print), ("http", http::print), ("size", size::print), ("tftp", tftp::print)];
+const TABLES: [Table; 5] = [
+    ("boots", boots::print),
+    ("dhcp", dhcp::print),
+    ("http", http::print),
+    ("size", size::print),
+    ("tftp", tftp::print),
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -3,7 +3,7 @@
 //! when dropped. TCG only, one processor, no default devices.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ pub struct Hardware {
     pub vmware: bool,
     /// Its disk, tried after the network.
     pub disk: Disk,
+    /// What its firmware remembers when it is new; none is what such firmware is sold with.
+    pub store: Option<PathBuf>,
 }
 
 /// What a machine has for a disk.
@@ -94,6 +96,7 @@ impl Hardware {
             uuid: None,
             vmware: false,
             disk: Disk::Absent,
+            store: None,
         }
     }
 
@@ -122,6 +125,11 @@ impl Hardware {
     /// The same, with a disk that boots when the network does not.
     pub fn disk(self) -> Self {
         Self { disk: Disk::Marker, ..self }
+    }
+
+    /// The same, whose firmware remembers what is in this store.
+    pub fn remembers(self, store: &Path) -> Self {
+        Self { store: Some(store.to_owned()), ..self }
     }
 
     /// The same, with a disk that UEFI boots with Secure Boot on.
@@ -248,17 +256,23 @@ fn flash(command: &mut Command, hardware: &Hardware, vars: &Path) -> Result<(), 
         Firmware::SecureOvmf => Store::Microsoft,
         Firmware::Bios | Firmware::Ovmf | Firmware::OvmfHttp => Store::Blank,
     };
+    let memory = match &hardware.store {
+        Some(used) => fs::read(used)?,
+        None => store.read()?,
+    };
     if hardware.has_boot_order() {
         let first = match hardware.firmware {
             Firmware::AavmfHttp | Firmware::OvmfHttp => First::Http,
             Firmware::Bios | Firmware::Ovmf | Firmware::SecureOvmf => First::PxeThenDisk,
         };
-        nvram::write(store, first, &hardware.mac, vars)?;
+        nvram::write(memory, first, &hardware.mac, vars)?;
     } else {
-        fs::write(vars, store.read()?)?;
+        fs::write(vars, memory)?;
     }
     let code = match store {
         Store::Aavmf => {
+            // The rest is a hole.
+            File::options().write(true).open(vars)?.set_len(nvram::ARM64_FLASH)?;
             command.args(["-machine", "virt", "-cpu", "cortex-a57"]);
             AAVMF_CODE
         }

@@ -41,7 +41,7 @@ pub enum First {
 }
 
 /// The size of the flash that ARM64's firmware keeps its variables in.
-const ARM64_FLASH: u64 = 64 << 20;
+pub const ARM64_FLASH: u64 = 64 << 20;
 
 /// Where the first variable goes: after the volume's header and the store's.
 const FIRST: usize = 0x48 + 0x1c;
@@ -60,9 +60,12 @@ pub const DISK_SLOT: u8 = 5;
 /// Bytes of a variable's header, and where in it the lengths of name and data are.
 const HEADER: usize = 60;
 const LENGTHS: usize = 36;
+/// The state of a variable, its third byte: of one that stands, and the bit that deleting clears.
+const STANDS: u8 = 0x3f;
+const DELETED: u8 = 0xfd;
 
-/// Writes a copy of a store in which this comes first, on the card `mac`.
-pub fn write(from: Store, first: First, mac: &str, to: &Path) -> Result<(), Failure> {
+/// Writes a store in which this comes first, on the card `mac`.
+pub fn write(mut store: Vec<u8>, first: First, mac: &str, to: &Path) -> Result<(), Failure> {
     let mut card = Vec::new();
     for byte in mac.split(':') {
         let byte = u8::from_str_radix(byte, 16);
@@ -87,18 +90,13 @@ pub fn write(from: Store, first: First, mac: &str, to: &Path) -> Result<(), Fail
         .concat(),
     };
 
-    let mut store = from.read()?;
     let end = drop_boot_order(&mut store)?;
     let place = &mut store[end..end + variables.len()];
     if place.iter().any(|&byte| byte != 0xff) {
-        return Err(Failure::new(format!("the store {from:?} has no room")));
+        return Err(Failure::new("a variable store that has no room"));
     }
     place.copy_from_slice(&variables);
     fs::write(to, store)?;
-    if from == Store::Aavmf {
-        // The rest is a hole.
-        fs::File::options().write(true).open(to)?.set_len(ARM64_FLASH)?;
-    }
     Ok(())
 }
 
@@ -130,9 +128,51 @@ fn blank_arm64() -> Vec<u8> {
     bytes
 }
 
+/// Writes a copy of [`Store::Microsoft`] that knows one more certificate, as the machine's owner would
+/// enroll it in the firmware's menu.
+pub fn with_key(certificate: &[u8], to: &Path) -> Result<(), Failure> {
+    // EFI_CERT_X509_GUID (UEFI 2.10 section 32.4.1), as it lies in memory.
+    const X509: [u8; 16] = [
+        0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0,
+        0x72,
+    ];
+    let mut store = Store::Microsoft.read()?;
+    let mut found = None;
+    let end = walk(&mut store, |name, at, end| {
+        if name == utf16("db") {
+            found = Some((at, end));
+        }
+        false
+    })?;
+    let (at, data_end) = found.ok_or_else(|| Failure::new("the store knows no key"))?;
+    let mut variable = store[at..data_end].to_vec();
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or_default().to_le_bytes();
+    // EFI_SIGNATURE_LIST with one EFI_SIGNATURE_DATA, whose owner is nobody.
+    let one = 16 + certificate.len();
+    for part in [&X509[..], &size(28 + one), &size(0), &size(one), &[0; 16], certificate] {
+        variable.extend(part);
+    }
+    let place = LENGTHS + 4;
+    let data = variable.len() - HEADER - utf16("db").len();
+    variable[place..place + 4].copy_from_slice(&size(data));
+    store[at + 2] &= DELETED;
+    store[end..end + variable.len()].copy_from_slice(&variable);
+    fs::write(to, store)?;
+    Ok(())
+}
+
 /// Takes the boot order away that is there; returns where the last variable ends.
 fn drop_boot_order(store: &mut [u8]) -> Result<usize, Failure> {
-    const DELETED: u8 = 0xfd;
+    let boot = utf16("Boot");
+    walk(store, |name, _, _| name.starts_with(&boot[..boot.len() - 2]))
+}
+
+/// Shows each variable that stands, its name, where it begins and where its data ends, and deletes
+/// it where the answer is yes; returns where the last one ends.
+fn walk(
+    store: &mut [u8],
+    mut is_unwanted: impl FnMut(&[u8], usize, usize) -> bool,
+) -> Result<usize, Failure> {
     let cut = || Failure::new("a variable store that is cut short");
     let mut at = FIRST;
     while store.get(at..at + 2).ok_or_else(cut)? == [0xaa, 0x55] {
@@ -142,12 +182,13 @@ fn drop_boot_order(store: &mut [u8]) -> Result<usize, Failure> {
             let bytes = header[place..place + 4].try_into().unwrap_or_default();
             u32::from_le_bytes(bytes) as usize
         };
-        let (name, data) = (length(LENGTHS), length(LENGTHS + 4));
-        let begin = utf16("Boot");
-        if store[at + HEADER..].starts_with(&begin[..begin.len() - 2]) {
+        let name_end = at + HEADER + length(LENGTHS);
+        let end = name_end + length(LENGTHS + 4);
+        let name = store.get(at + HEADER..name_end).ok_or_else(cut)?;
+        if header[2] == STANDS && is_unwanted(name, at, end) {
             store[at + 2] &= DELETED;
         }
-        at = (at + HEADER + name + data).next_multiple_of(4);
+        at = end.next_multiple_of(4);
     }
     Ok(at)
 }

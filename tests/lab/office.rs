@@ -10,6 +10,7 @@ use super::process::Process;
 use super::{BOX, Failure};
 
 /// What the DHCP server of the LAN says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Office {
     /// Addresses, a router, and no word about PXE.
     Plain,
@@ -22,8 +23,16 @@ pub enum Office {
     /// As `Plain`, but names a boot file of its own to everybody, as routers with a
     /// left-over setting do. Nobody has that file.
     NamesAFile,
+    /// As `ChainsUndionly`, but the ROMs, which are iPXE, are sent to BOX for the script that newer
+    /// iPXE fetches beside itself.
+    NamesAutoexec,
     /// As `Plain`, with BOX as its "next server" (siaddr), and no boot file.
     NextServer,
+    /// As `Plain`, but says option 60 `PXEClient` of itself, as a server does that was once set up
+    /// beside WDS: machines then ask it for their boot file, and no proxy counts.
+    ClaimsPxe,
+    /// Nobody gives addresses.
+    Absent,
 }
 
 impl Office {
@@ -34,6 +43,11 @@ impl Office {
         scratch: &Path,
         evidence: &Path,
     ) -> Result<Process, Failure> {
+        if *self == Self::Absent {
+            let mut command = router.command("sleep");
+            command.arg("3600");
+            return Process::spawn("nobody", command, &evidence.join("office.log"));
+        }
         let mut command = router.command("dnsmasq");
         command
             .args(["--keep-in-foreground", "--conf-file=/dev/null"])
@@ -44,17 +58,29 @@ impl Office {
             .arg("--no-ping")
             .arg("--dhcp-range=10.77.0.100,10.77.0.200,255.255.255.0,1h")
             .arg(format!("--dhcp-leasefile={}", scratch.join("leases").display()));
-        if let Self::ChainsUndionly = self {
-            command
-                .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")
-                .arg(format!("--dhcp-boot=tag:rom,undionly.kpxe,,{BOX}"))
-                .arg("--dhcp-option-force=tag:rom,encap:175,176,1b");
-        }
-        if let Self::NamesAFile = self {
-            command.arg("--dhcp-boot=left-over.efi,,10.77.0.1");
-        }
-        if let Self::NextServer = self {
-            command.arg(format!("--dhcp-boot=,,{BOX}"));
+        match self {
+            Self::ChainsUndionly => {
+                command
+                    .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")
+                    .arg(format!("--dhcp-boot=tag:rom,undionly.kpxe,,{BOX}"))
+                    .arg("--dhcp-option-force=tag:rom,encap:175,176,1b");
+            }
+            Self::ClaimsPxe => {
+                command.arg("--dhcp-option-force=60,PXEClient");
+            }
+            Self::NamesAFile => {
+                command.arg("--dhcp-boot=left-over.efi,,10.77.0.1");
+            }
+            Self::NamesAutoexec => {
+                command
+                    .arg("--dhcp-vendorclass=set:rom,PXEClient:Arch:00000")
+                    .arg(format!("--dhcp-boot=tag:rom,tftp://{BOX}/snp/autoexec.ipxe"))
+                    .arg("--dhcp-option-force=tag:rom,encap:175,176,1b");
+            }
+            Self::NextServer => {
+                command.arg(format!("--dhcp-boot=,,{BOX}"));
+            }
+            Self::Absent | Self::Plain => {}
         }
         let office = Process::spawn("office DHCP", command, &evidence.join("office.log"))?;
         office.wait_for("sockets bound exclusively", Duration::from_secs(10))?;

@@ -14,6 +14,8 @@ pub struct Site {
     pub profiles: Vec<Profile>,
     /// Who boots which of them.
     pub groups: Vec<Group>,
+    /// More lines of `[network]`.
+    pub network: String,
     /// Tables that stand before the profiles.
     pub more: String,
 }
@@ -64,6 +66,12 @@ impl Site {
         Self { more: more.to_owned(), ..self }
     }
 
+    /// The same, with another line in `[network]`.
+    pub fn network(mut self, line: &str) -> Self {
+        let _ = writeln!(self.network, "{line}");
+        self
+    }
+
     /// Adds this profile for the machine with this address, or for every machine.
     pub fn profile(mut self, mac: Option<&str>, profile: Profile) -> Self {
         let name = profile.name.clone();
@@ -75,7 +83,8 @@ impl Site {
     /// bootbox's configuration.
     pub fn toml(&self, repository: &Path) -> String {
         let mut toml = format!(
-            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n\n[repository]\nroot = \"{}\"\n",
+            "[network]\ninterfaces = [\"{BOX_INTERFACE}\"]\n{}\n[repository]\nroot = \"{}\"\n",
+            self.network,
             repository.display()
         );
         let _ = write!(toml, "\n{}", self.more);

@@ -228,9 +228,18 @@ pub fn fetch_http(server: SocketAddrV4, target: &str) -> Result<Vec<u8>, Failure
 
 /// Head and body of whatever answers.
 pub fn ask_http(server: SocketAddrV4, target: &str) -> Result<(String, Vec<u8>), Failure> {
+    ask_http_with(server, target, "")
+}
+
+/// The same with more lines in the request's head.
+pub fn ask_http_with(
+    server: SocketAddrV4,
+    target: &str,
+    lines: &str,
+) -> Result<(String, Vec<u8>), Failure> {
     let mut stream = TcpStream::connect_timeout(&server.into(), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {server}\r\n{lines}Connection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let end = answer

@@ -273,6 +273,54 @@ fn images_lists_what_there_is_and_ends_with_1_when_it_is_not_whole() {
 }
 
 #[test]
+fn images_needs_no_more_of_a_config_than_where_the_releases_are() {
+    let shelf = Shelf::new();
+    let ledger = shelf.gnupg.path().join("ledger.redb");
+    let more = format!("kernl = \"x\"\n[install]\nledger = {ledger:?}\nattempts = \"many\"");
+    let config = shelf.config(&more);
+    let (code, text) = shelf.bootbox("check", &config, &[]);
+    assert!(code == Some(78) && text.contains("\"many\""), "{text}");
+    let images = || shelf.bootbox("images", &config, &[]);
+    let (code, text) = images();
+    assert_eq!((code, text.matches("--verify was not given").count()), (Some(0), 3), "{text}");
+
+    // What the server found good is told without --verify; nothing is added to what it remembers.
+    let memory = ledger.with_file_name("verified");
+    let (code, text) = shelf.bootbox("images", &config, &["--verify"]);
+    assert!(code == Some(0) && !memory.exists(), "{text}");
+    let (began, verifier) = (Instant::now(), Verifier::new(&shelf.keyring, Some(&memory)).unwrap());
+    while on_disk_image(&shelf, &verifier).1 {
+        assert!(began.elapsed() < LIMIT, "it is never remembered");
+    }
+    let (code, text) = images();
+    let disk = text.lines().last().unwrap();
+    assert!(code == Some(0) && disk.contains(&shelf.signer.subkey), "{text}");
+    assert_eq!(text.matches("--verify was not given").count(), 2, "{text}");
+}
+
+#[test]
+fn check_says_all_that_is_missing_in_one_go() {
+    let shelf = Shelf::new();
+    let folder = shelf.root.join(VERSION);
+    for name in [PIECES[0], PIECES[1], DISK] {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    let config = shelf.config(
+        "install = \"once\"\nargs = [\"coreos.config.url={{ base_url }}/coreos/ignition.json\"]",
+    );
+    let (code, text) = shelf.bootbox("check", &config, &[]);
+    assert_eq!(code, Some(78), "{text}");
+    for missing in [
+        PIECES[0],
+        PIECES[1],
+        "ignition.json",
+        &format!("lacks {}, {}, {DISK}", PIECES[0], PIECES[1]),
+    ] {
+        assert!(text.contains(missing), "{missing}: {text}");
+    }
+}
+
+#[test]
 fn check_says_what_would_not_be_served() {
     let shelf = Shelf::new();
     let check = || shelf.bootbox("check", &shelf.config("verify = true"), &[]);

@@ -42,6 +42,7 @@ impl Exchange {
     /// Answers one request. Opens the file it names, reads nothing of it.
     pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<ReplyBody> {
         self.line.note_request();
+        self.service.journal.comes(ipv4(self.arrival.peer));
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         if let Some(told) = event::read(method, uri, headers) {
             let told = match told {

@@ -91,6 +91,11 @@ impl Memory {
         Self { written, place: place.map(Path::to_owned) }
     }
 
+    /// From now on nothing is written to its file.
+    pub(super) fn is_another_ones(&mut self) {
+        self.place = None;
+    }
+
     pub(super) fn recall(&self, name: &str, file: Identity, signature: &str) -> Option<Verdict> {
         let entry = self.written.files.get(name)?;
         let time = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));

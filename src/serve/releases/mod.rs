@@ -16,5 +16,13 @@ mod verifier;
 
 pub use preflight::Preflight;
 pub use proofs::Proofs;
+use std::path::{Path, PathBuf};
+
 pub use scan::{Found, below, of_subject, scan, subject};
 pub use verifier::{KeyringError, Progress, Verifier};
+
+/// Where the server remembers which files were good, so that nobody reads them again: beside its
+/// ledger.
+pub fn proven(ledger: &Path) -> PathBuf {
+    ledger.with_file_name("verified")
+}

@@ -59,6 +59,13 @@ impl Verifier {
         Ok(Self { keyring: parsed.map_err(|cause| error(Reason::Fault(cause)))?, memory })
     }
 
+    /// The same for who only looks: what is found good is not written to the server's memory.
+    pub fn beside(keyring: &Path, memory: &Path) -> Result<Self, KeyringError> {
+        let mut verifier = Self::new(keyring, Some(memory))?;
+        verifier.memory.get_mut().unwrap_or_else(PoisonError::into_inner).is_another_ones();
+        Ok(verifier)
+    }
+
     /// The keys whose signatures count.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring

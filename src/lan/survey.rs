@@ -1,0 +1,161 @@
+//! Who answers on a LAN, and whether a proxy can boot machines there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::Ipv4Addr,
+};
+
+use super::{Probe, Role, ServerMessage};
+use crate::trace::Finding;
+
+/// Messages that are kept: a few servers answer two questions.
+const MOST: usize = 256;
+
+/// Questions asked on one interface, and what was answered.
+#[derive(Debug)]
+pub struct Survey {
+    place: String,
+    ours: Ipv4Addr,
+    probes: Vec<Probe>,
+    heard: Vec<ServerMessage>,
+}
+
+/// Whether machines can boot there by a proxy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// A DHCP server boots machines itself: no proxy can win.
+    DhcpServerClaimsToBoot,
+    /// They can.
+    Fine,
+    /// No DHCP server answers.
+    NoDhcpServer,
+}
+
+impl Survey {
+    /// Nothing is heard yet. `place` is the interface's name, `ours` our address there, and `seed`
+    /// tells two surveys apart.
+    pub fn new(place: &str, ours: Ipv4Addr, seed: u32) -> Self {
+        let probes = Probe::both(ours, seed);
+        Self { place: place.to_owned(), ours, probes, heard: Vec::new() }
+    }
+
+    /// What to ask.
+    pub fn probes(&self) -> &[Probe] {
+        &self.probes
+    }
+
+    /// Takes in an answer, or what a server says to somebody else meanwhile.
+    pub fn hear(&mut self, message: ServerMessage) {
+        if self.heard.len() < MOST && !self.heard.contains(&message) {
+            self.heard.push(message);
+        }
+    }
+
+    /// Whether a DHCP server has answered.
+    pub fn has_dhcp_server(&self) -> bool {
+        self.heard.iter().any(|message| message.role(self.ours) == Some(Role::Dhcp))
+    }
+
+    /// What it comes to.
+    pub fn verdict(&self) -> Verdict {
+        let claims = |finding: &Finding| matches!(finding, Finding::ClaimsToBoot { .. });
+        if self.findings().iter().any(claims) {
+            Verdict::DhcpServerClaimsToBoot
+        } else if self.has_dhcp_server() {
+            Verdict::Fine
+        } else {
+            Verdict::NoDhcpServer
+        }
+    }
+
+    /// One of each kind and server.
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for finding in self.heard.iter().filter_map(|message| message.finding(self.ours)) {
+            let same =
+                |it: &Finding| (it.name(), it.server()) == (finding.name(), finding.server());
+            if !findings.iter().any(same) {
+                findings.push(finding);
+            }
+        }
+        findings
+    }
+
+    /// The servers in one role, each with its answers to our questions.
+    fn servers(&self, role: Role) -> BTreeMap<Ipv4Addr, Vec<&ServerMessage>> {
+        let mut servers: BTreeMap<Ipv4Addr, Vec<&ServerMessage>> = BTreeMap::new();
+        for message in self.heard.iter().filter(|it| it.role(self.ours) == Some(role)) {
+            servers.entry(message.server).or_default().push(message);
+        }
+        servers
+    }
+
+    /// `undionly.kpxe to BIOS, snponly.efi to UEFI`.
+    fn files(&self, messages: &[&ServerMessage]) -> String {
+        let mut files = BTreeSet::new();
+        for message in messages {
+            let asked = |probe: &&Probe| (probe.mac, probe.xid) == (message.mac, message.xid);
+            let who = match self.probes.iter().find(asked) {
+                Some(probe) => probe.guise.to_string(),
+                None => format!("machine {}", message.mac),
+            };
+            files.insert(match message.boot_file.as_str() {
+                "" => format!("no file to {who} before port 4011"),
+                file => format!("{file} to {who}"),
+            });
+        }
+        files.into_iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Survey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, ours, .. } = self;
+        writeln!(f, "the LAN at {place} ({ours}), asked as a BIOS and as a UEFI machine:")?;
+        for (server, messages) in self.servers(Role::Dhcp) {
+            let given: BTreeSet<Ipv4Addr> = messages.iter().map(|it| it.address).collect();
+            let given: Vec<String> = given.iter().map(Ipv4Addr::to_string).collect();
+            writeln!(f, "  DHCP server {server} offers {}", given.join(", "))?;
+        }
+        let here = self.servers(Role::Us);
+        for messages in here.values() {
+            writeln!(f, "  bootbox at {ours} answers: offers {}", self.files(messages))?;
+        }
+        let others = self.servers(Role::Proxy);
+        for (server, messages) in &others {
+            writeln!(f, "  ProxyDHCP server {server} answers: offers {}", self.files(messages))?;
+        }
+        if here.is_empty() {
+            let macs: Vec<String> = self.probes.iter().map(|probe| probe.mac.to_string()).collect();
+            writeln!(
+                f,
+                "  bootbox does not answer from {ours}: it does not run, or no group takes a machine \
+                 that nobody knows ({})",
+                macs.join(", ")
+            )?;
+        }
+        for finding in self.findings() {
+            match finding {
+                // A single one may be the bootbox that is meant, looked at from elsewhere.
+                Finding::RivalProxy { server, .. } if here.is_empty() && others.len() == 1 => {
+                    writeln!(f, "  look: if {server} is not your bootbox, turn it off there")?;
+                }
+                Finding::OwnBootFile { .. } => writeln!(f, "  note: {finding}")?,
+                Finding::ClaimsToBoot { .. } => writeln!(f, "  problem: {finding}")?,
+                Finding::RivalProxy { .. } => writeln!(f, "  warning: {finding}")?,
+            }
+        }
+        match self.verdict() {
+            Verdict::Fine => writeln!(f, "  fine: a proxy can boot machines here"),
+            Verdict::DhcpServerClaimsToBoot => {
+                writeln!(f, "  no proxy can boot machines here until that is mended")
+            }
+            Verdict::NoDhcpServer => writeln!(
+                f,
+                "  problem: no DHCP server answers. A proxy alone boots no machine: there must be a \
+                 DHCP server on this VLAN, or a relay to one, with addresses left"
+            ),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! How far one boot has come, and when its silence means that it stopped.
+//!
+//! Tells only what follows surely from what was heard; each kind of stop once in a boot, and again
+//! after an hour.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use crate::firmware::Form;
+
+use super::{End, Heard, Knows, Protocol, Stage, Step, Stop, Transfer, stop::patience};
+
+/// Offers before a discover counts as repeated in vain, and the time they must span: EDK2 sends
+/// its own 0, 4 and 12 s after the first.
+const OFFERS: u32 = 3;
+const ASKING: Duration = Duration::from_secs(10);
+/// A request that comes later after our last offer is the system's on its disk.
+const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
+/// How long a boot program may take to its first discover, iPXE to its kernel, and either to try
+/// a broken transfer again.
+const NEXT: Duration = Duration::from_secs(60);
+/// What stands in the names of boot programs that ask for more.
+const COME_BACK: [&str; 5] = ["grub", "ipxe", "shim", "snponly", "undionly"];
+/// When the same stop of the same boot is told again.
+const AGAIN: Duration = Duration::from_secs(3600);
+
+/// One boot, as far as it went.
+#[derive(Debug)]
+pub(super) struct Watch {
+    at: At,
+    /// When it came there.
+    since: Instant,
+    /// The last offer's.
+    stage: Stage,
+    boot_file: String,
+    /// The forms of the offers in a row, each once, the last one last.
+    forms: Vec<Form>,
+    /// Offers in a row, and the first and last of them.
+    offers: u32,
+    first: Instant,
+    last: Instant,
+    /// Whose address it took since the first offer, and when.
+    requested: Option<(Option<Ipv4Addr>, Instant)>,
+    /// A DHCP server that was heard to answer it.
+    answered: Option<Ipv4Addr>,
+    misses_us: bool,
+    told: BTreeMap<&'static str, Instant>,
+}
+
+/// The point that a boot has come to.
+#[derive(Debug, Eq, PartialEq)]
+enum At {
+    /// It was told its boot file on port 4011.
+    Acked,
+    /// It discovers, or has taken an address.
+    Asks,
+    /// A transfer ended like this.
+    Broken(String),
+    /// Something is on its way to it, or nothing is known to be missing.
+    Fine,
+    /// It has its boot program.
+    Loaded,
+    /// It has its script.
+    Scripted,
+    /// It was sent on, or runs its system: what comes then is not ours to follow.
+    Past,
+}
+
+impl Watch {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            at: At::Fine,
+            since: now,
+            stage: Stage::Rom,
+            boot_file: String::new(),
+            forms: Vec::new(),
+            offers: 0,
+            first: now,
+            last: now,
+            requested: None,
+            answered: None,
+            misses_us: false,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in a step of this boot.
+    pub(super) fn note(&mut self, step: &Step, now: Instant) {
+        match step {
+            Step::Offer { stage, boot_file, form, .. } => {
+                self.offer(*stage, boot_file, *form, now);
+            }
+            Step::Ack { stage, boot_file, .. } => {
+                self.stage = *stage;
+                boot_file.clone_into(&mut self.boot_file);
+                self.reach(At::Acked, now);
+            }
+            Step::Script { .. } => self.reach(At::Scripted, now),
+            Step::Transfer(transfer) => self.transfer(transfer, now),
+            Step::Config { .. }
+            | Step::Disk { .. }
+            | Step::Failed { .. }
+            | Step::Held { .. }
+            | Step::Installed { .. }
+            | Step::LeaveAlone { .. }
+            | Step::Notice { .. } => self.reach(At::Past, now),
+            Step::Advertise
+            | Step::DiskFails
+            | Step::Installing { .. }
+            | Step::Lease { .. }
+            | Step::Stop(_)
+            | Step::WouldOffer { .. } => {}
+        }
+    }
+
+    /// It takes an address from this server.
+    pub(super) fn requests(&mut self, server: Option<Ipv4Addr>, now: Instant) {
+        if self.at == At::Asks && now.duration_since(self.last) <= BELONGS_TOGETHER {
+            self.requested.get_or_insert((server, now));
+        }
+    }
+
+    /// A DHCP server was heard to answer it.
+    pub(super) fn answered(&mut self, server: Ipv4Addr) {
+        self.answered = Some(server);
+    }
+
+    /// It says that it has heard a DHCP server's offer and not ours.
+    pub(super) fn misses_us(&mut self) {
+        self.misses_us = true;
+    }
+
+    /// It asks for a file, whichever.
+    pub(super) fn comes(&mut self, now: Instant) {
+        if self.at != At::Past {
+            self.reach(At::Fine, now);
+        }
+    }
+
+    /// Its kernel comes from another server.
+    pub(super) fn goes_elsewhere(&mut self, now: Instant) {
+        self.reach(At::Past, now);
+    }
+
+    /// Where it stopped, if that is known by now and has not been told.
+    pub(super) fn due(&mut self, now: Instant, heard: &Heard) -> Option<Stop> {
+        let stop = self.stop(now, heard)?;
+        let told = self.told.get(stop.name());
+        if told.is_some_and(|&told| now.duration_since(told) < AGAIN) {
+            return None;
+        }
+        self.told.insert(stop.name(), now);
+        Some(stop)
+    }
+
+    fn stop(&self, now: Instant, heard: &Heard) -> Option<Stop> {
+        let silent = now.duration_since(self.since);
+        let boot_file = self.boot_file.clone();
+        let late = |limit: Duration| silent >= limit;
+        match &self.at {
+            At::Asks => self.asks_in_vain(now, heard),
+            At::Acked if late(patience(self.stage)) => {
+                Some(self.not_fetched(Knows::Ack, silent, heard))
+            }
+            At::Broken(transfer) if late(NEXT) => {
+                Some(Stop::Broken { transfer: transfer.clone(), silent })
+            }
+            At::Loaded if late(NEXT) => Some(Stop::ProgramSilent { boot_file, silent }),
+            At::Scripted if late(NEXT) => Some(Stop::NoKernel { silent }),
+            At::Acked | At::Broken(_) | At::Fine | At::Loaded | At::Past | At::Scripted => None,
+        }
+    }
+
+    fn not_fetched(&self, by: Knows, silent: Duration, heard: &Heard) -> Stop {
+        let (boot_file, form) = (self.boot_file.clone(), self.forms.last().copied());
+        Stop::NotFetched { boot_file, form, by, silent, heard: *heard }
+    }
+
+    fn asks_in_vain(&self, now: Instant, heard: &Heard) -> Option<Stop> {
+        let boot_file = self.boot_file.clone();
+        if let Some((server, requested)) = self.requested {
+            let silent = now.duration_since(requested);
+            let by = Knows::Lease(server.or(self.answered).or(heard.dhcp_server)?);
+            let is_late = silent >= patience(self.stage);
+            return is_late.then_some(self.not_fetched(by, silent, heard));
+        }
+        let after = self.last.duration_since(self.first);
+        if self.offers < OFFERS || after < ASKING {
+            return None;
+        }
+        let offers = self.offers;
+        Some(match self.answered {
+            Some(server) => Stop::NotTaken {
+                boot_file,
+                forms: self.forms.clone(),
+                offers,
+                after,
+                server,
+                misses_us: self.misses_us,
+                heard: *heard,
+            },
+            None => Stop::NoDhcpServer { offers, after, heard: *heard },
+        })
+    }
+
+    fn offer(&mut self, stage: Stage, boot_file: &str, form: Form, now: Instant) {
+        let again = self.at == At::Asks && self.stage == stage;
+        self.stage = stage;
+        boot_file.clone_into(&mut self.boot_file);
+        self.reach(At::Asks, now);
+        self.last = now;
+        if again {
+            self.offers = self.offers.saturating_add(1);
+        } else {
+            (self.offers, self.first, self.requested, self.misses_us) = (1, now, None, false);
+            self.forms.clear();
+        }
+        self.forms.retain(|&tried| tried != form);
+        self.forms.push(form);
+    }
+
+    fn transfer(&mut self, transfer: &Transfer, now: Instant) {
+        let file = transfer.file.trim_start_matches('/');
+        let is_boot_file = !file.is_empty() && self.boot_file.ends_with(file);
+        // The end of a boot program's transfer may be noted after the program has asked already.
+        if self.at == At::Past || (self.at == At::Asks && !is_boot_file) {
+            return;
+        }
+        let next = match &transfer.end {
+            End::Complete if is_boot_file && self.comes_back() => At::Loaded,
+            End::Complete => At::Fine,
+            // Firmware opens with this; it stops there where the answers do not arrive.
+            End::Probe if transfer.protocol == Protocol::Tftp => At::Broken(transfer.to_string()),
+            End::Probe => At::Fine,
+            // Programs look for files that need not be there, and go on.
+            End::Refuse { .. } if !is_boot_file => return,
+            End::Abort { .. } | End::Fail { .. } | End::Refuse { .. } | End::TimeOut => {
+                At::Broken(transfer.to_string())
+            }
+        };
+        self.reach(next, now);
+    }
+
+    /// Whether the boot program asks us for more: a kernel that is its own boot program does not.
+    fn comes_back(&self) -> bool {
+        let name = self.boot_file.rsplit('/').next().unwrap_or_default();
+        self.stage == Stage::Rom && COME_BACK.iter().any(|&program| name.contains(program))
+    }
+
+    fn reach(&mut self, at: At, now: Instant) {
+        self.at = at;
+        self.since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;

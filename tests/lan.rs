@@ -1,0 +1,333 @@
+//! Other servers on the LAN, and boots that stop: what the log and `bootbox check --lan` say.
+//!
+//! The servers are real (dnsmasq, beside bootbox), the machines mostly packets: a machine that goes
+//! its way is the subject of `boot.rs`.
+
+// A test stops at the first thing that is not as it should be.
+#![allow(clippy::unwrap_used)]
+
+mod lab;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use lab::machine::{Firmware, Hardware, Machine, Nic};
+use lab::namespace::Namespace;
+use lab::office::Office;
+use lab::process::Process;
+use lab::server::Bootbox;
+use lab::walker::{Stage, Walker, fetch_http, fetch_tftp, port_68};
+use lab::{BOX, Failure, Lab};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_bootbox");
+/// Past the longest wait before a diagnosis of packets alone, 60 s.
+const SOON: Duration = Duration::from_secs(90);
+
+/// A config that gives a kernel to every machine.
+fn config(lab: &Lab) -> Result<PathBuf, Failure> {
+    let root = lab.scratch().join("repository");
+    fs::create_dir_all(&root)?;
+    fs::write(root.join("vmlinuz"), vec![b'k'; 100_000])?;
+    let file = lab.evidence().join("bootbox.toml");
+    fs::write(
+        &file,
+        format!(
+            "network.interfaces = [\"eth0\"]\nrepository.root = {root:?}\n[[profile]]\nname = \"p\"\n\
+             kernel = \"/vmlinuz\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n"
+        ),
+    )?;
+    Ok(file)
+}
+
+/// The server on a LAN with this office, and a desk at 10.77.0.9 from where packets are sent.
+fn on_a_lan(
+    name: &str,
+    office: &Office,
+    body: impl FnOnce(&Lab, &mut Bootbox, &Namespace) -> Result<(), Failure>,
+) {
+    lab::run(name, office, 1, |lab| {
+        let mut server = Bootbox::start(lab, Path::new(BINARY), &config(lab)?, "json")?;
+        let desk = lab.desk("desk", "02:00:00:00:77:09")?;
+        desk.run("ip address add 10.77.0.9/16 dev eth0")?;
+        body(lab, &mut server, &desk)
+    });
+}
+
+fn walker(number: u16) -> Walker {
+    let address = Ipv4Addr::new(10, 77, 0, 9);
+    Walker { address, ..Walker::number(number, Ipv4Addr::BROADCAST) }
+}
+
+/// Sends a discover that asks for its answers by broadcast, as every ROM does.
+fn discover(port_68: &UdpSocket, walker: &Walker, stage: Stage, secs: u8) -> Result<(), Failure> {
+    let mut message = walker.message(1, stage, &[]);
+    message[9] = secs;
+    message[10] = 0x80;
+    port_68.send_to(&message, (Ipv4Addr::BROADCAST, 67))?;
+    Ok(())
+}
+
+/// The first log line with this diagnosis.
+fn diagnosis(server: &mut Bootbox, name: &str) -> Result<serde_json::Value, Failure> {
+    let needle = format!("\"diagnosis\":\"{name}\"");
+    let line = server.process().wait_for(&needle, SOON)?.line;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let manual = include_str!("../docs/log.md");
+    for word in line.as_object().unwrap().keys().map(String::as_str).chain([name]) {
+        assert!(manual.contains(&format!("`{word}`")), "{word} is not in docs/log.md");
+    }
+    Ok(line)
+}
+
+fn has_diagnosis(server: &mut Bootbox, name: &str) -> bool {
+    server.process().transcript().text().contains(&format!("\"diagnosis\":\"{name}\""))
+}
+
+/// `bootbox check --lan` in a namespace.
+fn check_lan(place: &Namespace, words: &[&str]) -> Result<(Output, String), Failure> {
+    let output = place.command(BINARY).args(["check", "--lan"]).args(words).output()?;
+    let said = [&output.stdout[..], &output.stderr].concat();
+    Ok((output, String::from_utf8_lossy(&said).into_owned()))
+}
+
+/// dnsmasq as a ProxyDHCP server at 10.77.0.3.
+fn rival(lab: &Lab) -> Result<(Namespace, Process), Failure> {
+    let place = lab.desk("rival", "02:00:00:00:77:03")?;
+    place.run("ip address add 10.77.0.3/24 dev eth0")?;
+    let mut command = place.command("dnsmasq");
+    command
+        .args(["--keep-in-foreground", "--conf-file=/dev/null", "--log-facility=-", "--pid-file="])
+        .args(["--user=root", "--group=", "--port=0", "--interface=eth0", "--bind-dynamic"])
+        .args(["--dhcp-range=10.77.0.0,proxy", "--pxe-service=x86PC,boot,pxelinux"])
+        .arg(format!("--dhcp-leasefile={}", lab.scratch().join("rival").display()));
+    let dnsmasq = Process::spawn("rival", command, &lab.evidence().join("rival.log"))?;
+    dnsmasq.wait_for("DHCP, proxy on subnet", Duration::from_secs(10))?;
+    Ok((place, dnsmasq))
+}
+
+#[test]
+fn a_rival_proxy_is_told_by_name_and_once() {
+    on_a_lan("a_rival_proxy_is_told", &Office::Plain, |lab, server, desk| {
+        let (_place, _rival) = rival(lab)?;
+        desk.enter(|| -> Result<(), Failure> {
+            let port_68 = port_68()?;
+            (1..=3).try_for_each(|number| discover(&port_68, &walker(number), Stage::Bios, 0))
+        })??;
+        let line = diagnosis(server, "rival-proxy")?;
+        assert_eq!(line["server"], "10.77.0.3", "{line}");
+        assert_eq!((&line["step"], &line["level"]), (&"lan".into(), &"INFO".into()), "{line}");
+        assert!(line["message"].as_str().unwrap().contains("Turn off the one"), "{line}");
+        server.process().wait_for("52:54:00:aa:00:03", SOON)?;
+        std::thread::sleep(Duration::from_secs(1));
+        let text = server.process().transcript().text();
+        assert_eq!(text.matches("rival-proxy").count(), 1, "{text}");
+        assert!(!has_diagnosis(server, "option-60"));
+
+        let (output, said) = check_lan(lab.server(), &["--interface", "eth0"])?;
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(
+            said.contains("bootbox at 10.77.0.2 answers: offers snponly.efi to UEFI"),
+            "{said}"
+        );
+        assert!(said.contains("ProxyDHCP server 10.77.0.3 answers"), "{said}");
+        assert!(said.contains("warning: another ProxyDHCP server answers, 10.77.0.3"), "{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_dhcp_server_that_sends_option_60_is_told_by_name_in_the_log_and_by_check() {
+    on_a_lan("option_60_is_told", &Office::ClaimsPxe, |lab, server, desk| {
+        desk.enter(|| discover(&port_68()?, &walker(1), Stage::Bios, 0))??;
+        let line = diagnosis(server, "option-60")?;
+        assert_eq!(line["server"], "10.77.0.1", "{line}");
+        assert!(line["message"].as_str().unwrap().contains("Remove option 60 there"), "{line}");
+
+        let (output, said) = check_lan(lab.server(), &["--interface", "eth0"])?;
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("problem: DHCP server 10.77.0.1 itself sends option 60"), "{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_real_uefi_machine_that_option_60_leads_astray_is_told_why_it_stopped() {
+    on_a_lan("option_60_and_a_real_machine", &Office::ClaimsPxe, |lab, server, _| {
+        let hardware = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, "52:54:00:b0:02:01");
+        let machine = Machine::power_on(lab, &hardware)?;
+        machine.wait_for("PXE-E", Duration::from_secs(120))?;
+        let line = diagnosis(server, "option-60")?;
+        assert_eq!(line["server"], "10.77.0.1", "{line}");
+        let line = diagnosis(server, "boot-file-not-fetched")?;
+        assert_eq!(line["mac"], "52:54:00:b0:02:01", "{line}");
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("10.77.0.1 itself sends option 60"), "{line}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_real_uefi_machine_whose_tftp_is_dropped_is_told_which_port() {
+    on_a_lan("tftp_is_dropped", &Office::Plain, |lab, server, _| {
+        // What a firewall does, without one: packets to port 69 lead nowhere.
+        for rule in
+            ["add pref 10 ipproto udp dport 69 blackhole", "add pref 20 lookup local", "del pref 0"]
+        {
+            lab.server().run(&format!("ip rule {rule}"))?;
+        }
+        let hardware = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, "52:54:00:b0:02:02");
+        let _machine = Machine::power_on(lab, &hardware)?;
+        let line = diagnosis(server, "boot-file-not-fetched")?;
+        assert_eq!(line["mac"], "52:54:00:b0:02:02", "{line}");
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("took an address from 10.77.0.1"), "{line}");
+        assert!(message.contains("that drops UDP port 69"), "{line}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_lan_without_a_dhcp_server_is_told_in_the_boots_own_line_and_by_check() {
+    on_a_lan("no_dhcp_server", &Office::Absent, |lab, server, desk| {
+        let began = Instant::now();
+        desk.enter(|| -> Result<(), Failure> {
+            let port_68 = port_68()?;
+            // EDK2's times.
+            for pause in [0, 4, 8] {
+                std::thread::sleep(Duration::from_secs(pause));
+                discover(&port_68, &walker(1), Stage::Bios, 0)?;
+            }
+            Ok(())
+        })??;
+        let line = diagnosis(server, "no-dhcp-server")?;
+        assert!(began.elapsed() < Duration::from_secs(20));
+        assert_eq!(
+            (&line["step"], &line["mac"]),
+            (&"stopped".into(), &walker(1).mac_text().into())
+        );
+        assert!(line["boot"].is_string() && line["since_ms"].is_u64(), "{line}");
+        assert!(line["message"].as_str().unwrap().contains("A proxy alone boots no machine"));
+
+        let (output, said) = check_lan(lab.server(), &["--interface", "eth0"])?;
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("problem: no DHCP server answers"), "{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_offer_that_is_never_taken_is_told_with_what_the_machine_says_itself() {
+    on_a_lan("an_offer_never_taken", &Office::Plain, |_, server, desk| {
+        desk.enter(|| -> Result<(), Failure> {
+            let port_68 = port_68()?;
+            // iPXE counts in secs, and says there that it has heard the DHCP server alone.
+            for (pause, secs) in [(0, 4), (5, 0b1010), (6, 0b1110)] {
+                std::thread::sleep(Duration::from_secs(pause));
+                discover(&port_68, &walker(1), Stage::Ipxe, secs)?;
+            }
+            Ok(())
+        })??;
+        let line = diagnosis(server, "offer-not-taken")?;
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("DHCP server 10.77.0.1 is there"), "{line}");
+        assert!(message.contains("heard the DHCP server and not us"), "{line}");
+        assert!(!has_diagnosis(server, "no-dhcp-server"));
+        Ok(())
+    });
+}
+
+#[test]
+fn each_later_stop_is_told_where_it_is() {
+    on_a_lan("each_later_stop", &Office::Plain, |lab, server, desk| {
+        let second_desk = lab.desk("second", "02:00:00:00:77:11")?;
+        second_desk.run("ip address add 10.77.0.11/24 dev eth0")?;
+        let at = |number: u16, last: u8| {
+            let address = Ipv4Addr::new(10, 77, 0, last);
+            Walker { address, ..walker(number) }
+        };
+        // The first is nowhere: what it does not do cannot be taken for another's.
+        let (no_tftp, program, no_kernel) = (at(1, 20), at(2, 9), at(3, 11));
+        desk.enter(|| -> Result<(), Failure> {
+            let port_68 = port_68()?;
+            no_tftp.discover(&port_68, Stage::Bios)?;
+            no_tftp.take_lease(&port_68)?;
+            let offer = program.discover(&port_68, Stage::Bios)?;
+            program.take_lease(&port_68)?;
+            fetch_tftp(offer.server, &offer.file)?;
+            Ok(())
+        })??;
+        second_desk.enter(|| -> Result<(), Failure> {
+            let port_68 = port_68()?;
+            no_kernel.discover(&port_68, Stage::Ipxe)?;
+            no_kernel.take_lease(&port_68)?;
+            let query = format!("/ipxe?mac={}", no_kernel.mac_text());
+            fetch_http(SocketAddrV4::new(BOX.parse().unwrap(), 80), &query)?;
+            Ok(())
+        })??;
+        for (name, mac, words) in [
+            ("boot-file-not-fetched", no_tftp.mac_text(), "UDP port 69"),
+            ("kernel-not-fetched", no_kernel.mac_text(), "did not ask for the kernel"),
+            ("boot-program-silent", program.mac_text(), "Secure Boot"),
+        ] {
+            let line = diagnosis(server, name)?;
+            assert_eq!(line["mac"], mac.as_str(), "{line}");
+            assert!(line["message"].as_str().unwrap().contains(words), "{line}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_boot_that_goes_its_way_is_no_stop() {
+    on_a_lan("no_stop", &Office::Plain, |_, server, desk| {
+        let walker = walker(1);
+        desk.enter(|| walker.boot(&port_68()?, 80))??;
+        std::thread::sleep(Duration::from_secs(65));
+        let text = server.process().transcript().text();
+        assert!(!text.contains("diagnosis"), "{text}");
+        Ok(())
+    });
+}
+
+#[test]
+fn check_lan_takes_no_address_wants_its_capability_and_leaves_the_box_as_it_was() {
+    on_a_lan("check_lan", &Office::NamesAFile, |lab, server, _| {
+        let (output, said) = check_lan(lab.server(), &["--interface", "eth0"])?;
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("DHCP server 10.77.0.1 offers 10.77.0."), "{said}");
+        assert!(said.contains("note: DHCP server 10.77.0.1 names a boot file itself"), "{said}");
+        assert!(said.contains("fine: a proxy can boot machines here"), "{said}");
+        let leases = fs::read_to_string(lab.scratch().join("leases")).unwrap_or_default();
+        assert!(leases.is_empty(), "{leases}");
+        assert!(!lab.office().transcript().text().contains("DHCPREQUEST"));
+        let asked = lab.capture()?.datagrams()?;
+        assert!(asked.iter().any(|datagram| datagram.ports == (68, 67)), "nothing was asked");
+
+        let mut command = lab.server().command("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
+        command.args(["--", &lab.scratch().join("bootbox").to_string_lossy()]);
+        let output = command.args(["check", "--lan", "--interface", "eth0"]).output()?;
+        assert_eq!(output.status.code(), Some(77), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("CAP_NET_RAW"), "{output:?}");
+
+        let (output, said) = check_lan(lab.server(), &["--interface", "eth7"])?;
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains("eth0 (10.77.0.2)"), "{said}");
+        let known = lab
+            .server()
+            .command(BINARY)
+            .args(["machines", "--config"])
+            .arg(lab.scratch().join("bootbox.toml"))
+            .output()?;
+        assert_eq!(known.status.code(), Some(0), "{known:?}");
+        assert!(!String::from_utf8_lossy(&known.stdout).contains("0a:4d:00:02"), "{known:?}");
+        // Two discovers of made-up machines are no boot that stopped.
+        std::thread::sleep(Duration::from_secs(25));
+        assert!(!has_diagnosis(server, "offer-not-taken"));
+        assert!(!has_diagnosis(server, "no-dhcp-server"));
+        Ok(())
+    });
+}
