@@ -254,7 +254,7 @@ impl<'a> Asked<'a> {
 fn the_ledgers_word_stands_for_grub() {
     lab::run("the_ledgers_word_stands_for_grub", &Office::Plain, 0, |lab| {
         let asked = Asked::begin(lab)?;
-        let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};platform=efi;product=Box");
+        let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};product=Box;platform=efi");
         let linux = "\nlinux '/lab/vmlinuz'\n";
         // The first config decides nothing, whatever its name.
         for first in ["grub/grub.cfg", "grub.cfg-01-52-54-00-b0-05-01", "grub.cfg-0A4D0032"] {
@@ -278,7 +278,7 @@ fn the_ledgers_word_stands_for_grub() {
         asked.expect_attempts(2)?;
 
         asked.machine(&format!("hold {MAC} --reason because"))?;
-        let question = format!("source '/grub.cfg;mac={MAC};platform=efi;product=Box'");
+        let question = format!("source '/grub.cfg;mac={MAC};product=Box;platform=efi'");
         asked.expect(&own, &question, linux)?;
         asked.machine(&format!("release {MAC}"))?;
         asked.fetch(&own)?;
@@ -332,7 +332,7 @@ fn a_held_machine_waits_in_grub_until_it_is_released() {
     lab::run(name, &Office::NextServer, 1, |lab| {
         let programs = signed_programs(lab)?;
         let asked = Asked::begin_with(lab, &shim_in(&programs))?;
-        let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};platform=efi");
+        let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};product=Box;platform=efi");
         asked.fetch(&own)?;
         asked.machine(&format!("hold {MAC} --reason because"))?;
         let machine = Machine::power_on(lab, &machine("machine").signed_disk())?;

@@ -18,6 +18,11 @@ const CONFIG: &str = "grub.cfg";
 const ETHERNET: &str = "01-";
 /// What newer iPXE fetches beside itself, before it does anything else.
 const AUTOEXEC: &[u8] = b"autoexec.ipxe";
+/// What our first config has GRUB tell. Anything else with an equals sign is a part of what stands
+/// before it.
+const TOLD: [&str; 7] = ["mac", "uuid", "arch", "platform", "manufacturer", "product", "serial"];
+/// What GRUB calls what it is built for; it stands last in the name.
+const PLATFORMS: [&str; 2] = ["efi", "pc"];
 
 /// A text that a boot loader asks for by its name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,7 +42,8 @@ pub struct Told {
     pub mac: Option<Mac>,
     /// SMBIOS system UUID.
     pub uuid: Option<Uuid>,
-    /// Everything else by name; absent where the name is the short one, which tells no more.
+    /// Everything else by name; absent where the name is the short one, or was cut, or GRUB could not
+    /// read SMBIOS: the rest is then not empty, but unknown.
     pub labels: Option<BTreeMap<String, String>>,
 }
 
@@ -66,24 +72,27 @@ impl Named {
 
 impl Told {
     fn read(text: &str) -> Self {
-        let is_word = |name: &str| {
-            !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
-        };
         let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
         for piece in text.split(';') {
-            match (piece.split_once('=').filter(|(name, _)| is_word(name)), pairs.last_mut()) {
+            match (piece.split_once('=').filter(|(name, _)| TOLD.contains(name)), pairs.last_mut())
+            {
                 (Some((name, value)), _) => pairs.push((name.into(), value.into())),
                 // A semicolon within what the machine tells.
                 (None, Some((_, value))) => *value = format!("{value};{piece}").into(),
                 (None, None) => {}
             }
         }
-        let is_whole = pairs.iter().any(|(name, _)| name == "platform");
         let given = |pair: &(Cow<'_, str>, Cow<'_, str>)| pair.0 == "mac" && !pair.1.is_empty();
         let mac = pairs.iter().find(|pair| given(pair)).and_then(|(_, mac)| mac.parse().ok());
         let (uuid, labels) = Query::told(pairs.into_iter().filter(|(name, _)| name != "mac"));
-        Self { mac, uuid, labels: is_whole.then_some(labels) }
+        Self { mac, uuid, labels: is_whole(&labels).then_some(labels) }
     }
+}
+
+/// Whether GRUB told all that there will be: the name came to its end, and SMBIOS was read.
+fn is_whole(labels: &BTreeMap<String, String>) -> bool {
+    let platform = labels.get("platform").is_some_and(|it| PLATFORMS.contains(&it.as_str()));
+    platform && ["manufacturer", "product", "serial"].iter().any(|it| labels.contains_key(*it))
 }
 
 #[cfg(test)]
@@ -162,6 +171,30 @@ mod tests {
         for nobody in ["/grub.cfg;mac=", "/grub.cfg;x", "/grub.cfg;mac=01:00:00:00:00:01"] {
             assert_eq!(told(nobody).mac, None, "{nobody}");
         }
-        assert!(told("/grub.cfg;platform=efi").labels.is_some());
+    }
+
+    #[test]
+    fn a_name_that_was_cut_or_a_grub_without_smbios_has_not_told_all() {
+        let mac = "/grub.cfg;mac=52:54:00:12:34:56;uuid=";
+        for (rest, is_whole) in [
+            (";arch=x86_64;manufacturer=;product=;serial=;platform=efi", false),
+            (";arch=x86_64;manufacturer= ;product=;serial=;platform=efi", false),
+            (";platform=efi", false),
+            (";arch=x86_64;manufacturer=A;product=B;serial=C;platform=ef", false),
+            (";arch=x86_64;manufacturer=A;product=B;serial=C;platform=", false),
+            (";arch=x86_64;manufacturer=A;product=B", false),
+            (";arch=x86_64;manufacturer=;product=;serial=C;platform=efi", true),
+            (";arch=i386;manufacturer=A;product=;serial=;platform=pc", true),
+        ] {
+            assert_eq!(told(&format!("{mac}{rest}")).labels.is_some(), is_whole, "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_a_board_maker_wrote_is_no_label_of_its_own() {
+        let labels = told("/grub.cfg;mac=x;product=a;rack=1;B=C;serial=7;platform=efi").labels;
+        let labels = labels.unwrap();
+        assert_eq!(labels["product"], "a;rack=1;B=C");
+        assert!(labels.keys().eq(["platform", "product", "serial"]), "{labels:?}");
     }
 }

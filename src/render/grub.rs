@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 
 use crate::{
     catalog::{Group, HandOff, Source},
-    machine::{Mac, Machine, Uuid},
+    machine::{Mac, Machine},
     template::{TemplateError, Words},
 };
 
@@ -34,7 +34,10 @@ const LOADERS: [&str; 8] = [
 ];
 
 /// The first config, the same for every machine: GRUB tells what it knows of its machine in the name
-/// of the next one. `mac` is the card's where the name of this one has it already.
+/// of the next one, what shows that the name is whole last. `mac` is the card's where the name of this
+/// one has it already.
+///
+/// Who waits never comes to the disk here, whatever ended its waiting.
 pub fn first_config(mac: Option<Mac>) -> String {
     let mac = mac.map_or_else(|| "$net_default_mac".to_owned(), |mac| mac.to_string());
     let mut config = format!("set bootbox=\nset bootbox_mac={mac}\n");
@@ -44,21 +47,26 @@ pub fn first_config(mac: Option<Mac>) -> String {
         ("product", "--get-string 5"),
         ("serial", "--get-string 7"),
     ] {
-        let _ = writeln!(config, "smbios --type 1 {field} --set bootbox_{name}");
+        // Where there is no such command, it stays empty.
+        let _ =
+            writeln!(config, "set bootbox_{name}=\nsmbios --type 1 {field} --set bootbox_{name}");
     }
     let _ = write!(
         config,
         "for bootbox_try in {TRIES}; do\n\
-         source \"/{QUESTION}mac=$bootbox_mac;uuid=$bootbox_uuid;arch=$grub_cpu;platform=$grub_platform;\
-         manufacturer=$bootbox_manufacturer;product=$bootbox_product;serial=$bootbox_serial\"\n\
-         if [ \"$bootbox\" != 1 ]; then source \"/{QUESTION}mac=$bootbox_mac\"; fi\n\
+         source \"/{QUESTION}mac=$bootbox_mac;uuid=$bootbox_uuid;arch=$grub_cpu;\
+         manufacturer=$bootbox_manufacturer;product=$bootbox_product;serial=$bootbox_serial;\
+         platform=$grub_platform\"\n\
+         if [ \"$bootbox\" != 1 ]; then source \"/{QUESTION}mac=$bootbox_mac;uuid=$bootbox_uuid\"; fi\n\
          if [ \"$bootbox\" != 1 ]; then\n\
          echo \"bootbox: no answer to this machine's question, attempt $bootbox_try of 10, again in 3 s\"\n\
          sleep 3\n\
          fi\n\
          done\n\
+         if [ \"$bootbox_waits\" != 1 ]; then\n\
          echo 'bootbox: giving up; this machine boots its disk'\n\
-         {}",
+         {}\
+         fi\n",
         to_disk(HandOff::Silence)
     );
     config
@@ -159,7 +167,7 @@ fn asking_again(machine: &Machine, reason: &str, what: &str) -> String {
         "if [ \"$bootbox_waits\" != 1 ]; then\n\
          set bootbox_waits=1\n\
          echo 'bootbox: this machine {what}; it asks again every 30 s'\n\
-         while true; do\n\
+         while [ 1 = 1 ]; do\n\
          sleep 30\n\
          source {}\n\
          done\n\
@@ -169,15 +177,18 @@ fn asking_again(machine: &Machine, reason: &str, what: &str) -> String {
     config
 }
 
-/// The name of a machine's config, with everything that it told the last time where there is room.
+/// The name of a machine's config, with everything that GRUB told the last time where there is room.
 fn question(machine: &Machine) -> String {
-    let short = format!("/{QUESTION}mac={}", machine.mac);
+    let mut short = format!("/{QUESTION}mac={}", machine.mac);
+    if let Some(uuid) = &machine.uuid {
+        let _ = write!(short, ";uuid={uuid}");
+    }
     let Some(labels) = &machine.labels else { return short };
     let mut long = short.clone();
-    let uuid = machine.uuid.as_ref().map(Uuid::to_string);
-    let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in uuid.iter().map(|uuid| ("uuid", uuid.as_str())).chain(labels) {
-        let _ = write!(long, ";{name}={value}");
+    for name in ["arch", "manufacturer", "product", "serial", "platform"] {
+        if let Some(value) = labels.get(name) {
+            let _ = write!(long, ";{name}={value}");
+        }
     }
     if long.len() <= LONGEST_NAME { long } else { short }
 }
@@ -313,175 +324,4 @@ impl fmt::Display for Unbootable {
 impl std::error::Error for Unbootable {}
 
 #[cfg(test)]
-mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
-
-    use super::*;
-    use crate::{
-        catalog::{Install, Profile, Selector},
-        path::RepositoryPath,
-        template::{Metadata, Template},
-    };
-
-    fn source(path: &str) -> Source {
-        match path.strip_prefix('/') {
-            Some(path) => Source::Repository(RepositoryPath::parse(path.as_bytes()).unwrap()),
-            None => Source::Url(path.to_owned()),
-        }
-    }
-
-    fn config(kernel: &str, initrd: &[&str], args: &[&str]) -> Result<String, Unbootable> {
-        let profile = Profile {
-            name: "core'os".to_owned(),
-            kernel: source(kernel),
-            initrd: initrd.iter().map(|path| source(path)).collect(),
-            args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
-            install: Install::Never,
-            says_install: false,
-            verify: false,
-        };
-        let group = Group {
-            name: "lab".to_owned(),
-            selector: Selector::default(),
-            profile: Arc::new(profile),
-            metadata: Metadata::default(),
-            hand_off: HandOff::Silence,
-            boot: Default::default(),
-        };
-        machine_config(&group, &Words::specimen())
-    }
-
-    fn machine(labels: Option<&[(&str, &str)]>) -> Machine {
-        let mac = "52:54:00:12:34:56".parse().unwrap();
-        let uuid = "564da6d2-1706-6343-dc2d-0123456789ab".parse().ok();
-        let text = |text: &&str| (*text).to_owned();
-        let labels = labels.map(|labels| {
-            labels.iter().map(|(name, value)| (text(name), text(value))).collect::<BTreeMap<_, _>>()
-        });
-        Machine { labels, ..Machine::heard(mac, uuid, None) }
-    }
-
-    #[test]
-    fn a_kernel_is_loaded_from_the_server_that_grub_came_from() {
-        let config = config(
-            "/a/vm linuz",
-            &["/a/b.img", "http://192.0.2.9:8080/c.img"],
-            &["x={{ base_url }}/y", "mac={{ mac }}"],
-        )
-        .unwrap();
-        for line in [
-            "linux '/a/vm linuz' 'x=http://192.0.2.1/y' 'mac=52:54:00:00:00:01'",
-            "initrd '/a/b.img' '(http,192.0.2.9:8080)/c.img'",
-            "if [ $? = 0 ]; then boot; fi",
-            "echo 'bootbox: 52:54:00:00:00:01 boots profile core'\\''os (group lab), attempt' \
-             \"$bootbox_try of 10\"",
-        ] {
-            assert!(config.lines().any(|found| found == line), "{line}\n{config}");
-        }
-        assert!(config.ends_with("\nexit 1\n"));
-    }
-
-    #[test]
-    fn an_argument_reaches_the_kernel_as_ipxe_passes_it_or_not_at_all() {
-        for (arg, words) in [
-            ("quiet  splash", &["quiet", "splash"][..]),
-            ("a;b&&c|d#e", &["a;b&&c|d#e"]),
-            ("x=$y", &["x=$y"]),
-            ("dyndbg=\"file x +p\" y", &["dyndbg=file x +p", "y"]),
-            ("\"dyndbg=file x +p\"", &["dyndbg=file x +p"]),
-            ("x=\"y\"", &["x=y"]),
-            ("", &[]),
-        ] {
-            assert_eq!(kernel_words(arg).unwrap(), words, "{arg}");
-        }
-        for arg in ["it's", "a\\b", "x=${net0/mac}", "x=a\"b\"", "x=\"a", "\"a\"b\""] {
-            let refused = kernel_words(arg).unwrap_err().to_string();
-            assert!(refused.ends_with(arg), "{refused}");
-        }
-        let url = "https://192.0.2.9/x";
-        assert_eq!(config(url, &[], &[]), Err(Unbootable::Url(url.to_owned())));
-        let unknown = config("/x", &[], &["uuid={{ uuid }}", "it's"]);
-        assert!(matches!(unknown, Err(Unbootable::Argument { .. })), "{unknown:?}");
-    }
-
-    /// The words of a line as GRUB's shell splits it; it must have no other command in it.
-    fn words_of(line: &str) -> Vec<String> {
-        let (mut words, mut chars) = (vec![String::new()], line.chars());
-        while let Some(c) = chars.next() {
-            let word = words.last_mut().unwrap();
-            match c {
-                '\'' => word.extend(chars.by_ref().take_while(|&c| c != '\'')),
-                '\\' => word.extend(chars.next()),
-                ' ' => words.push(String::new()),
-                ';' | '|' | '&' | '<' | '>' | '{' | '}' | '$' | '"' | '#' | '`' => {
-                    panic!("{c} in {line}")
-                }
-                c => word.push(c),
-            }
-        }
-        words
-    }
-
-    #[test]
-    fn nothing_that_is_told_can_become_a_command() {
-        let evil = "a'; boot\nlinux $(x) `y` \"z\" # && { \u{1b}[2J \\";
-        let told = [("platform", "efi"), ("serial", evil)];
-        for config in [
-            notice_config(evil),
-            disk_config(evil, HandOff::Exit),
-            hold_config(&machine(Some(&told)), evil),
-            wait_config(&machine(Some(&told)), evil),
-        ] {
-            let lines: Vec<&str> = config.lines().collect();
-            assert_eq!(words_of(lines[1]), ["echo", "bootbox: a'; boot"]);
-            let second = "bootbox: linux $(x) `y` \"z\" # && { [2J \\";
-            assert_eq!(words_of(lines[2]), ["echo", second]);
-            if let Some(question) = lines.iter().find(|line| line.starts_with("source ")) {
-                let name = &words_of(question)[1];
-                assert!(name.ends_with(";serial=a'; bootlinux $(x) `y` \"z\" # && { [2J \\"));
-            }
-        }
-    }
-
-    #[test]
-    fn a_held_machine_asks_again_by_all_that_it_told_and_never_gets_to_its_disk() {
-        let labels = [("platform", "efi"), ("serial", "it's")];
-        let config = hold_config(&machine(Some(&labels)), "held");
-        let question = "source '/grub.cfg;mac=52:54:00:12:34:56;\
-                        uuid=564da6d2-1706-6343-dc2d-0123456789ab;platform=efi;serial=it'\\''s'";
-        assert!(config.contains(&format!("\nsleep 30\n{question}\ndone\n")), "{config}");
-        for word in ["exit", "chainloader", "\nboot"] {
-            assert!(!config.contains(word), "{config}");
-        }
-        let long = "x".repeat(250);
-        for labels in [None, Some(&[("platform", "efi"), ("serial", &*long)][..])] {
-            assert_eq!(question_of(labels), "/grub.cfg;mac=52:54:00:12:34:56");
-        }
-    }
-
-    fn question_of(labels: Option<&[(&str, &str)]>) -> String {
-        question(&machine(labels))
-    }
-
-    #[test]
-    fn a_disk_config_boots_nothing_but_the_disk() {
-        assert!(disk_config("x", HandOff::Exit).ends_with("\nexit 1\n"));
-        assert!(!disk_config("x", HandOff::Exit).contains("chainloader"));
-        for hand_off in [HandOff::Silence, HandOff::Sanboot] {
-            let config = disk_config("installed", hand_off);
-            assert!(config.contains("if chainloader $bootbox_file; then boot; fi\n"), "{config}");
-            for word in ["linux ", "source", "configfile"] {
-                assert!(!config.contains(word), "{config}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_config_asks_with_the_card_of_the_name_or_what_grub_knows() {
-        let mac = "52:54:00:12:34:56".parse().ok();
-        assert!(first_config(mac).contains("\nset bootbox_mac=52:54:00:12:34:56\n"));
-        let config = first_config(None);
-        assert!(config.contains("\nset bootbox_mac=$net_default_mac\n"));
-        assert!(config.contains("then source \"/grub.cfg;mac=$bootbox_mac\"; fi\n"));
-    }
-}
+mod tests;
