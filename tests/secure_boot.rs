@@ -289,6 +289,38 @@ fn the_ledgers_word_stands_for_grub() {
 }
 
 #[test]
+fn a_grub_that_names_no_card_is_not_installed_by_its_address() {
+    let name = "a_grub_that_names_no_card_is_not_installed_by_its_address";
+    lab::run(name, &Office::Plain, 0, |lab| {
+        let asked = Asked::begin(lab)?;
+        let linux = "\nlinux '/lab/vmlinuz'\n";
+        let [uuid, other] =
+            ["564da6d2-1706-6343-dc2d-0123456789ab", "564da6d2-1706-6343-dc2d-0123456789ac"];
+        let all = "product=Box;platform=efi";
+        asked.expect(
+            &format!("tftp://10.77.0.2/grub.cfg;mac={MAC};uuid={uuid};{all}"),
+            linux,
+            "held",
+        )?;
+        asked.expect_attempts(1)?;
+        asked.desk.run("curl -fsS -m 60 -o /dev/null tftp://10.77.0.2/lab/vmlinuz")?;
+        for scheme in ["tftp", "http"] {
+            let named =
+                |uuid: &str| format!("{scheme}://10.77.0.2/grub.cfg;mac=;uuid={uuid};{all}");
+            asked.expect(&named(uuid), "by its address alone", linux)?;
+            asked.expect(&named(""), "by its address alone", linux)?;
+            asked.expect(&named(other), "nobody knows which machine it is", linux)?;
+        }
+        asked.expect_attempts(1)?;
+        let said = asked.machine(&format!("machine {MAC} --json"))?;
+        match said.contains(uuid) && !said.contains(other) {
+            true => Ok(()),
+            false => Err(Failure::new(format!("another's UUID was written down: {said}"))),
+        }
+    });
+}
+
+#[test]
 fn an_operators_own_grub_config_wins() {
     lab::run("an_operators_own_grub_config_wins", &Office::Plain, 0, |lab| {
         let asked = Asked::begin(lab)?;

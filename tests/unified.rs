@@ -265,6 +265,36 @@ fn who_cannot_have_an_image_is_told_why() {
 }
 
 #[test]
+fn without_ipxe_no_machine_falls_past_a_narrower_group_into_one_that_installs() {
+    let name = "without_ipxe_no_machine_falls_past_a_narrower_group_into_one_that_installs";
+    let groups = "[[profile]]\nname = \"ram\"\nkernel = \"/k\"\n\
+                  [[group]]\nname = \"wide\"\nprofile = \"p\"\n\
+                  [[group]]\nname = \"desk\"\nprofile = \"ram\"\n[group.selector]\n\
+                  product = \"Desk\"\n\
+                  [[group]]\nname = \"sure\"\nprofile = \"ram\"\n[group.selector]\n\
+                  mac = \"52:54:00:bb:00:02\"\n";
+    plays(name, groups, |[unsure, sure, ipxe]| {
+        assert_eq!(offered(&unsure)?, None, "it may be a desk");
+        let path = format!("/{STUB}/52-54-00-bb-00-01.efi");
+        for method in ["HEAD", "GET"] {
+            let answer = unsure.asks(method, &path)?;
+            assert_eq!(answer.status, 404, "{method}: {}", answer.head);
+            let said = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(said.contains("told too little") || method == "HEAD", "{said}");
+        }
+        assert_eq!(offered(&unsure)?, None, "nothing of it was remembered as all");
+        let path = offered(&sure)?.unwrap();
+        assert_eq!(sure.asks("GET", &path)?.status, 200);
+        let told = "/ipxe?mac=52:54:00:bb:00:03&product=Box&platform=efi";
+        let script = ipxe.asks("GET", told)?;
+        assert!(String::from_utf8_lossy(&script.body).contains("kernel "), "iPXE told all");
+        let path = offered(&ipxe)?.unwrap();
+        assert_eq!(ipxe.asks("GET", &path)?.status, 200);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_stub_that_is_none_is_said_at_load() {
     let folder = std::env::temp_dir().join(format!("bootbox-unified-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();

@@ -182,6 +182,19 @@ impl Catalog {
         }
     }
 
+    /// The group of a machine of which UEFI has told all that it ever will. One that installs is
+    /// chosen only where no narrower one would be, had iPXE told the rest.
+    pub fn select_by_firmware(&self, machine: &Machine) -> Result<Option<&Group>, NotTold> {
+        let Some(group) = self.select(machine) else { return Ok(None) };
+        let mut narrower = self.0.iter().take_while(|other| other.name != group.name);
+        let may_be_narrower = !machine.tells_by_ipxe()
+            && narrower.any(|other| other.selector.lacks_only_what_ipxe_tells(machine));
+        match group.profile.installs() && may_be_narrower {
+            true => Err(NotTold),
+            false => Ok(Some(group)),
+        }
+    }
+
     /// The groups, most specific first.
     pub fn groups(&self) -> &[Group] {
         &self.0

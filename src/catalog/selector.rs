@@ -50,6 +50,14 @@ enum Known<'a> {
 }
 
 impl Field {
+    /// Whether UEFI alone tells it, without iPXE.
+    fn is_told_by_firmware(&self) -> bool {
+        match self {
+            Self::Arch | Self::Firmware | Self::Mac | Self::Uuid => true,
+            Self::Label(_) | Self::Manufacturer | Self::Product | Self::Serial => false,
+        }
+    }
+
     fn of<'a>(&self, machine: &'a Machine) -> Known<'a> {
         let name = match self {
             Self::Mac => return Known::Here(Value::Mac(machine.mac)),
@@ -155,6 +163,15 @@ impl Selector {
                 },
             };
             Finding { field, patterns, outcome }
+        })
+    }
+
+    /// Whether nothing speaks against it but what a machine has not told that only iPXE tells.
+    pub(super) fn lacks_only_what_ipxe_tells(&self, machine: &Machine) -> bool {
+        self.findings(machine).all(|finding| match finding.outcome {
+            Outcome::Hit(_) => true,
+            Outcome::Nothing | Outcome::NotYet => !finding.field.is_told_by_firmware(),
+            Outcome::Miss(_) => false,
         })
     }
 

@@ -224,6 +224,37 @@ fn values_say_what_to_write() {
 }
 
 #[test]
+fn by_its_firmware_alone_no_machine_falls_past_a_narrower_group_into_one_that_installs() {
+    let ram = profile("ram");
+    let wipe = Arc::new(Profile { install: Install::Once, ..(*profile("wipe")).clone() });
+    let named = |narrow: &[(&str, &str)], wide: &Arc<Profile>, machine: &Machine| {
+        let groups = vec![group("all", &[], wide), group("narrow", narrow, &ram)];
+        let catalog = Catalog::new(groups).unwrap();
+        catalog.select_by_firmware(machine).map(|group| group.map(|group| group.name.clone()))
+    };
+    let (all, narrow) = (Ok(Some("all".to_owned())), Ok(Some("narrow".to_owned())));
+    let heard = Machine::heard(ONE.parse().unwrap(), None, None)
+        .told_by_uefi(crate::unified::Processor::Arm64);
+    for (fields, wanted) in [
+        (&[("product", "P")][..], &Err(NotTold)),
+        (&[("serial", "7")], &Err(NotTold)),
+        (&[("rack", "1"), ("arch", "arm64")], &Err(NotTold)),
+        (&[("serial", "7"), ("mac", TWO)], &all),
+        (&[("serial", "7"), ("arch", "i386")], &all),
+        (&[("uuid", UUID)], &all),
+        (&[("mac", ONE)], &narrow),
+    ] {
+        assert_eq!(&named(fields, &wipe, &heard), wanted, "{fields:?}");
+    }
+    let product = [("product", "P")];
+    assert_eq!(named(&product, &ram, &heard), all, "nothing is lost by it");
+    let ipxe = told(ONE, None, &[("product", "Q")]);
+    assert_eq!(named(&product, &wipe, &ipxe), all, "iPXE has told");
+    let none = Catalog::new(vec![group("narrow", &product, &wipe)]).unwrap();
+    assert!(matches!(none.select_by_firmware(&heard), Ok(None)));
+}
+
+#[test]
 fn a_machine_that_has_not_told_all_is_settled_only_where_that_changes_nothing() {
     let (any, one) = (profile("any"), profile("one"));
     let product = [("mac", ONE), ("product", "P")];

@@ -98,7 +98,8 @@ impl Book {
         }
     }
 
-    /// The machine with what it told the last time, as a ROM does not tell it.
+    /// The machine with what it told the last time, as a ROM does not tell it. What its firmware
+    /// alone told is not all that there will be, and is left out.
     pub fn recall(&self, machine: &Machine) -> Machine {
         let known = self.records.get(&machine.mac).map(|record| &record.machine);
         let Some(known) = known.or_else(|| self.strangers.get(machine.mac)) else {
@@ -108,7 +109,10 @@ impl Book {
             mac: machine.mac,
             uuid: machine.uuid.or(known.uuid),
             platform: machine.platform.or(known.platform),
-            labels: machine.labels.clone().or_else(|| known.labels.clone()),
+            labels: machine
+                .labels
+                .clone()
+                .or_else(|| known.labels.clone().filter(|_| known.tells_by_ipxe())),
         }
     }
 

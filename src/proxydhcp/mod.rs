@@ -185,7 +185,8 @@ fn boot_file(
     let program = program.ok_or(Reason::NoBootProgram(firmware))?;
     if let Some((_, processor)) = program.stub() {
         let told = offering.book.recall(&client.machine).told_by_uefi(processor);
-        offering.catalog.select(&told).ok_or(Reason::TellsNoMore)?;
+        let group = offering.catalog.select_by_firmware(&told);
+        group.ok().flatten().ok_or(Reason::TellsNoMore)?;
     }
     let program = program.for_machine(&client.machine);
     let name = program.name(client.means, &base_url);

@@ -33,7 +33,8 @@ pub enum Reason {
     NotPxeClient,
     /// It came through a relay; we serve our own link.
     Relayed,
-    /// Its group would have to know more of it than its firmware tells, and no iPXE will.
+    /// Its group, or a narrower one than that which would install it, would have to know more of it
+    /// than its firmware tells, and no iPXE will.
     TellsNoMore,
     /// Fewer bytes than a DHCP message has.
     TooShort,
@@ -100,8 +101,8 @@ impl fmt::Display for Reason {
             Self::NotPxeClient => f.write_str("neither a PXE nor an HTTP Boot client"),
             Self::Relayed => f.write_str("it came through a DHCP relay"),
             Self::TellsNoMore => f.write_str(
-                "no group matches what it tells by HTTP Boot without iPXE, which is mac, uuid, arch \
-                 and firmware alone",
+                "no group is surely its own by what it tells by HTTP Boot without iPXE, which is mac, \
+                 uuid, arch and firmware alone",
             ),
             Self::TooShort => f.write_str("shorter than a DHCP message"),
             Self::Unidentified(unidentified) => unidentified.fmt(f),

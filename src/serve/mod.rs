@@ -14,6 +14,7 @@
 //! ```
 
 mod answers;
+mod caller;
 mod configs;
 pub mod control;
 mod dhcp;

@@ -13,6 +13,7 @@ use hyper::StatusCode;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
+    caller::Caller,
     http::{Arrival, Composing, Config, Rendering, Scripts, Text},
     journal::Journal,
     ledger::{Ledger, NoteError, now},
@@ -31,7 +32,7 @@ use crate::{
         route::{Asked, Script},
     },
     ledger::{Decision, Event, Found, Pass, Piece, Record},
-    machine::Machine,
+    machine::{Mac, Machine},
     path::RepositoryPath,
     release::Gate,
     render::{Language, autoexec_script, boot_script, first_config, notice_script},
@@ -156,21 +157,28 @@ impl Renderer {
     /// GRUB knows the card that it was loaded by, and tells of the machine what fits into a name.
     async fn grub(&self, told: &Told, site: &Site, arrival: Arrival) -> String {
         let address = ipv4(arrival.peer);
-        let mac = told.mac.or_else(|| self.journal.machine_at(address));
-        let Some(mac) = mac.or_else(|| Some(self.machine_at(arrival)?.mac)) else {
+        let holder = || self.journal.machine_at(address);
+        let holder = || holder().or_else(|| Some(self.machine_at(arrival)?.mac));
+        let Some(caller) = Caller::of(told, holder) else {
             let reason = format!("nobody knows which machine has the address {address}");
             let config = Language::Grub.notice(&reason, None);
             self.journal.step(Who::Address(address), &Step::Notice { reason });
             return config;
         };
-        let machine = match &told.labels {
-            Some(labels) => Machine::told(mac, told.uuid, labels.clone()),
-            None => {
-                let heard = Machine::heard(mac, told.uuid, None);
-                self.ledger.with(|book| book.recall(&heard))
+        match self.ledger.with(|book| caller.machine(told, book)) {
+            Ok(machine) => {
+                let make = |group: &Group, words: &Words| {
+                    caller.may_have(group)?;
+                    Language::Grub.boot(group, words)
+                };
+                self.say(machine, Language::Grub, site, arrival, &make).await
             }
-        };
-        self.machine(machine, Language::Grub, site, arrival).await
+            Err(reason) => {
+                let config = Language::Grub.notice(&reason, None);
+                self.journal.step(Who::Address(address), &Step::Notice { reason });
+                config
+            }
+        }
     }
 
     /// The machine's own text, in the words of its loader.
@@ -182,7 +190,18 @@ impl Renderer {
         arrival: Arrival,
     ) -> String {
         let make = |group: &Group, words: &Words| language.boot(group, words);
-        match self.verdict(machine.clone(), site, arrival, &make).await {
+        self.say(machine, language, site, arrival, &make).await
+    }
+
+    async fn say(
+        &self,
+        machine: Machine,
+        language: Language,
+        site: &Site,
+        arrival: Arrival,
+        make: Make<'_, String>,
+    ) -> String {
+        match self.verdict(machine.clone(), site, arrival, make).await {
             Verdict::Boot(text) => text,
             Verdict::Disk { group, reason } => language.disk(&machine, group.hand_off, &reason),
             Verdict::Hold(reason) => language.hold(&machine, &reason),
@@ -399,7 +418,7 @@ impl Renderer {
         Verdict::Nothing(reason)
     }
 
-    fn notes(&self, machine: &Machine, reason: &str) {
+    pub(super) fn notes(&self, machine: &Machine, reason: &str) {
         let step = Step::Notice { reason: reason.to_owned() };
         self.journal.step(Who::Machine(machine.mac), &step);
     }
@@ -415,11 +434,14 @@ fn choose<'a>(catalog: &'a Catalog, machine: &Machine) -> Result<&'a Group, Stri
     let mac = machine.mac;
     let group = match machine.labels {
         Some(_) => catalog.select(machine),
-        None => catalog.settle(machine).map_err(|NotTold| {
-            format!("{mac} has told too little of itself to say which group it is in")
-        })?,
+        None => catalog.settle(machine).map_err(|NotTold| told_too_little(mac))?,
     };
     group.ok_or_else(|| no_group(machine, catalog))
+}
+
+/// Why a machine is in no group that could be said.
+pub(super) fn told_too_little(mac: Mac) -> String {
+    format!("{mac} has told too little of itself to say which group it is in")
 }
 
 async fn in_time(

@@ -7,12 +7,12 @@ use hyper::body::Bytes;
 
 use super::{
     http::{Arrival, Composed, Portion},
-    scripts::{Renderer, Verdict},
+    scripts::{Renderer, Verdict, told_too_little},
     site::Site,
     store::{OpenError, Opened, Store},
 };
 use crate::{
-    catalog::{Catalog, Group, Source},
+    catalog::{Catalog, Group, NotTold, Source},
     config::Config,
     firmware::{BootFile, Firmware, Programs},
     http::{reply::Refusal, request::Verb},
@@ -69,6 +69,13 @@ impl Renderer {
         let stub = site.stubs.get(&name.stub).ok_or(Refusal::NoSuchFile)?;
         let heard = Machine::heard(name.mac, name.uuid, None);
         let machine = self.ledger.with(|book| book.recall(&heard)).told_by_uefi(stub.processor());
+        if let Err(NotTold) = site.config.catalog.select_by_firmware(&machine) {
+            let reason = told_too_little(machine.mac);
+            if verb == Verb::Get {
+                self.notes(&machine, &reason);
+            }
+            return Err(Refusal::NoBoot(reason));
+        }
         let make = |group: &Group, words: &Words| self.compose(stub, group, words, site);
         let verdict = match verb {
             Verb::Get => self.verdict(machine, site, arrival, &make).await,

@@ -116,6 +116,19 @@ fn another_card_of_an_installed_machine_boots_its_disk_and_of_another_waits() {
 }
 
 #[test]
+fn what_firmware_alone_told_is_not_recalled_as_all_that_there_is() {
+    let uefi = machine(MAC, Some(UUID)).told_by_uefi(crate::unified::Processor::X64);
+    let known = book(&[&Record::new(uefi.clone(), Moment(1))]);
+    let mut passed_by = book(&[]);
+    passed_by.pass_by(uefi.clone());
+    for book in [known, passed_by] {
+        let recalled = book.recall(&machine(MAC, None));
+        assert_eq!((recalled.labels, recalled.platform), (None, uefi.platform));
+        assert_eq!(book.recall(&uefi).labels, uefi.labels, "what it tells now stands");
+    }
+}
+
+#[test]
 fn a_machine_is_recalled_as_it_told() {
     let labels = |rack: &str| BTreeMap::from([("rack".to_owned(), rack.to_owned())]);
     let told = |mac: &str, rack: &str| Machine::told(mac.parse().unwrap(), None, labels(rack));
