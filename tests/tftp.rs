@@ -147,6 +147,15 @@ fn what_is_no_file_may_be_a_text_of_ours() {
         let error = fetch(lists, Some(1024), None).unwrap_err();
         assert!(error.to_string().contains("no such file"), "{lists}: {error}");
     }
+    for image in [
+        "coreos_production_image.bin.bz2",
+        "coreos_production_image.bin.bz2.sig",
+        "fedora-coreos-43-metal.x86_64.raw.xz",
+    ] {
+        service.file(image, 3000);
+        let error = fetch(image, None, None).unwrap_err().to_string();
+        assert!(error.contains("over HTTP only"), "{image}: {error}");
+    }
     let name = "autoexec.ipxe";
     let bytes = service.file(name, 3000);
     let (server, block_size, window) = (service.address, None, None);

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     http::{named::Named, route::Script},
+    ledger::Piece,
     serve::{
         http::{Arrival, Scripts},
         journal::Journal,
@@ -38,6 +39,8 @@ use crate::{
 const RESTARTED: Duration = Duration::from_secs(1);
 /// Longer datagrams are cut: an ACK has 4 bytes, an ERROR a text for the log.
 const LONGEST_DATAGRAM: usize = 256;
+/// Of images and signatures: what the ledger knows of them it sees over HTTP.
+const OVER_HTTP_ONLY: &str = "what goes onto a disk, and its signature, are sent over HTTP only";
 /// More than a socket's queue holds.
 const MOST_QUEUED: usize = 512;
 
@@ -107,6 +110,9 @@ impl Client {
     async fn find(&self, request: &ReadRequest, site: &Site) -> Result<Sent, (Code, String)> {
         let path = &request.path;
         match site.read(path) {
+            Ok(_) if Piece::of(path.as_bytes()) != Piece::Boot => {
+                Err((Code::AccessViolation, OVER_HTTP_ONLY.to_owned()))
+            }
             Ok(opened) => match self.scripts.admits(path) {
                 Ok(()) => Ok(Sent::File(opened)),
                 Err(refusal) => Err((Code::NotDefined, refusal.to_string())),
