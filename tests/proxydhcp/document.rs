@@ -83,6 +83,7 @@ fn the_document_explains_every_reason_to_leave_a_machine_that_wants_to_boot() {
         Reason::NotAllowed,
         Reason::NotByTftp(String::new()),
         Reason::Relayed,
+        Reason::TellsNoMore,
         Reason::Unidentified(Unidentified::Foreign(foreign)),
         Reason::Unidentified(Unidentified::NoArchitecture),
         Reason::Unidentified(Unidentified::Unregistered(99)),
