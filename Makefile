@@ -20,10 +20,11 @@ demo:
 	$(CARGO) build --release --bin bootbox --example demo
 	target/release/examples/demo target/release/bootbox
 
+# Four threads on two cores: firmware spends much of its time waiting.
 test:
 	tests/packages test
 	firmware/fetch
-	$(CARGO) test --no-fail-fast
+	RUST_TEST_THREADS=4 $(CARGO) test --no-fail-fast
 
 # What .ci/run asks before the tests.
 check:

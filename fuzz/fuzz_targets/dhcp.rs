@@ -4,10 +4,11 @@
 use std::net::Ipv4Addr;
 
 use bootbox::{
+    catalog::Offer,
     config::Config,
-    firmware::Firmware,
+    firmware::{Form, Means, Programs},
     ledger::Book,
-    proxydhcp::{Answer, Arrival, Offering, Port, answer},
+    proxydhcp::{Answer, Arrival, Discover, Offering, Port, answer},
 };
 
 const EVERYONE: &str =
@@ -15,23 +16,30 @@ const EVERYONE: &str =
 
 libfuzzer_sys::fuzz_target!(init: {
     SITE.get_or_init(|| {
-        (Config::parse(EVERYONE, "fuzz").expect("the config is valid"), Book::default())
+        let config = Config::parse(EVERYONE, "fuzz").expect("the config is valid");
+        (config, Book::default(), Programs::usual())
     });
 }, |packet: &[u8]| {
-    let Some((config, book)) = SITE.get() else { return };
+    let Some((config, book, programs)) = SITE.get() else { return };
     let offering = Offering {
         catalog: &config.catalog,
-        programs: &Firmware::ALL,
+        programs,
+        allow: None,
+        offer: Offer::Auto,
         http_port: 80,
         book,
         most_attempts: 3,
     };
+    let choose = |discover: &Discover| match discover.means {
+        Means::Http => Ok(Form::Http),
+        Means::Pxe => Ok(Form::Direct),
+    };
     for port in [Port::Dhcp, Port::BootServer] {
         let arrival = Arrival { address: Ipv4Addr::new(192, 0, 2, 1), port };
-        if let Answer::Reply(reply) = answer(packet, &arrival, &offering) {
+        if let Answer::Reply(reply) = answer(packet, &arrival, &offering, choose) {
             assert!(reply.bytes.len() <= 1472 && reply.bytes[16..20] == [0; 4]);
         }
     }
 });
 
-static SITE: std::sync::OnceLock<(Config, Book)> = std::sync::OnceLock::new();
+static SITE: std::sync::OnceLock<(Config, Book, Programs)> = std::sync::OnceLock::new();

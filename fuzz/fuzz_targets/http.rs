@@ -41,7 +41,8 @@ libfuzzer_sys::fuzz_target!(|head: &[u8]| {
             Ok((_, Route::Script(Script::Nobody(error)))) => {
                 return assert!(error.to_string().len() < 256);
             }
-            Ok((_, Route::Script(Script::Boot | Script::Machine(_)))) => return,
+            Ok((_, Route::Script(Script::Boot | Script::Machine(_) | Script::Named(_)))) => return,
+            Ok((_, Route::Image(_))) => return,
             Err(refusal) => (target.to_vec(), Err(refusal)),
         };
     match answered {

@@ -58,7 +58,7 @@ pub const BOX_MAC: &str = "02:00:00:00:77:02";
 pub const BOX_INTERFACE: &str = "eth0";
 
 /// Machines that may be powered on at once, in one test program.
-const MACHINES_AT_ONCE: usize = 2;
+const MACHINES_AT_ONCE: usize = 3;
 
 /// Why a lab test did not pass, in words. Its `Debug` is its `Display`, so that
 /// a test returning it is readable.
