@@ -172,7 +172,7 @@ impl Service {
 
     async fn send(&self, socket: &UdpSocket, reply: &Reply, to: SocketAddr) {
         match socket.send_to(&reply.bytes, to).await {
-            Ok(_) => self.journal.step(Who::Machine(reply.machine.mac), &reply.step),
+            Ok(_) => self.journal.answers(self.arrival.address, reply.machine.mac, &reply.step),
             Err(error) => self.journal.failed_to_send("dhcp", &to, &error),
         }
     }
