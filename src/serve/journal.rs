@@ -112,13 +112,17 @@ impl Journal {
     pub fn hears(&self, interface: &Interface, message: &ServerMessage) -> bool {
         let now = Instant::now();
         let mut pages = self.pages();
-        let Some(lan) = pages.lans.get_mut(&interface.address) else { return false };
+        let Pages { boots, lans, throttle, .. } = &mut *pages;
+        let Some(lan) = lans.get_mut(&interface.address) else { return false };
         let finding = lan.hear(message, now);
         let is_dhcp = message.role(interface.address) == Some(Role::Dhcp);
         if is_dhcp {
-            pages.boots.answered(message.mac, message.server);
+            if boots.asks(message.mac) {
+                lan.answers_booting(message);
+            }
+            boots.answered(message.mac, message.server);
         }
-        let finding = finding.filter(|_| pages.throttle.admit(now));
+        let finding = finding.filter(|_| throttle.admit(now));
         drop(pages);
         if let Some(finding) = finding {
             write_finding(interface, &finding);
@@ -336,10 +340,9 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
             )
         };
     }
-    match (step.is_grave(), step.is_routine()) {
-        (true, _) => line!(warn),
-        (false, true) => line!(debug),
-        (false, false) => line!(info),
+    match step.is_routine() {
+        true => line!(debug),
+        false => line!(info),
     }
 }
 

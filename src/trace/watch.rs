@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::firmware::Form;
+use crate::firmware::{Form, comes_back};
 
 use super::{End, Heard, Knows, Protocol, Stage, Step, Stop, Transfer, stop::patience};
 
@@ -22,8 +22,6 @@ const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
 /// How long a boot program may take to its first discover, iPXE to its kernel, and either to try
 /// a broken transfer again.
 const NEXT: Duration = Duration::from_secs(60);
-/// What stands in the names of boot programs that ask for more.
-const COME_BACK: [&str; 5] = ["grub", "ipxe", "shim", "snponly", "undionly"];
 /// When the same stop of the same boot is told again, if steps came since.
 const AGAIN: Duration = Duration::from_secs(3600);
 
@@ -273,8 +271,7 @@ impl Watch {
 
     /// Whether the boot program asks us for more: a kernel that is its own boot program does not.
     fn comes_back(&self) -> bool {
-        let name = self.boot_file.rsplit('/').next().unwrap_or_default();
-        self.stage == Stage::Rom && COME_BACK.iter().any(|&program| name.contains(program))
+        self.stage == Stage::Rom && comes_back(&self.boot_file)
     }
 
     fn reach(&mut self, at: At, now: Instant) {
