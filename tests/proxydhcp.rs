@@ -186,6 +186,38 @@ fn a_firmware_without_a_boot_program_is_left_alone_and_ipxe_is_not() {
 }
 
 #[test]
+fn only_an_offer_to_a_rom_may_wait() {
+    let may_wait = |name: &str, port| {
+        let packet = fs::read(recorded(name)).expect("recorded");
+        let Answer::Reply(reply) = asked(&packet, port) else { panic!("{name}") };
+        reply.may_wait()
+    };
+    assert!(may_wait("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67", Port::Dhcp));
+    assert!(!may_wait("seabios-ipxerom-e1000_00_c2s_discover_68-67", Port::Dhcp));
+}
+
+#[test]
+fn a_boot_program_of_another_server_is_known_as_such() {
+    let http = "ovmf2022.11_pxe-tftp404_pxe6_httpboot_10_c2s_discover_68-67";
+    let packet = fs::read(recorded(http)).expect("recorded");
+    for (url, expected) in [
+        ("https://192.0.2.9/a.efi", true),
+        ("http://192.0.2.10/a.efi", true),
+        ("http://192.0.2.1/a.efi", false),
+        ("a.efi", false),
+    ] {
+        let text = format!(
+            "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n\
+             boot-program = \"{url}\""
+        );
+        let config = Config::parse(&text, "test").expect("the config is valid");
+        let asked = ask(&packet, Port::Dhcp, &offering(&config, usual(), 80));
+        let Answer::Reply(reply) = asked else { panic!("{url}: {asked:?}") };
+        assert_eq!(reply.is_elsewhere, expected, "{}", reply.step);
+    }
+}
+
+#[test]
 fn an_ipxe_without_http_is_first_given_one_that_has_it() {
     let mut packet =
         fs::read(recorded("seabios-ipxerom-e1000_00_c2s_discover_68-67")).expect("recorded");
@@ -261,7 +293,7 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
         let reply = match answer(&packet, &arrival, &offering, choose) {
             Answer::Reply(reply) => reply,
             Answer::Learn(lease) => {
-                conversations.took_lease(lease.machine.mac);
+                conversations.took_lease(lease.machine.mac, now);
                 continue;
             }
             Answer::Ignore(_) | Answer::LeaveAlone(..) => continue,
@@ -333,15 +365,19 @@ fn in_words(answer: &Answer) -> String {
 
 #[test]
 fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
-    let config = |install: &str, hand_off: &str| {
+    let with = |install: &str, hand_off: &str, more: &str| {
         let text = format!(
             "[install]\nallow-always = true\n\
              [[profile]]\nname = \"p\"\nkernel = \"/k\"\ninstall = \"{install}\"\n\
-             [[group]]\nname = \"g\"\nprofile = \"p\"\nhand-off = \"{hand_off}\"\n\
+             [[group]]\nname = \"g\"\nprofile = \"p\"\nhand-off = \"{hand_off}\"\n{more}\n\
              selector.label.rack = \"1\"\n"
         );
         Config::parse(&text, "test").expect("the config is valid")
     };
+    let config = |install, hand_off| with(install, hand_off, "");
+    // One that never asks whether it may go on, and one that does.
+    let alone = |install, hand_off| with(install, hand_off, "boot-program = \"uki.efi\"");
+    let grub = with("once", "exit", "boot-program = \"grubx64.efi\"");
     let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
     let answered = |config: &Config, book: &Book| {
         ask(&rom, Port::Dhcp, &Offering { book, ..offering(config, usual(), 80) })
@@ -372,6 +408,14 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
         (&config("always", "silence"), book("1", &installed), None),
         (&config("never", "silence"), book("1", &installed), None),
         (&once, book("1", &held), None),
+        (&alone("once", "exit"), book("1", &[]), None),
+        (&alone("once", "exit"), book("1", &installed), Some("installed")),
+        (&alone("once", "sanboot"), book("1", &installed), Some("installed")),
+        (&alone("never", "exit"), book("1", &installed), None),
+        (&alone("once", "silence"), book("1", &held), Some("held")),
+        (&alone("never", "silence"), book("1", &held), Some("held")),
+        (&grub, book("1", &installed), None),
+        (&grub, book("1", &held), None),
         (&once, book("2", &[]), Some("no-group")),
     ] {
         match (answered(config, &book), reason) {

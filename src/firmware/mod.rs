@@ -18,7 +18,7 @@ use crate::unified::Processor;
 pub use embedded::{Embedded, embedded};
 pub use identify::{Clues, Unidentified, identify, means};
 pub use pe::{HEAD, made_for};
-pub use program::{BootFile, Programs};
+pub use program::{BootFile, Programs, comes_back};
 pub use table::{ARCHITECTURES, Architecture};
 
 /// The firmware that asks for a boot program, or runs one.

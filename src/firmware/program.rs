@@ -9,6 +9,16 @@ use crate::{
     unified::{Name, Processor},
 };
 
+/// What stands in the names of boot programs that ask for more.
+const COME_BACK: [&str; 5] = ["grub", "ipxe", "shim", "snponly", "undionly"];
+
+/// Whether the boot program of this name asks us for more, as far as its name tells: a kernel that
+/// is its own boot program does not.
+pub fn comes_back(name: &str) -> bool {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    COME_BACK.iter().any(|&program| name.contains(program))
+}
+
 /// What a firmware is told to fetch and start.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BootFile {

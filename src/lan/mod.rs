@@ -16,7 +16,7 @@ use std::{
 };
 
 pub use message::{Class, Kind, Role, ServerMessage, Unreadable, read};
-pub use probe::{Probe, misses_us};
+pub use probe::{Probe, is_probe, misses_us};
 pub use survey::{Survey, Verdict};
 
 use crate::trace::{Finding, Heard};
@@ -85,6 +85,18 @@ impl Lan {
         }
         server.told.insert(name, now);
         self.admits(now).then_some(finding)
+    }
+
+    /// Takes in what a server says to a machine that boots, and so asks for option 60 too: one that
+    /// sends none no longer claims to boot machines. What others are told says nothing of that.
+    pub fn answers_booting(&mut self, message: &ServerMessage) {
+        let gives = message.role(self.ours) == Some(Role::Dhcp) && message.kind != Kind::Nak;
+        if let Some(server) = self.servers.get_mut(&message.server)
+            && gives
+            && message.class == Class::Other
+        {
+            server.claims_to_boot = None;
+        }
     }
 
     /// A client named this server as the one whose address it takes.

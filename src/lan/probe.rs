@@ -13,6 +13,13 @@ const SECS: usize = 8;
 /// BOOTP's least message; some servers drop shorter ones.
 const LEAST: usize = 300;
 const UDP_HEADER: u16 = 8;
+/// How the made-up machines' addresses begin: locally administered, so never a card's own.
+const BIOS: [u8; 2] = [0x02, 0xb0];
+const UEFI: [u8; 2] = [0x06, 0xb0];
+/// Where the hardware address stands.
+const CHADDR: usize = 28;
+/// An option for private use (RFC 3942), by which a bootbox knows the question and notes no boot.
+const MARK: [u8; 15] = *b"\xe0\x0dbootbox check";
 
 /// One question: a discover that is never followed by a request, so that it takes no address.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,10 +55,9 @@ impl Probe {
     /// A BIOS and a UEFI machine; `seed` tells two runs apart.
     pub fn both(ours: Ipv4Addr, seed: u32) -> Vec<Self> {
         let [a, b, c, d] = ours.octets();
-        let kinds = [(0x02, Guise::Bios, seed), (0x06, Guise::Uefi, !seed)];
-        // Locally administered, so never a card's own.
-        let probe = |(kind, guise, xid)| {
-            Some(Self { guise, mac: Mac::new([kind, 0xb0, a, b, c, d])?, xid })
+        let kinds = [(BIOS, Guise::Bios, seed), (UEFI, Guise::Uefi, !seed)];
+        let probe = |([x, y], guise, xid): ([u8; 2], Guise, u32)| {
+            Some(Self { guise, mac: Mac::new([x, y, a, b, c, d])?, xid })
         };
         kinds.into_iter().filter_map(probe).collect()
     }
@@ -78,7 +84,7 @@ impl Probe {
         message[..3].copy_from_slice(&[1, 1, 6]);
         message[4..8].copy_from_slice(&self.xid.to_be_bytes());
         message[FLAGS] = BROADCAST;
-        message[28..34].copy_from_slice(&self.mac.octets());
+        message[CHADDR..CHADDR + 6].copy_from_slice(&self.mac.octets());
         message.extend(MAGIC_COOKIE);
         message.extend([53, 1, 1]);
         message.extend([57, 2, 0x05, 0xc0]);
@@ -89,10 +95,19 @@ impl Probe {
         message.extend([0; 17]);
         message.extend([60, 32]);
         message.extend(class);
+        message.extend(MARK);
         message.push(255);
         message.resize(message.len().max(LEAST), 0);
         message
     }
+}
+
+/// Whether a message is the question of a `bootbox check --lan`, to be answered and not followed: no
+/// boot comes of it.
+pub fn is_probe(message: &[u8]) -> bool {
+    let prefix = message.get(CHADDR..CHADDR + 2);
+    let is_made_up = [BIOS, UEFI].iter().any(|made_up| prefix == Some(&made_up[..]));
+    is_made_up && message.windows(MARK.len()).any(|window| window == MARK)
 }
 
 /// Whether iPXE says in this discover that it has heard a DHCP server's offer and no proxy's: it

@@ -130,8 +130,8 @@ impl fmt::Display for Survey {
             let macs: Vec<String> = self.probes.iter().map(|probe| probe.mac.to_string()).collect();
             writeln!(
                 f,
-                "  bootbox does not answer from {ours}: it does not run, or no group takes a machine \
-                 that nobody knows ({})",
+                "  bootbox does not answer from {ours}: it does not run, no group takes a machine that \
+                 nobody knows ({}), [network] allow leaves these out, or [network] mode is \"observe\"",
                 macs.join(", ")
             )?;
         }

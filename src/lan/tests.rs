@@ -229,6 +229,36 @@ fn a_probe_is_a_discover_that_a_proxy_answers_and_two_runs_differ_in_the_number_
 }
 
 #[test]
+fn a_bootbox_knows_the_question_of_a_check_from_a_machines() {
+    for probe in Probe::both(US, 7) {
+        let message = probe.datagram()[8..].to_vec();
+        assert!(is_probe(&message));
+        let mut machines = message.clone();
+        machines[28..30].copy_from_slice(&[0x52, 0x54]);
+        assert!(!is_probe(&machines), "another's address");
+        let end = message.windows(7).position(|window| window == b"bootbox").expect("the mark");
+        let mut unmarked = message;
+        unmarked[end] = b'x';
+        assert!(!is_probe(&unmarked) && !is_probe(&unmarked[..20]));
+    }
+}
+
+#[test]
+fn a_server_that_no_longer_sends_option_60_no_longer_explains_a_stop() {
+    let mut lan = Lan::new(US);
+    let now = Instant::now();
+    let claims = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
+    let plain = message(OFFICE, OFFER, GIVEN, "", "");
+    lan.hear(&claims, now);
+    lan.answers_booting(&claims);
+    lan.answers_booting(&message(RIVAL, OFFER, GIVEN, "", ""));
+    lan.hear(&plain, now);
+    assert_eq!(lan.heard(now).claims_to_boot, Some(OFFICE), "a laptop is not told option 60");
+    lan.answers_booting(&plain);
+    assert_eq!(lan.heard(now).claims_to_boot, None);
+}
+
+#[test]
 fn ipxe_says_whom_it_has_heard() {
     let discover = |name: &str| {
         let file = format!("tests/fixtures/dhcp/virtual/{name}_discover_68-67.bin");
@@ -249,7 +279,16 @@ fn a_survey_says_who_answered_and_whether_machines_can_boot() {
     let (pxe, none) = ("PXEClient", Ipv4Addr::UNSPECIFIED);
     type Answer = (usize, Ipv4Addr, Ipv4Addr, &'static str, &'static str);
     let rows: [(&[Answer], Verdict, &[&str]); 6] = [
-        (&[], Verdict::NoDhcpServer, &["problem: no DHCP server", "bootbox does not answer"]),
+        (
+            &[],
+            Verdict::NoDhcpServer,
+            &[
+                "problem: no DHCP server",
+                "bootbox does not answer",
+                "[network] allow",
+                "\"observe\"",
+            ],
+        ),
         (
             &[
                 (0, OFFICE, GIVEN, "", ""),

@@ -9,13 +9,15 @@ use super::{
     },
     spent,
 };
-use crate::machine::Machine;
+use crate::{firmware::Means, machine::Machine};
 
 /// Addresses that are kept: the ROM, iPXE and the system may each have had one.
 const MOST_ADDRESSES: usize = 4;
 /// Discovers within this many seconds are one power-on: PXE repeats them after 4, 8, 16 and 32 s
 /// (PXE 2.1 section 3.1).
 const SAME_POWER_ON: u64 = 45;
+/// The same for one by HTTP Boot: firmware that has both goes on to it when PXE led to nothing.
+const SAME_BY_HTTP: u64 = 180;
 /// An installed machine that is back within this many seconds has not run from its disk for long.
 const RETURN: u64 = 300;
 /// Reports of progress within this many seconds are one line of the history.
@@ -83,10 +85,17 @@ impl Record {
     }
 
     /// Whether a discover now says more than the power-on that was noted last.
-    pub fn is_power_on_news(&self, most_attempts: u32, now: Moment) -> bool {
-        let is_same = |last: Moment| now.0.saturating_sub(last.0) < SAME_POWER_ON;
+    pub fn is_power_on_news(&self, most_attempts: u32, by: Means, now: Moment) -> bool {
+        let same = match by {
+            Means::Http => SAME_BY_HTTP,
+            Means::Pxe => SAME_POWER_ON,
+        };
+        let is_same = |last: Moment| now.0.saturating_sub(last.0) < same;
         if !self.last_power_on.is_some_and(is_same) {
             return true;
+        }
+        if matches!(self.state, State::Installed(_)) {
+            return false;
         }
         // A quick machine has installed itself meanwhile, or tried in vain.
         let next = self.after(&Event::PoweredOn, most_attempts, now);

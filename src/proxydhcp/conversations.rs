@@ -32,6 +32,8 @@ const MOST: usize = 4096;
 const COLLECTION: Duration = Duration::from_secs(3);
 /// How often a form that worked before may lead to nothing.
 const PATIENCE: u32 = 2;
+/// A lease that is taken later after our offer is that of the system on its disk.
+const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
 /// How long firmware goes on asking by PXE before it tries its next boot option: EDK2 60 s.
 const ROUND: Duration = Duration::from_secs(75);
 
@@ -91,9 +93,16 @@ struct Pending {
 /// Whether firmware that asks by PXE is known to come by HTTP Boot, too.
 #[derive(Clone, Copy, Debug)]
 enum Http {
-    Heard,
+    /// It came, was offered a file by HTTP first then, and never fetched any: firmware may refuse
+    /// `http://`. PXE is answered for good.
+    Fails,
     /// It was left alone, and never came.
     Never,
+    /// It came. A fetch is not seen where the file is another server's.
+    Offered {
+        since: Instant,
+        is_elsewhere: bool,
+    },
     Unknown,
     /// Left alone since then.
     WaitedFor(Instant),
@@ -115,12 +124,12 @@ impl Conversations {
             return Ok(Form::Direct);
         }
         if discover.means == Means::Http {
-            conversation.http = Http::Heard;
+            conversation.http.comes(discover.is_elsewhere, about.fetched, now);
             return Ok(Form::Http);
         }
         if about.prefer_http
             && discover.platform == Some(Platform::Uefi)
-            && conversation.http.is_waited_for(now)
+            && conversation.http.is_waited_for(about.fetched, now)
         {
             return Err(Reason::LeftToHttp);
         }
@@ -142,11 +151,12 @@ impl Conversations {
     }
 
     /// The machine takes a lease, so there is a DHCP server.
-    pub fn took_lease(&mut self, mac: Mac) {
+    pub fn took_lease(&mut self, mac: Mac, now: Instant) {
         self.heard_dhcp_server();
         // An office full of laptops is no concern of ours.
         if let Some(pending) =
             self.machines.get_mut(&mac).and_then(|machine| machine.pending.as_mut())
+            && now.saturating_duration_since(pending.sent) <= BELONGS_TOGETHER
         {
             pending.took_a_lease = true;
         }
@@ -223,12 +233,32 @@ impl Conversation {
 }
 
 impl Http {
-    /// Whether to say nothing to a discover by PXE. Firmware that does not come by HTTP in its first
-    /// round is answered from the second on.
-    fn is_waited_for(&mut self, now: Instant) -> bool {
+    /// It discovers by HTTP Boot. What nothing came of is not counted anew: firmware that tries
+    /// HTTP before PXE would be left alone at each round.
+    fn comes(&mut self, is_elsewhere: bool, fetched: Option<Instant>, now: Instant) {
         match *self {
-            Self::Heard => return true,
-            Self::Never => return false,
+            Self::Offered { since, .. } if fetched.is_none_or(|at| at <= since) => {}
+            Self::Fails if !is_elsewhere => {}
+            Self::Fails
+            | Self::Never
+            | Self::Offered { .. }
+            | Self::Unknown
+            | Self::WaitedFor(_) => *self = Self::Offered { since: now, is_elsewhere },
+        }
+    }
+
+    /// Whether to say nothing to a discover by PXE. Firmware that does not come by HTTP in its first
+    /// round is answered from the second on, and so is one that comes and fetches nothing.
+    fn is_waited_for(&mut self, fetched: Option<Instant>, now: Instant) -> bool {
+        match *self {
+            Self::Fails | Self::Never => return false,
+            Self::Offered { since, is_elsewhere } => {
+                let came_of_it = is_elsewhere || fetched.is_some_and(|at| at > since);
+                if !came_of_it && now.saturating_duration_since(since) > ROUND {
+                    *self = Self::Fails;
+                    return false;
+                }
+            }
             Self::Unknown => *self = Self::WaitedFor(now),
             Self::WaitedFor(since) if now.saturating_duration_since(since) > ROUND => {
                 *self = Self::Never;
@@ -261,7 +291,7 @@ mod tests {
 
         fn with_a_dhcp_server() -> Self {
             let mut lan = Self::new();
-            lan.conversations.took_lease(mac(99));
+            lan.conversations.took_lease(mac(99), lan.start);
             lan
         }
 
@@ -289,8 +319,15 @@ mod tests {
 
     fn rom() -> Discover {
         let platform = Some(Platform::Uefi);
-        let offer = Offer::Auto;
-        Discover { mac: mac(1), xid: 7, means: Means::Pxe, stage: Stage::Rom, platform, offer }
+        Discover {
+            mac: mac(1),
+            xid: 7,
+            means: Means::Pxe,
+            stage: Stage::Rom,
+            platform,
+            offer: Offer::Auto,
+            is_elsewhere: false,
+        }
     }
 
     const A: Form = Form::Direct;
@@ -321,7 +358,7 @@ mod tests {
     fn a_lease_and_then_silence_says_that_the_offer_was_not_understood() {
         let mut lan = Lan::new();
         assert_eq!(lan.offers(&[0]), [A]);
-        lan.conversations.took_lease(mac(1));
+        lan.conversations.took_lease(mac(1), lan.at(4));
         assert_eq!(
             lan.conversations.in_vain(mac(1)),
             Some(InVain { offers: 1, form: A, took_a_lease: true })
@@ -377,7 +414,9 @@ mod tests {
             assert_eq!(lan.choose(second, &rom()), Err(Reason::LeftToHttp));
         }
         assert_eq!(lan.choose(120, &http), Ok(Form::Http));
+        lan.fetched = Some(lan.at(125));
         assert_eq!(lan.choose(900, &rom()), Err(Reason::LeftToHttp), "it is known to come");
+        lan.fetched = None;
         let other = Discover { mac: mac(2), ..rom() };
         assert_eq!(lan.choose(0, &other), Err(Reason::LeftToHttp));
         assert_eq!(lan.choose(130, &other), Ok(A), "it has no HTTP Boot");
@@ -387,12 +426,42 @@ mod tests {
     }
 
     #[test]
+    fn firmware_whose_http_boot_fails_is_answered_by_pxe() {
+        let mut lan = Lan::new();
+        lan.prefer_http = true;
+        let http = Discover { means: Means::Http, ..rom() };
+        // HTTP before PXE in the boot order, and again and again.
+        assert_eq!(lan.choose(0, &http), Ok(Form::Http));
+        assert_eq!(lan.choose(40, &rom()), Err(Reason::LeftToHttp), "it may be on its way");
+        for second in [100, 200, 300] {
+            assert_eq!(lan.choose(second, &http), Ok(Form::Http));
+            assert_eq!(lan.choose(second + 40, &rom()), Ok(A), "{second}");
+        }
+        // A file of another server: nobody here sees it fetched.
+        let elsewhere = |means| Discover { mac: mac(2), means, is_elsewhere: true, ..rom() };
+        assert_eq!(lan.choose(400, &elsewhere(Means::Http)), Ok(Form::Http));
+        assert_eq!(lan.choose(900, &elsewhere(Means::Pxe)), Err(Reason::LeftToHttp));
+    }
+
+    #[test]
+    fn the_lease_of_the_system_on_its_disk_says_nothing_of_our_offer() {
+        let mut lan = Lan::new();
+        assert_eq!(lan.offers(&[0]), [A]);
+        lan.fetched = Some(lan.at(4));
+        assert_eq!(lan.offers(&[1000]), [A]);
+        lan.conversations.took_lease(mac(1), lan.at(1200));
+        let in_vain = lan.conversations.in_vain(mac(1)).map(|it| it.took_a_lease);
+        assert_eq!(in_vain, Some(false));
+        assert_eq!(lan.offers(&[9000]), [A], "the form that works");
+    }
+
+    #[test]
     fn a_lan_full_of_made_up_machines_costs_no_memory() {
         let mut lan = Lan::with_a_dhcp_server();
         for number in 0..u16::try_from(2 * MOST).unwrap() {
             let second = u64::from(number);
             assert_eq!(lan.choose(second, &Discover { mac: mac(number), ..rom() }), Ok(A));
-            lan.conversations.took_lease(mac(number.wrapping_add(30_000)));
+            lan.conversations.took_lease(mac(number.wrapping_add(30_000)), lan.at(second));
         }
         assert!((MOST / 2..=MOST).contains(&lan.conversations.machines.len()));
         let last = mac(u16::try_from(2 * MOST - 1).unwrap());

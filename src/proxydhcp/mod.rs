@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 
 use crate::{
     catalog::{Catalog, Group, HandOff, Offer, Pattern, Verdict},
-    firmware::{Firmware, Form, Means, Platform, Programs},
+    firmware::{BootFile, Firmware, Form, Means, Platform, Programs, comes_back},
     ledger::{Book, Decision},
     machine::{Mac, Machine},
     template::base_url,
@@ -95,6 +95,16 @@ pub struct Reply {
     pub machine: Machine,
     /// What it says, for the log.
     pub step: Step,
+    /// Whether the boot file is another server's, so that its fetching is not seen here.
+    pub is_elsewhere: bool,
+}
+
+impl Reply {
+    /// Whether it may be sent later. iPXE waits 2 s for a proxy and no longer; and who asks us
+    /// alone waits for nobody else.
+    pub fn may_wait(&self) -> bool {
+        matches!(self.step, Step::Offer { stage: Stage::Rom, .. })
+    }
 }
 
 /// Where a reply goes.
@@ -121,6 +131,16 @@ pub struct Discover {
     pub platform: Option<Platform>,
     /// What the operator says of the form.
     pub offer: Offer,
+    /// Whether its boot file is another server's.
+    pub is_elsewhere: bool,
+}
+
+/// How the sender of a packet asks for its boot; `None` where it does not.
+pub fn means(packet: &[u8], port: Port) -> Option<Means> {
+    match request::read(packet, port) {
+        Ok(Heard::Boot(client)) => Some(client.means),
+        Ok(Heard::Lease(_)) | Err(_) => None,
+    }
 }
 
 /// Decides about one packet. `choose` knows what went on before with the machine of a discover, and
@@ -142,10 +162,12 @@ pub fn answer(
     }
     let found = boot_file(&client, arrival, offering);
     let found = found.and_then(|(firmware, boot_file)| {
-        let form = offering.form(&client, firmware, choose)?;
-        Ok((firmware, boot_file, form))
+        let ours = format!("{}/", base_url(arrival.address, offering.http_port));
+        let is_elsewhere = boot_file.contains("://") && !boot_file.starts_with(&ours);
+        let form = offering.form(&client, (firmware, is_elsewhere), choose)?;
+        Ok((firmware, boot_file, form, is_elsewhere))
     });
-    let (firmware, boot_file, form) = match found {
+    let (firmware, boot_file, form, is_elsewhere) = match found {
         Ok(found) => found,
         Err(reason) => return Answer::LeaveAlone(machine, reason),
     };
@@ -157,7 +179,7 @@ pub fn answer(
             (Recipient::Source, Step::Ack { firmware, stage, boot_file })
         }
     };
-    Answer::Reply(Box::new(Reply { bytes, to, machine, step }))
+    Answer::Reply(Box::new(Reply { bytes, to, machine, step, is_elsewhere }))
 }
 
 /// The boot program for a ROM, the script for iPXE: with that the chainload ends.
@@ -183,6 +205,9 @@ fn boot_file(
     let named = named.filter(|program| offering.programs.fits(program, firmware));
     let program = named.or_else(|| offering.programs.get(firmware));
     let program = program.ok_or(Reason::NoBootProgram(firmware))?;
+    if asks_no_more(program, firmware) {
+        untouched(&client.machine, offering)?;
+    }
     if let Some((_, processor)) = program.stub() {
         let told = offering.book.recall(&client.machine).told_by_uefi(processor);
         let group = offering.catalog.select_by_firmware(&told);
@@ -207,7 +232,7 @@ impl Offering<'_> {
     fn form(
         &self,
         client: &BootClient<'_>,
-        firmware: Option<Firmware>,
+        (firmware, is_elsewhere): (Option<Firmware>, bool),
         choose: impl FnOnce(&Discover) -> Result<Form, Reason>,
     ) -> Result<Form, Reason> {
         if firmware == Some(Firmware::RaspberryPi) && client.means == Means::Pxe {
@@ -224,6 +249,7 @@ impl Offering<'_> {
             stage: client.stage,
             platform: firmware.and_then(Firmware::platform),
             offer: own.unwrap_or(self.offer),
+            is_elsewhere,
         })
     }
 }
@@ -257,4 +283,33 @@ fn to_disk(machine: &Machine, offering: &Offering<'_>) -> Option<Reason> {
         }
     }
     Some(reason)
+}
+
+/// Whether a boot program is the last that we hear of a machine. A unified image is made when it is
+/// asked for; what a Raspberry Pi fetches is its own choice, and may be the firmware that asks next.
+fn asks_no_more(program: &BootFile, firmware: Firmware) -> bool {
+    firmware != Firmware::RaspberryPi
+        && program.stub().is_none()
+        && !comes_back(&program.to_string())
+}
+
+/// Refuses a machine that is to wait or to boot its disk: its boot program asks nobody.
+fn untouched(machine: &Machine, offering: &Offering<'_>) -> Result<(), Reason> {
+    let Offering { catalog, book, most_attempts, .. } = *offering;
+    let machine = book.recall(machine);
+    for group in catalog.groups() {
+        let verdict = group.selector.matches(&machine);
+        if verdict == Verdict::Mismatch {
+            continue;
+        }
+        match book.decide(&machine, group, catalog, most_attempts) {
+            Decision::Disk(why) => return Err(Reason::Installed(why)),
+            Decision::Hold(why) => return Err(Reason::Held(why)),
+            Decision::Boot | Decision::Install => {}
+        }
+        if verdict == Verdict::Match {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -7,6 +7,8 @@ use crate::firmware::{Firmware, Unidentified};
 /// Why a packet is not answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reason {
+    /// It is to wait, for this reason, and its boot program would not ask whether it may go on.
+    Held(String),
     /// Its own disk is what it boots, for this reason.
     Installed(String),
     /// `[boot] prefer-http` leaves its firmware to HTTP Boot.
@@ -46,6 +48,7 @@ impl Reason {
     /// The stable name of this reason in counters and JSON logs.
     pub fn label(&self) -> &'static str {
         match self {
+            Self::Held(_) => "held",
             Self::Installed(_) => "installed",
             Self::LeftToHttp => "left-to-http",
             Self::NoBootProgram(_) => "no-boot-program",
@@ -71,6 +74,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Held(why) => write!(f, "held, and its boot program asks nobody: {why}"),
             Self::Installed(why) => f.write_str(why),
             Self::LeftToHttp => f.write_str(
                 "it is to come by HTTP Boot ([boot] prefer-http); if it has none, it is answered from \

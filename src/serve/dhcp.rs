@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{
     config::Mode,
-    firmware::Form,
+    firmware::{Form, Means},
     lan,
     ledger::Event,
     machine::Mac,
     proxydhcp::{
         Answer, Arrival, Circumstances, Conversations, Discover, Lease, Port, Reason, Recipient,
-        Reply, answer,
+        Reply, answer, means,
     },
     trace::{Stage, Step, Throttle, Who},
 };
@@ -65,8 +65,8 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
         let received = tokio::select! {
             received = socket.recv_from(&mut buffer) => received,
             () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {
-                if let Some(HeldBack { reply, to, .. }) = held_back.pop_front() {
-                    service.send(&socket, &reply, to).await;
+                if let Some(HeldBack { parcel, .. }) = held_back.pop_front() {
+                    service.send(&socket, &parcel).await;
                 }
                 continue;
             }
@@ -78,12 +78,12 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
             Err(error) if is_about_a_peer(&error) => continue,
             Err(error) => return Err(error),
         };
-        let Some((reply, to)) = service.hear(&buffer[..len], source, &mut leases) else { continue };
+        let Some(parcel) = service.hear(&buffer[..len], source, &mut leases) else { continue };
         let delay = service.site.borrow().config.reply_delay;
-        if delay.is_zero() || reply.to == Recipient::Source {
-            service.send(&socket, &reply, to).await;
+        if delay.is_zero() || !parcel.reply.may_wait() {
+            service.send(&socket, &parcel).await;
         } else if held_back.len() < MOST_HELD_BACK {
-            held_back.push_back(HeldBack { until: Instant::now() + delay, reply, to });
+            held_back.push_back(HeldBack { until: Instant::now() + delay, parcel });
         } else {
             service.journal.silence("dhcp", "too-many-held-back");
         }
@@ -93,36 +93,43 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
 /// An offer that is sent later.
 struct HeldBack {
     until: Instant,
+    parcel: Parcel,
+}
+
+/// What to send.
+struct Parcel {
     reply: Box<Reply>,
     to: SocketAddr,
+    /// Whether a `bootbox check --lan` asked, and no machine.
+    is_for_probe: bool,
 }
 
 impl Service {
-    /// What to send, and where; what is to be known is noted.
-    fn hear(
-        &self,
-        packet: &[u8],
-        source: SocketAddr,
-        leases: &mut Leases,
-    ) -> Option<(Box<Reply>, SocketAddr)> {
+    /// What to send; what is to be known is noted.
+    fn hear(&self, packet: &[u8], source: SocketAddr, leases: &mut Leases) -> Option<Parcel> {
         let Self { arrival, journal, ledger, .. } = self;
         let site = Arc::clone(&self.site.borrow());
         let observes = site.config.mode == Mode::Observe;
-        let choose = |discover: &Discover| self.choose(discover, &site);
+        let is_for_probe = lan::is_probe(packet);
+        let choose = |discover: &Discover| self.choose(discover, &site, is_for_probe);
         let decided = ledger.with(|book| answer(packet, arrival, &site.offering(book), choose));
         match decided {
             Answer::Ignore(reason) => journal.silence("dhcp", reason.label()),
             Answer::Learn(lease) => {
                 learn(journal, arrival, &lease);
-                self.conversations().took_lease(lease.machine.mac);
+                self.conversations().took_lease(lease.machine.mac, Instant::now());
                 leases.note(ledger, journal, &lease);
             }
+            Answer::LeaveAlone(_, reason) if is_for_probe => {
+                journal.silence("dhcp", reason.label());
+            }
+            Answer::Reply(_) if is_for_probe && observes => journal.silence("dhcp", "observing"),
             Answer::LeaveAlone(machine, reason) => {
                 journal.silence("dhcp", reason.label());
-                let is_news = !observes && powers_on(ledger, arrival, machine.mac);
+                let is_news = !observes && powers_on(ledger, arrival, machine.mac, packet);
                 let step = Step::LeaveAlone { reason: reason.to_string() };
                 // It asks several times before it goes on to its disk.
-                match matches!(reason, Reason::Installed(_)) {
+                match matches!(reason, Reason::Held(_) | Reason::Installed(_)) {
                     true => journal.once(machine.mac, &step, is_news),
                     false => journal.step(Who::Machine(machine.mac), &step),
                 }
@@ -132,7 +139,7 @@ impl Service {
                 None => journal.silence("dhcp", "observing"),
             },
             Answer::Reply(reply) => {
-                powers_on(ledger, arrival, reply.machine.mac);
+                powers_on(ledger, arrival, reply.machine.mac, packet);
                 if arrival.port == Port::BootServer {
                     self.conversations().asked_boot_server(reply.machine.mac, Instant::now());
                 }
@@ -145,13 +152,13 @@ impl Service {
                 if is_ipxe && lan::misses_us(packet) {
                     journal.misses_us(reply.machine.mac);
                 }
-                return Some((reply, to));
+                return Some(Parcel { reply, to, is_for_probe });
             }
         }
         None
     }
 
-    fn choose(&self, discover: &Discover, site: &Site) -> Result<Form, Reason> {
+    fn choose(&self, discover: &Discover, site: &Site, is_for_probe: bool) -> Result<Form, Reason> {
         let config = &site.config;
         let about = Circumstances {
             fetched: self.journal.fetched(discover.mac),
@@ -159,8 +166,11 @@ impl Service {
             delay: config.reply_delay,
         };
         match config.mode {
-            // What is not sent is not remembered.
+            // What is not sent is not remembered, nor is who is no machine.
             Mode::Observe => Conversations::default().choose(discover, &about, Instant::now()),
+            Mode::Serve if is_for_probe => {
+                Conversations::default().choose(discover, &about, Instant::now())
+            }
             Mode::Serve => self.conversations().choose(discover, &about, Instant::now()),
         }
     }
@@ -170,20 +180,28 @@ impl Service {
         self.conversations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn send(&self, socket: &UdpSocket, reply: &Reply, to: SocketAddr) {
+    async fn send(&self, socket: &UdpSocket, parcel: &Parcel) {
+        let Parcel { reply, to, is_for_probe } = parcel;
         match socket.send_to(&reply.bytes, to).await {
-            Ok(_) => self.journal.step(Who::Machine(reply.machine.mac), &reply.step),
-            Err(error) => self.journal.failed_to_send("dhcp", &to, &error),
+            Ok(_) if *is_for_probe => {}
+            Ok(_) => {
+                self.journal.answers(self.arrival.address, reply.machine.mac, &reply.step);
+                if reply.is_elsewhere {
+                    self.journal.goes_elsewhere(reply.machine.mac);
+                }
+            }
+            Err(error) => self.journal.failed_to_send("dhcp", to, &error),
         }
     }
 }
 
 /// Notes that a known machine asks for a network boot; false where that is known already. What is
 /// not known is noted when iPXE asks: no LAN can fill the ledger with discovers.
-fn powers_on(ledger: &Ledger, arrival: &Arrival, mac: Mac) -> bool {
+fn powers_on(ledger: &Ledger, arrival: &Arrival, mac: Mac, packet: &[u8]) -> bool {
     let (most, now) = (ledger.most_attempts(), now());
+    let by = means(packet, arrival.port).unwrap_or(Means::Pxe);
     let is_news = arrival.port == Port::Dhcp
-        && ledger.with(|book| book.get(mac).is_some_and(|it| it.is_power_on_news(most, now)));
+        && ledger.with(|book| book.get(mac).is_some_and(|it| it.is_power_on_news(most, by, now)));
     if is_news {
         ledger.note_soon(mac, Event::PoweredOn);
     }

@@ -71,6 +71,12 @@ impl Journal {
         }
     }
 
+    /// Notes what a machine is answered; `ours` is our address where it asks.
+    pub fn answers(&self, ours: Ipv4Addr, mac: Mac, step: &Step) {
+        self.step(Who::Machine(mac), step);
+        self.pages().boots.discovers(mac, ours);
+    }
+
     /// Notes what a machine is told again and again only once in a boot, or when it is news.
     pub fn once(&self, mac: Mac, step: &Step, is_news: bool) {
         let (text, now) = (step.to_string(), Instant::now());
@@ -106,13 +112,17 @@ impl Journal {
     pub fn hears(&self, interface: &Interface, message: &ServerMessage) -> bool {
         let now = Instant::now();
         let mut pages = self.pages();
-        let Some(lan) = pages.lans.get_mut(&interface.address) else { return false };
+        let Pages { boots, lans, throttle, .. } = &mut *pages;
+        let Some(lan) = lans.get_mut(&interface.address) else { return false };
         let finding = lan.hear(message, now);
         let is_dhcp = message.role(interface.address) == Some(Role::Dhcp);
         if is_dhcp {
-            pages.boots.answered(message.mac, message.server);
+            if boots.asks(message.mac) {
+                lan.answers_booting(message);
+            }
+            boots.answered(message.mac, message.server);
         }
-        let finding = finding.filter(|_| pages.throttle.admit(now));
+        let finding = finding.filter(|_| throttle.admit(now));
         drop(pages);
         if let Some(finding) = finding {
             write_finding(interface, &finding);
@@ -149,9 +159,14 @@ impl Journal {
     fn stops(&self) {
         let now = Instant::now();
         let mut pages = self.pages();
-        let heard = pages.lans.values().map(|lan| lan.heard(now)).fold(Heard::default(), Heard::or);
-        let mut stops = pages.boots.stops(now, &heard);
-        stops.retain(|_| pages.throttle.admit(now));
+        let Pages { boots, lans, throttle, .. } = &mut *pages;
+        // Another VLAN's servers explain nothing here.
+        let heard = |ours: Option<Ipv4Addr>| {
+            let lan = ours.and_then(|ours| lans.get(&ours));
+            lan.map_or_else(Heard::default, |lan| lan.heard(now))
+        };
+        let mut stops = boots.stops(now, heard);
+        stops.retain(|_| throttle.admit(now));
         drop(pages);
         for (heading, stop) in stops {
             write(Some(heading), Who::Machine(heading.mac), &Step::Stop(stop));
@@ -325,10 +340,9 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
             )
         };
     }
-    match (step.is_grave(), step.is_routine()) {
-        (true, _) => line!(warn),
-        (false, true) => line!(debug),
-        (false, false) => line!(info),
+    match step.is_routine() {
+        true => line!(debug),
+        false => line!(info),
     }
 }
 

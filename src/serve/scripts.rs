@@ -25,6 +25,7 @@ use super::{
 use crate::{
     catalog::{Catalog, Group, Install, NotTold, Source},
     config::Access,
+    firmware::Means,
     http::{
         named::{Named, Told},
         reply::Refusal,
@@ -284,7 +285,7 @@ impl Renderer {
     async fn meet(&self, words: &Words, group: &Group) -> Result<(), NoteError> {
         let mac = words.machine.mac;
         let (most, now) = (self.ledger.most_attempts(), now());
-        let is_news = |record: &Record| record.is_power_on_news(most, now);
+        let is_news = |record: &Record| record.is_power_on_news(most, Means::Pxe, now);
         let mut events = vec![Event::Address(words.ip)];
         if self.ledger.with(|book| book.get(mac).is_none_or(is_news)) {
             events.push(Event::PoweredOn);

@@ -62,6 +62,8 @@ struct Boot {
     last: Instant,
     reached: Reached,
     address: Option<Ipv4Addr>,
+    /// Our address where it discovers.
+    ours: Option<Ipv4Addr>,
     /// When it fetched a file the last time, in an earlier boot perhaps.
     fetched: Option<Instant>,
     /// What it was told last on its console.
@@ -124,6 +126,18 @@ impl Boots {
         true
     }
 
+    /// A machine discovers on the interface where this address is ours.
+    pub fn discovers(&mut self, mac: Mac, ours: Ipv4Addr) {
+        if let Some(boot) = self.by_mac.get_mut(&mac) {
+            boot.ours = Some(ours);
+        }
+    }
+
+    /// Whether a machine has discovered, and nothing came of it yet.
+    pub fn asks(&self, mac: Mac) -> bool {
+        self.by_mac.get(&mac).is_some_and(|boot| boot.watch.asks())
+    }
+
     /// A booting machine takes an address from this server.
     pub fn requests(&mut self, mac: Mac, server: Option<Ipv4Addr>, now: Instant) {
         if let Some(boot) = self.by_mac.get_mut(&mac) {
@@ -160,10 +174,18 @@ impl Boots {
         }
     }
 
-    /// The boots that have stopped, each told once.
-    pub fn stops(&mut self, now: Instant, heard: &Heard) -> Vec<(Heading, Stop)> {
+    /// The boots that have stopped, each kind of stop told once. What is known of the LAN comes by
+    /// our address there.
+    pub fn stops(
+        &mut self,
+        now: Instant,
+        heard: impl Fn(Option<Ipv4Addr>) -> Heard,
+    ) -> Vec<(Heading, Stop)> {
         let stopped = |(&mac, boot): (&Mac, &mut Boot)| {
-            let stop = boot.watch.due(now, heard)?;
+            if now.duration_since(boot.last) > FORGOTTEN && boot.watch.is_told() {
+                return None;
+            }
+            let stop = boot.watch.due(now, &heard(boot.ours))?;
             let since = now.duration_since(boot.started);
             Some((Heading { boot: boot.id, mac, since }, stop))
         };
@@ -212,6 +234,7 @@ impl Boots {
             last: now,
             reached: Reached::Discover,
             address: before.and_then(|boot| boot.address),
+            ours: before.and_then(|boot| boot.ours),
             fetched: before.and_then(|boot| boot.fetched),
             notice: None,
             watch: Watch::new(now),
@@ -285,137 +308,4 @@ fn begins_anew(step: &Step, reached: Reached) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        firmware::Form,
-        trace::{End, Protocol, Transfer},
-    };
-
-    const MAC: &str = "52:54:00:00:00:01";
-
-    struct Story {
-        boots: Boots,
-        now: Instant,
-        mac: Mac,
-    }
-
-    impl Story {
-        fn new() -> Self {
-            Self { boots: Boots::new(7), now: Instant::now(), mac: MAC.parse().unwrap() }
-        }
-
-        fn step(&mut self, who: Who, step: &Step) -> Option<BootId> {
-            self.now += Duration::from_secs(1);
-            self.boots.note(who, step, self.now).map(|heading| heading.boot)
-        }
-
-        fn machine(&mut self, step: &Step) -> BootId {
-            self.step(Who::Machine(self.mac), step).unwrap()
-        }
-    }
-
-    fn offer(stage: Stage) -> Step {
-        Step::Offer { firmware: None, stage, boot_file: String::new(), form: Form::Direct }
-    }
-
-    fn transfer() -> Step {
-        Step::Transfer(Transfer {
-            protocol: Protocol::Tftp,
-            file: "undionly.kpxe".to_owned(),
-            end: End::Complete,
-            bytes: 1,
-            size: 1,
-            took: Duration::ZERO,
-        })
-    }
-
-    fn script() -> Step {
-        Step::Script { group: "g".to_owned(), profile: "p".to_owned() }
-    }
-
-    #[test]
-    fn one_boot_keeps_its_id_from_the_first_discover_to_the_kernel() {
-        let mut story = Story::new();
-        let address = Ipv4Addr::new(192, 0, 2, 7);
-        let id = story.machine(&offer(Stage::Rom));
-        assert_eq!(story.machine(&offer(Stage::Rom)), id, "a repeated discover");
-        assert!(story.boots.learn(story.mac, address));
-        assert_eq!(story.step(Who::Address(address), &transfer()), Some(id));
-        assert_eq!(story.machine(&offer(Stage::Ipxe)), id);
-        assert_eq!(story.machine(&offer(Stage::Ipxe)), id, "iPXE repeats its discover");
-        assert_eq!(story.machine(&script()), id);
-        assert_eq!(story.step(Who::Address(address), &transfer()), Some(id));
-    }
-
-    #[test]
-    fn a_machine_that_starts_over_gets_a_new_id() {
-        let mut story = Story::new();
-        let first = story.machine(&offer(Stage::Ipxe));
-        story.machine(&script());
-        let second = story.machine(&offer(Stage::Ipxe));
-        assert_ne!(first, second);
-        story.boots.learn(story.mac, Ipv4Addr::new(192, 0, 2, 7));
-        story.machine(&transfer());
-        assert_ne!(story.machine(&offer(Stage::Rom)), second);
-        let before = story.machine(&offer(Stage::Rom));
-        story.now += FORGOTTEN + Duration::from_secs(1);
-        assert_ne!(story.machine(&offer(Stage::Rom)), before);
-    }
-
-    #[test]
-    fn an_address_belongs_to_the_machine_that_took_it_last() {
-        let mut story = Story::new();
-        let address = Ipv4Addr::new(192, 0, 2, 7);
-        assert!(!story.boots.learn(story.mac, address), "a laptop is not followed");
-        assert_eq!(story.step(Who::Address(address), &transfer()), None);
-        story.machine(&offer(Stage::Rom));
-        assert!(story.boots.learn(story.mac, address));
-        assert!(!story.boots.learn(story.mac, address), "no news");
-        let other: Mac = "52:54:00:00:00:02".parse().unwrap();
-        let theirs = story.step(Who::Machine(other), &offer(Stage::Rom));
-        assert!(story.boots.learn(other, address));
-        assert_eq!(story.step(Who::Address(address), &transfer()), theirs);
-        assert!(story.boots.learn(story.mac, Ipv4Addr::new(192, 0, 2, 8)));
-        assert_eq!(story.step(Who::Address(address), &transfer()), theirs, "still theirs");
-    }
-
-    #[test]
-    fn a_notice_is_repeated_within_one_boot() {
-        let mut story = Story::new();
-        story.machine(&offer(Stage::Rom));
-        let (mac, now) = (story.mac, story.now);
-        let told: Vec<bool> =
-            ["a", "a", "b"].map(|notice| story.boots.repeats(mac, notice, now)).into();
-        assert_eq!(told, [false, true, false]);
-        assert!(!story.boots.repeats(mac, "b", now + FORGOTTEN + Duration::from_secs(1)));
-        story.machine(&offer(Stage::Ipxe));
-        story.machine(&offer(Stage::Rom));
-        assert!(!story.boots.repeats(mac, "b", now), "another boot");
-    }
-
-    #[test]
-    fn only_a_machine_in_its_ipxe_stage_runs_ipxe() {
-        let mut story = Story::new();
-        let window = Duration::from_secs(60);
-        story.machine(&offer(Stage::Rom));
-        assert!(!story.boots.runs_ipxe(story.mac, story.now, window));
-        story.machine(&offer(Stage::Ipxe));
-        assert!(story.boots.runs_ipxe(story.mac, story.now, window));
-        assert!(!story.boots.runs_ipxe(story.mac, story.now + window * 2, window));
-    }
-
-    #[test]
-    fn a_lan_full_of_made_up_machines_costs_no_memory() {
-        let mut story = Story::new();
-        for number in 0..=u32::try_from(2 * MOST).unwrap() {
-            let [a, b, c, d] = number.to_be_bytes();
-            let mac = Mac::new([2, 0, a, b, c, d]).unwrap();
-            story.step(Who::Machine(mac), &offer(Stage::Rom));
-            story.boots.learn(mac, number.into());
-        }
-        let remembered = story.boots.by_mac.len();
-        assert!((MOST / 2..=MOST).contains(&remembered), "{remembered}");
-        assert_eq!(story.boots.by_address.len(), remembered);
-    }
-}
+mod tests;

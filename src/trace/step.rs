@@ -205,11 +205,6 @@ impl Step {
         Some(Self::WouldOffer { firmware, stage, boot_file })
     }
 
-    /// Whether an operator must mend something.
-    pub fn is_grave(&self) -> bool {
-        *self == Self::DiskFails
-    }
-
     /// Whether a person following a boot wants the line; the rest is for debugging.
     pub fn is_routine(&self) -> bool {
         match self {

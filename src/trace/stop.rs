@@ -18,18 +18,6 @@ pub struct Heard {
     pub rival_proxy: Option<Ipv4Addr>,
 }
 
-impl Heard {
-    /// What is known from two interfaces.
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            hears: self.hears || other.hears,
-            dhcp_server: self.dhcp_server.or(other.dhcp_server),
-            claims_to_boot: self.claims_to_boot.or(other.claims_to_boot),
-            rival_proxy: self.rival_proxy.or(other.rival_proxy),
-        }
-    }
-}
-
 /// Where a boot stopped.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Stop {

@@ -1,7 +1,7 @@
 //! How far one boot has come, and when its silence means that it stopped.
 //!
 //! Tells only what follows surely from what was heard; each kind of stop once in a boot, and again
-//! after an hour.
+//! after an hour in which the boot went on.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::firmware::Form;
+use crate::firmware::{Form, comes_back};
 
 use super::{End, Heard, Knows, Protocol, Stage, Step, Stop, Transfer, stop::patience};
 
@@ -22,9 +22,7 @@ const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
 /// How long a boot program may take to its first discover, iPXE to its kernel, and either to try
 /// a broken transfer again.
 const NEXT: Duration = Duration::from_secs(60);
-/// What stands in the names of boot programs that ask for more.
-const COME_BACK: [&str; 5] = ["grub", "ipxe", "shim", "snponly", "undionly"];
-/// When the same stop of the same boot is told again.
+/// When the same stop of the same boot is told again, if steps came since.
 const AGAIN: Duration = Duration::from_secs(3600);
 
 /// One boot, as far as it went.
@@ -47,6 +45,8 @@ pub(super) struct Watch {
     /// A DHCP server that was heard to answer it.
     answered: Option<Ipv4Addr>,
     misses_us: bool,
+    /// The latest step, whichever.
+    stirred: Instant,
     told: BTreeMap<&'static str, Instant>,
 }
 
@@ -83,12 +83,14 @@ impl Watch {
             requested: None,
             answered: None,
             misses_us: false,
+            stirred: now,
             told: BTreeMap::new(),
         }
     }
 
     /// Takes in a step of this boot.
     pub(super) fn note(&mut self, step: &Step, now: Instant) {
+        self.stirred = now;
         match step {
             Step::Offer { stage, boot_file, form, .. } => {
                 self.offer(*stage, boot_file, *form, now);
@@ -145,11 +147,23 @@ impl Watch {
         self.reach(At::Past, now);
     }
 
+    /// Whether it discovers, or has taken an address.
+    pub(super) fn asks(&self) -> bool {
+        self.at == At::Asks
+    }
+
+    /// Whether a stop was told already.
+    pub(super) fn is_told(&self) -> bool {
+        !self.told.is_empty()
+    }
+
     /// Where it stopped, if that is known by now and has not been told.
     pub(super) fn due(&mut self, now: Instant, heard: &Heard) -> Option<Stop> {
         let stop = self.stop(now, heard)?;
         let told = self.told.get(stop.name());
-        if told.is_some_and(|&told| now.duration_since(told) < AGAIN) {
+        // A machine that is off would be told of for ever.
+        let repeats = |&told: &Instant| self.stirred <= told || now.duration_since(told) < AGAIN;
+        if told.is_some_and(repeats) {
             return None;
         }
         self.told.insert(stop.name(), now);
@@ -192,7 +206,9 @@ impl Watch {
             return None;
         }
         let offers = self.offers;
-        Some(match self.answered {
+        // iPXE has heard one itself, even where its answer went past us.
+        let named = self.misses_us.then_some(heard.dhcp_server).flatten();
+        Some(match self.answered.or(named) {
             Some(server) => Stop::NotTaken {
                 boot_file,
                 forms: self.forms.clone(),
@@ -207,6 +223,10 @@ impl Watch {
     }
 
     fn offer(&mut self, stage: Stage, boot_file: &str, form: Form, now: Instant) {
+        if stage == Stage::Ipxe && self.stage == Stage::Rom {
+            // What answered the ROM says nothing of iPXE's card driver and its network.
+            self.answered = None;
+        }
         let again = self.at == At::Asks && self.stage == stage;
         self.stage = stage;
         boot_file.clone_into(&mut self.boot_file);
@@ -229,6 +249,11 @@ impl Watch {
         if self.at == At::Past || (self.at == At::Asks && !is_boot_file) {
             return;
         }
+        // An older one that ends now breaks nothing: the machine has asked for more since.
+        let is_old = now.checked_sub(transfer.took).is_some_and(|began| began < self.since);
+        if is_old && transfer.end != End::Complete {
+            return;
+        }
         let next = match &transfer.end {
             End::Complete if is_boot_file && self.comes_back() => At::Loaded,
             End::Complete => At::Fine,
@@ -246,8 +271,7 @@ impl Watch {
 
     /// Whether the boot program asks us for more: a kernel that is its own boot program does not.
     fn comes_back(&self) -> bool {
-        let name = self.boot_file.rsplit('/').next().unwrap_or_default();
-        self.stage == Stage::Rom && COME_BACK.iter().any(|&program| name.contains(program))
+        self.stage == Stage::Rom && comes_back(&self.boot_file)
     }
 
     fn reach(&mut self, at: At, now: Instant) {

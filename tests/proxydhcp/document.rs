@@ -76,6 +76,7 @@ fn the_document_explains_every_reason_to_leave_a_machine_that_wants_to_boot() {
         table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let foreign = ARCHITECTURES.iter().find(|row| row.firmware.is_err()).expect("there are some");
     let reasons = [
+        Reason::Held(String::new()),
         Reason::Installed(String::new()),
         Reason::LeftToHttp,
         Reason::NoBootProgram(Firmware::Bios),

@@ -2,7 +2,7 @@ mod choice;
 mod doubt;
 
 use super::*;
-use crate::token::Token;
+use crate::{firmware::Means, token::Token};
 
 const MOST: u32 = 3;
 
@@ -203,6 +203,19 @@ fn a_disk_that_does_not_boot_is_told_and_not_installed_again() {
     assert!(matches!(story.decision(), Decision::Disk(_)));
     let well = story.wait(4000).then(&Event::PoweredOn);
     assert!(!well.record.returns_from_its_disk(), "it ran for an hour");
+}
+
+#[test]
+fn http_boot_after_pxe_is_no_second_power_on() {
+    let story = Story::new().installs().then(&Event::PoweredOn).wait(600).then(&Event::PoweredOn);
+    let is_news =
+        |by, later: u64| story.record.is_power_on_news(MOST, by, Moment(story.now + later));
+    let found = [(Means::Http, 90), (Means::Http, 200), (Means::Pxe, 20), (Means::Pxe, 90)]
+        .map(|(by, later)| is_news(by, later));
+    assert_eq!(found, [false, true, false, true]);
+    // An attempt that is over by now was ended by another power-on, however soon.
+    let done = Story::new().boots().then(&Event::LastByte);
+    assert!(done.record.is_power_on_news(MOST, Means::Http, Moment(done.now + 60)));
 }
 
 #[test]

@@ -121,6 +121,9 @@ fn discovers_in_vain_are_told_with_what_is_known_of_the_lan() {
     };
     let misses_us =
         vec![(0, Answer), (0, Offer(Ipxe)), (5, Offer(Ipxe)), (5, Misses), (11, Offer(Ipxe))];
+    let unheard = vec![(0, Offer(Ipxe)), (5, Offer(Ipxe)), (5, Misses), (11, Offer(Ipxe))];
+    let mut rom_only = vec![(0, Answer), (0, Offer(Rom)), (4, Comes)];
+    rom_only.extend([20, 25, 32].map(|second| (second, Offer(Ipxe))));
     let both = vec![(0, Answer), (0, Offer(Rom)), (4, By4011), (12, Offer(Rom))];
     tells(vec![
         ("both forms", both, WITH_DHCP, &[("offer-not-taken", 12, "(form boot-server, direct)")]),
@@ -131,6 +134,18 @@ fn discovers_in_vain_are_told_with_what_is_known_of_the_lan() {
         ("claims", answered(), CLAIMS, &[("offer-not-taken", 12, "remove option 60 there")]),
         ("rival", answered(), RIVAL, &[("offer-not-taken", 12, "too: 192.0.2.3")]),
         ("misses us", misses_us, WITH_DHCP, &[("offer-not-taken", 12, "DHCP server and not us")]),
+        (
+            "iPXE has heard one, we have not",
+            unheard,
+            WITH_DHCP,
+            &[("offer-not-taken", 12, "DHCP server 192.0.2.1 is there")],
+        ),
+        (
+            "the ROM had an answer, iPXE has none",
+            rom_only,
+            ALONE,
+            &[("no-dhcp-server", 32, "no DHCP server answers on this")],
+        ),
         ("twice is no stop", vec![(0, Offer(Rom)), (12, Offer(Rom))], ALONE, &[]),
     ]);
 }
@@ -177,6 +192,14 @@ fn what_stops_later_is_told_and_what_goes_on_is_not() {
         boot_file: "http://192.0.2.2/uki.efi".to_owned(),
         form: Form::Http,
     });
+    let older = Seen::Step(Step::Transfer(Transfer {
+        protocol: Protocol::Http,
+        file: "/initrd".to_owned(),
+        end: aborted(),
+        bytes: 1,
+        size: 9,
+        took: Duration::from_secs(20),
+    }));
     let refused = Sent("/autoexec.ipxe", End::Refuse { reason: "none".to_owned() });
     let probed = Sent("undionly.kpxe", End::Probe);
     let to_disk = Seen::Step(Step::Disk { reason: "done".to_owned() });
@@ -217,6 +240,12 @@ fn what_stops_later_is_told_and_what_goes_on_is_not() {
             WITH_DHCP,
             &[],
         ),
+        (
+            "an older transfer's end after a newer request",
+            vec![(0, Offer(Ipxe)), (2, Script), (2, Comes), (15, Comes), (22, older)],
+            WITH_DHCP,
+            &[],
+        ),
         ("a kernel in halves that is asked for again", mended, WITH_DHCP, &[]),
         (
             "a file that need not be there",
@@ -241,13 +270,16 @@ fn what_stops_later_is_told_and_what_goes_on_is_not() {
 }
 
 #[test]
-fn the_same_stop_is_told_again_after_an_hour() {
+fn the_same_stop_is_told_again_after_an_hour_if_the_boot_goes_on() {
     let start = Instant::now();
     let mut watch = Watch::new(start);
     let mut told = 0;
-    for second in (0..7300).step_by(4) {
+    for second in (0..20_000).step_by(4) {
         let now = start + Duration::from_secs(second);
-        see(&mut watch, Offer(Rom), now);
+        // It goes on discovering for two hours, and then it is switched off.
+        if second <= 7212 {
+            see(&mut watch, Offer(Rom), now);
+        }
         told += usize::from(watch.due(now, &Heard::default()).is_some());
     }
     assert_eq!(told, 3);
