@@ -174,7 +174,7 @@ fn a_firmware_without_a_boot_program_is_left_alone_and_ipxe_is_not() {
     let (config, none) = (everyone(), Programs::default());
     let offering = offering(&config, &none, 8080);
     let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
-    let Answer::LeaveAlone(_, reason) = ask(&rom, Port::Dhcp, &offering) else { panic!() };
+    let Answer::LeaveAlone(_, _, reason) = ask(&rom, Port::Dhcp, &offering) else { panic!() };
     assert_eq!(
         reason.to_string(),
         "no snponly.efi for UEFI x64, neither built in nor in [firmware] dir"
@@ -341,7 +341,7 @@ fn in_words(answer: &Answer) -> String {
                 lease.machine.mac, lease.address, lease.server
             );
         }
-        Answer::LeaveAlone(machine, reason) => {
+        Answer::LeaveAlone(machine, _, reason) => {
             return format!("{} left alone: {reason}\n", machine.mac);
         }
         Answer::Reply(reply) => reply,
@@ -420,12 +420,12 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
     ] {
         match (answered(config, &book), reason) {
             (Answer::Reply(_), None) => {}
-            (Answer::LeaveAlone(_, found), Some(reason)) => assert_eq!(found.label(), reason),
+            (Answer::LeaveAlone(_, _, found), Some(reason)) => assert_eq!(found.label(), reason),
             (other, reason) => panic!("{other:?}, not {reason:?}"),
         }
     }
     let mut passed = Book::default();
     passed.pass_by(told("2"));
-    let Answer::LeaveAlone(_, reason) = answered(&once, &passed) else { panic!("it has told") };
+    let Answer::LeaveAlone(_, _, reason) = answered(&once, &passed) else { panic!("it has told") };
     assert_eq!(reason.label(), "no-group");
 }

@@ -166,17 +166,24 @@ impl Catalog {
         self.0.iter().find(|group| group.selector.matches(machine) == Verdict::Match)
     }
 
+    /// The groups that the machine may be in when it has told more, up to the one it surely is in.
+    pub fn candidates(&self, machine: &Machine) -> impl Iterator<Item = &Group> {
+        let verdict = |group: &Group| group.selector.matches(machine);
+        let surely = self.0.iter().position(|group| verdict(group) == Verdict::Match);
+        let until = surely.map_or(self.0.len(), |at| at + 1);
+        self.0[..until].iter().filter(move |group| verdict(group) != Verdict::Mismatch)
+    }
+
     /// Whether a group matches the machine, or may when it has told more.
     pub fn may_select(&self, machine: &Machine) -> bool {
-        self.0.iter().any(|group| group.selector.matches(machine) != Verdict::Mismatch)
+        self.candidates(machine).next().is_some()
     }
 
     /// The group that the machine is surely in, or surely in none, however much it has told; the
     /// error is that it has not told enough.
     pub fn settle(&self, machine: &Machine) -> Result<Option<&Group>, NotTold> {
-        let verdict = |group: &Group| group.selector.matches(machine);
-        match self.0.iter().find(|group| verdict(group) != Verdict::Mismatch) {
-            Some(group) if verdict(group) == Verdict::Match => Ok(Some(group)),
+        match self.candidates(machine).next() {
+            Some(group) if group.selector.matches(machine) == Verdict::Match => Ok(Some(group)),
             Some(_) => Err(NotTold),
             None => Ok(None),
         }

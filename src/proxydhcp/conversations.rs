@@ -56,17 +56,6 @@ pub struct Circumstances {
     pub delay: Duration,
 }
 
-/// Offers that a machine has not taken up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct InVain {
-    /// How many.
-    pub offers: u32,
-    /// The form of the last one.
-    pub form: Form,
-    /// Whether it took a lease after it, and so heard the DHCP server.
-    pub took_a_lease: bool,
-}
-
 #[derive(Debug)]
 struct Conversation {
     heard: Instant,
@@ -83,8 +72,6 @@ struct Pending {
     sent: Instant,
     /// Offers of this form in a row.
     tries: u32,
-    /// Offers of either form.
-    offers: u32,
     /// Whether both forms are among them.
     both: bool,
     took_a_lease: bool,
@@ -167,14 +154,6 @@ impl Conversations {
         self.has_dhcp_server = true;
     }
 
-    /// What the machine was offered and has not taken up, as far as is known here: what it fetched
-    /// since is not.
-    pub fn in_vain(&self, mac: Mac) -> Option<InVain> {
-        let pending = self.machines.get(&mac)?.pending?;
-        let Pending { offers, form, took_a_lease, .. } = pending;
-        Some(InVain { offers, form, took_a_lease })
-    }
-
     fn of(&mut self, mac: Mac, now: Instant) -> &mut Conversation {
         if self.machines.len() >= MOST && !self.machines.contains_key(&mac) {
             self.forget_some();
@@ -200,12 +179,10 @@ impl Conversation {
         let Some(pending) = &mut self.pending else {
             let form = self.works.unwrap_or(Form::Direct);
             let sent = now + delay;
-            let pending =
-                Pending { form, sent, tries: 1, offers: 1, both: false, took_a_lease: false };
+            let pending = Pending { form, sent, tries: 1, both: false, took_a_lease: false };
             self.pending = Some(pending);
             return form;
         };
-        pending.offers = pending.offers.saturating_add(1);
         if now.saturating_duration_since(pending.sent) < COLLECTION {
             return pending.form;
         }
@@ -321,7 +298,6 @@ mod tests {
         let platform = Some(Platform::Uefi);
         Discover {
             mac: mac(1),
-            xid: 7,
             means: Means::Pxe,
             stage: Stage::Rom,
             platform,
@@ -359,14 +335,9 @@ mod tests {
         let mut lan = Lan::new();
         assert_eq!(lan.offers(&[0]), [A]);
         lan.conversations.took_lease(mac(1), lan.at(4));
-        assert_eq!(
-            lan.conversations.in_vain(mac(1)),
-            Some(InVain { offers: 1, form: A, took_a_lease: true })
-        );
         // Switched on again half an hour later.
         assert_eq!(lan.offers(&[1800]), [B]);
         lan.conversations.asked_boot_server(mac(1), lan.at(1804));
-        assert_eq!(lan.conversations.in_vain(mac(1)), None);
         assert_eq!(lan.offers(&[3600]), [B], "and that worked");
     }
 
@@ -391,8 +362,7 @@ mod tests {
         for second in [8, 12, 20] {
             assert_eq!(lan.choose(second, &ipxe), Ok(A));
         }
-        assert_eq!(lan.conversations.in_vain(mac(1)), None);
-        assert_eq!(lan.offers(&[100]), [A]);
+        assert_eq!(lan.offers(&[100, 104]), [A, A], "the ROM begins anew with the one that worked");
     }
 
     #[test]
@@ -450,8 +420,6 @@ mod tests {
         lan.fetched = Some(lan.at(4));
         assert_eq!(lan.offers(&[1000]), [A]);
         lan.conversations.took_lease(mac(1), lan.at(1200));
-        let in_vain = lan.conversations.in_vain(mac(1)).map(|it| it.took_a_lease);
-        assert_eq!(in_vain, Some(false));
         assert_eq!(lan.offers(&[9000]), [A], "the form that works");
     }
 
@@ -465,6 +433,6 @@ mod tests {
         }
         assert!((MOST / 2..=MOST).contains(&lan.conversations.machines.len()));
         let last = mac(u16::try_from(2 * MOST - 1).unwrap());
-        assert!(lan.conversations.in_vain(last).is_some(), "the newest is known");
+        assert!(lan.conversations.machines.contains_key(&last), "the newest is known");
     }
 }

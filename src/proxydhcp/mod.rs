@@ -12,14 +12,14 @@ mod request;
 use std::net::Ipv4Addr;
 
 use crate::{
-    catalog::{Catalog, Group, HandOff, Offer, Pattern, Verdict},
+    catalog::{Catalog, Group, HandOff, Offer, Pattern},
     firmware::{BootFile, Firmware, Form, Means, Platform, Programs, comes_back},
     ledger::{Book, Decision},
     machine::{Mac, Machine},
     template::base_url,
     trace::{Stage, Step},
 };
-pub use conversations::{Circumstances, Conversations, InVain};
+pub use conversations::{Circumstances, Conversations};
 pub use reason::Reason;
 use request::{Asks, BootClient, Heard};
 
@@ -68,7 +68,7 @@ pub enum Answer {
     /// A client took a lease from the LAN's own server: nothing to say, something to know.
     Learn(Lease),
     /// Say nothing, and tell the operator: a machine wants to boot and will not.
-    LeaveAlone(Machine, Reason),
+    LeaveAlone(Machine, Means, Reason),
     /// Send this.
     Reply(Box<Reply>),
 }
@@ -93,6 +93,8 @@ pub struct Reply {
     pub to: Recipient,
     /// Who it is for.
     pub machine: Machine,
+    /// How that machine asks.
+    pub means: Means,
     /// What it says, for the log.
     pub step: Step,
     /// Whether the boot file is another server's, so that its fetching is not seen here.
@@ -121,8 +123,6 @@ pub enum Recipient {
 pub struct Discover {
     /// Who.
     pub mac: Mac,
-    /// The same in what a client sends again (EDK2, iPXE).
-    pub xid: u32,
     /// How it asks.
     pub means: Means,
     /// The ROM or iPXE.
@@ -133,14 +133,6 @@ pub struct Discover {
     pub offer: Offer,
     /// Whether its boot file is another server's.
     pub is_elsewhere: bool,
-}
-
-/// How the sender of a packet asks for its boot; `None` where it does not.
-pub fn means(packet: &[u8], port: Port) -> Option<Means> {
-    match request::read(packet, port) {
-        Ok(Heard::Boot(client)) => Some(client.means),
-        Ok(Heard::Lease(_)) | Err(_) => None,
-    }
 }
 
 /// Decides about one packet. `choose` knows what went on before with the machine of a discover, and
@@ -156,20 +148,22 @@ pub fn answer(
         Ok(Heard::Lease(lease)) => return Answer::Learn(lease),
         Err(reason) => return Answer::Ignore(reason),
     };
-    let machine = client.machine.clone();
+    let (machine, means) = (client.machine.clone(), client.means);
     if !offering.allows(machine.mac) {
         return Answer::Ignore(Reason::NotAllowed);
     }
-    let found = boot_file(&client, arrival, offering);
+    // What it tells now, and what it has told before.
+    let told = offering.book.recall(&machine);
+    let found = boot_file(&client, &told, arrival, offering);
     let found = found.and_then(|(firmware, boot_file)| {
         let ours = format!("{}/", base_url(arrival.address, offering.http_port));
         let is_elsewhere = boot_file.contains("://") && !boot_file.starts_with(&ours);
-        let form = offering.form(&client, (firmware, is_elsewhere), choose)?;
+        let form = offering.form(&client, &told, (firmware, is_elsewhere), choose)?;
         Ok((firmware, boot_file, form, is_elsewhere))
     });
     let (firmware, boot_file, form, is_elsewhere) = match found {
         Ok(found) => found,
-        Err(reason) => return Answer::LeaveAlone(machine, reason),
+        Err(reason) => return Answer::LeaveAlone(machine, means, reason),
     };
     let bytes = reply::write(&client, arrival, &boot_file, form);
     let stage = client.stage;
@@ -179,16 +173,17 @@ pub fn answer(
             (Recipient::Source, Step::Ack { firmware, stage, boot_file })
         }
     };
-    Answer::Reply(Box::new(Reply { bytes, to, machine, step, is_elsewhere }))
+    Answer::Reply(Box::new(Reply { bytes, to, machine, means, step, is_elsewhere }))
 }
 
 /// The boot program for a ROM, the script for iPXE: with that the chainload ends.
 fn boot_file(
     client: &BootClient<'_>,
+    told: &Machine,
     arrival: &Arrival,
     offering: &Offering<'_>,
 ) -> Result<(Option<Firmware>, String), Reason> {
-    if let Some(reason) = to_disk(&client.machine, offering) {
+    if let Some(reason) = to_disk(told, offering) {
         return Err(reason);
     }
     let base_url = base_url(arrival.address, offering.http_port);
@@ -199,18 +194,17 @@ fn boot_file(
     // An iPXE without HTTP, as some cards have in ROM, first loads one that has it.
     let group = match client.stage {
         Stage::Ipxe => None,
-        Stage::Rom => offering.group_of(&client.machine),
+        Stage::Rom => offering.group_of(told),
     };
     let named = group.and_then(|group| group.boot.program.as_ref());
     let named = named.filter(|program| offering.programs.fits(program, firmware));
     let program = named.or_else(|| offering.programs.get(firmware));
     let program = program.ok_or(Reason::NoBootProgram(firmware))?;
     if asks_no_more(program, firmware) {
-        untouched(&client.machine, offering)?;
+        untouched(told, offering)?;
     }
     if let Some((_, processor)) = program.stub() {
-        let told = offering.book.recall(&client.machine).told_by_uefi(processor);
-        let group = offering.catalog.select_by_firmware(&told);
+        let group = offering.catalog.select_by_firmware(&told.clone().told_by_uefi(processor));
         group.ok().flatten().ok_or(Reason::TellsNoMore)?;
     }
     let program = program.for_machine(&client.machine);
@@ -224,14 +218,22 @@ impl Offering<'_> {
         self.allow.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.accepts_mac(mac)))
     }
 
-    /// The group that a machine is surely in, by what it tells or has told before.
-    fn group_of(&self, machine: &Machine) -> Option<&Group> {
-        self.catalog.settle(&self.book.recall(machine)).ok().flatten()
+    /// The group that a machine is surely in.
+    fn group_of(&self, told: &Machine) -> Option<&Group> {
+        self.catalog.settle(told).ok().flatten()
+    }
+
+    /// What is decided for a machine in each group that it may be in.
+    fn prospects(&self, told: &Machine) -> impl Iterator<Item = (&Group, Decision)> {
+        let Offering { catalog, book, most_attempts, .. } = *self;
+        let decide = move |group| (group, book.decide(told, group, catalog, most_attempts));
+        catalog.candidates(told).map(decide)
     }
 
     fn form(
         &self,
         client: &BootClient<'_>,
+        told: &Machine,
         (firmware, is_elsewhere): (Option<Firmware>, bool),
         choose: impl FnOnce(&Discover) -> Result<Form, Reason>,
     ) -> Result<Form, Reason> {
@@ -241,10 +243,9 @@ impl Offering<'_> {
         if client.asks != Asks::Discover {
             return Ok(Form::Direct);
         }
-        let own = self.group_of(&client.machine).and_then(|group| group.boot.offer);
+        let own = self.group_of(told).and_then(|group| group.boot.offer);
         choose(&Discover {
             mac: client.machine.mac,
-            xid: client.message.xid(),
             means: client.means,
             stage: client.stage,
             platform: firmware.and_then(Firmware::platform),
@@ -256,19 +257,13 @@ impl Offering<'_> {
 
 /// Why a machine boots its own disk, as far as it has told who it is, now or before; what it has
 /// not told is decided when iPXE asks.
-fn to_disk(machine: &Machine, offering: &Offering<'_>) -> Option<Reason> {
-    let Offering { catalog, book, most_attempts, .. } = *offering;
-    let machine = book.recall(machine);
+fn to_disk(told: &Machine, offering: &Offering<'_>) -> Option<Reason> {
     let mut reason = Reason::NoGroup;
-    for group in catalog.groups() {
-        let verdict = group.selector.matches(&machine);
-        if verdict == Verdict::Mismatch {
-            continue;
-        }
-        match book.decide(&machine, group, catalog, most_attempts) {
+    for (group, decision) in offering.prospects(told) {
+        match decision {
             // Without a record it comes once, is told why and gets one.
             Decision::Disk(why)
-                if group.hand_off == HandOff::Silence && book.get(machine.mac).is_some() =>
+                if group.hand_off == HandOff::Silence && offering.book.get(told.mac).is_some() =>
             {
                 if reason == Reason::NoGroup {
                     reason = Reason::Installed(why);
@@ -277,9 +272,6 @@ fn to_disk(machine: &Machine, offering: &Offering<'_>) -> Option<Reason> {
             Decision::Boot | Decision::Disk(_) | Decision::Hold(_) | Decision::Install => {
                 return None;
             }
-        }
-        if verdict == Verdict::Match {
-            break;
         }
     }
     Some(reason)
@@ -294,22 +286,10 @@ fn asks_no_more(program: &BootFile, firmware: Firmware) -> bool {
 }
 
 /// Refuses a machine that is to wait or to boot its disk: its boot program asks nobody.
-fn untouched(machine: &Machine, offering: &Offering<'_>) -> Result<(), Reason> {
-    let Offering { catalog, book, most_attempts, .. } = *offering;
-    let machine = book.recall(machine);
-    for group in catalog.groups() {
-        let verdict = group.selector.matches(&machine);
-        if verdict == Verdict::Mismatch {
-            continue;
-        }
-        match book.decide(&machine, group, catalog, most_attempts) {
-            Decision::Disk(why) => return Err(Reason::Installed(why)),
-            Decision::Hold(why) => return Err(Reason::Held(why)),
-            Decision::Boot | Decision::Install => {}
-        }
-        if verdict == Verdict::Match {
-            break;
-        }
-    }
-    Ok(())
+fn untouched(told: &Machine, offering: &Offering<'_>) -> Result<(), Reason> {
+    offering.prospects(told).try_for_each(|(_, decision)| match decision {
+        Decision::Disk(why) => Err(Reason::Installed(why)),
+        Decision::Hold(why) => Err(Reason::Held(why)),
+        Decision::Boot | Decision::Install => Ok(()),
+    })
 }

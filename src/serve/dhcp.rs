@@ -25,7 +25,7 @@ use crate::{
     machine::Mac,
     proxydhcp::{
         Answer, Arrival, Circumstances, Conversations, Discover, Lease, Port, Reason, Recipient,
-        Reply, answer, means,
+        Reply, answer,
     },
     trace::{Stage, Step, Throttle, Who},
 };
@@ -120,13 +120,13 @@ impl Service {
                 self.conversations().took_lease(lease.machine.mac, Instant::now());
                 leases.note(ledger, journal, &lease);
             }
-            Answer::LeaveAlone(_, reason) if is_for_probe => {
+            Answer::LeaveAlone(_, _, reason) if is_for_probe => {
                 journal.silence("dhcp", reason.label());
             }
             Answer::Reply(_) if is_for_probe && observes => journal.silence("dhcp", "observing"),
-            Answer::LeaveAlone(machine, reason) => {
+            Answer::LeaveAlone(machine, means, reason) => {
                 journal.silence("dhcp", reason.label());
-                let is_news = !observes && powers_on(ledger, arrival, machine.mac, packet);
+                let is_news = !observes && powers_on(ledger, arrival, machine.mac, means);
                 let step = Step::LeaveAlone { reason: reason.to_string() };
                 // It asks several times before it goes on to its disk.
                 match matches!(reason, Reason::Held(_) | Reason::Installed(_)) {
@@ -139,7 +139,7 @@ impl Service {
                 None => journal.silence("dhcp", "observing"),
             },
             Answer::Reply(reply) => {
-                powers_on(ledger, arrival, reply.machine.mac, packet);
+                powers_on(ledger, arrival, reply.machine.mac, reply.means);
                 if arrival.port == Port::BootServer {
                     self.conversations().asked_boot_server(reply.machine.mac, Instant::now());
                 }
@@ -197,11 +197,11 @@ impl Service {
 
 /// Notes that a known machine asks for a network boot; false where that is known already. What is
 /// not known is noted when iPXE asks: no LAN can fill the ledger with discovers.
-fn powers_on(ledger: &Ledger, arrival: &Arrival, mac: Mac, packet: &[u8]) -> bool {
+fn powers_on(ledger: &Ledger, arrival: &Arrival, mac: Mac, means: Means) -> bool {
     let (most, now) = (ledger.most_attempts(), now());
-    let by = means(packet, arrival.port).unwrap_or(Means::Pxe);
     let is_news = arrival.port == Port::Dhcp
-        && ledger.with(|book| book.get(mac).is_some_and(|it| it.is_power_on_news(most, by, now)));
+        && ledger
+            .with(|book| book.get(mac).is_some_and(|it| it.is_power_on_news(most, means, now)));
     if is_news {
         ledger.note_soon(mac, Event::PoweredOn);
     }

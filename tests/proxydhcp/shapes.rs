@@ -398,7 +398,7 @@ fn in_brief(answer: &Answer) -> String {
     let reply = match answer {
         Answer::Ignore(reason) => return format!("ignored: {reason}"),
         Answer::Learn(lease) => return format!("learned: {}", lease.address),
-        Answer::LeaveAlone(_, reason) => return format!("left alone: {reason}"),
+        Answer::LeaveAlone(_, _, reason) => return format!("left alone: {reason}"),
         Answer::Reply(reply) => reply,
     };
     let message = Message::new(&reply.bytes).expect("we write valid DHCP");
