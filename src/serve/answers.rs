@@ -114,14 +114,16 @@ impl Renderer {
         visitor.or_else(|| self.ledger.with(recorded))
     }
 
-    /// The machine that a query names, with what it told before where it tells less now.
+    /// The machine that a query names, as it told when it was given a script; else as the query tells.
     fn machine_of(&self, query: &Query) -> Machine {
         let recorded = |book: &Book| book.get(query.mac).map(|record| record.machine.clone());
         let known = self.visitors.by_mac(query.mac).or_else(|| self.ledger.with(recorded));
-        known.unwrap_or_else(|| match query.labels.is_empty() {
-            true => Machine::heard(query.mac, query.uuid, None),
-            false => query.clone().machine(),
-        })
+        known.unwrap_or_else(|| self.hear(query))
+    }
+
+    /// The machine that a query tells of.
+    pub(super) fn hear(&self, query: &Query) -> Machine {
+        self.ledger.with(|book| book.hear(query.mac, query.uuid, &query.labels))
     }
 
     /// No secret, so that a machine is known by whatever there is.

@@ -27,11 +27,11 @@ impl Caller {
     /// Of a machine that is known by its address alone, what is remembered counts: what is told may be
     /// another's, and would be written down as its own.
     pub(super) fn machine(self, told: &Told, book: &Book) -> Result<Machine, String> {
-        match (self, &told.labels) {
-            (Self::Named(mac), Some(labels)) => Ok(Machine::told(mac, told.uuid, labels.clone())),
-            (Self::Named(mac), None) => Ok(book.recall(&Machine::heard(mac, told.uuid, None))),
-            (Self::ByAddress(mac), labels) => {
-                let own = Machine::told(mac, told.uuid, labels.clone().unwrap_or_default()).uuid;
+        let labels = told.labels.clone().unwrap_or_default();
+        match self {
+            Self::Named(mac) => Ok(book.hear(mac, told.uuid, &labels)),
+            Self::ByAddress(mac) => {
+                let own = Machine::told(mac, told.uuid, labels).uuid;
                 let known = book.recall(&Machine::heard(mac, None, None));
                 match (own, known.uuid) {
                     (Some(own), Some(uuid)) if !own.is_same_machine(&uuid) => Err(format!(

@@ -114,7 +114,7 @@ impl Scripts for Renderer {
             let body = match script {
                 Script::Boot => boot_script().to_owned(),
                 Script::Machine(query) => {
-                    self.machine(query.clone().machine(), Language::Ipxe, site, arrival).await
+                    self.machine(self.hear(query), Language::Ipxe, site, arrival).await
                 }
                 Script::Named(Named::Autoexec) => {
                     autoexec_script(&base_url(ipv4(arrival.local), site.config.http_port))
@@ -432,11 +432,7 @@ fn words(machine: Machine, token: Option<Token>, site: &Site, arrival: Arrival) 
 
 /// The group of a machine: of one that has not told all, only where the rest could change nothing.
 fn choose<'a>(catalog: &'a Catalog, machine: &Machine) -> Result<&'a Group, String> {
-    let mac = machine.mac;
-    let group = match machine.labels {
-        Some(_) => catalog.select(machine),
-        None => catalog.settle(machine).map_err(|NotTold| told_too_little(mac))?,
-    };
+    let group = catalog.settle(machine).map_err(|NotTold| told_too_little(machine.mac))?;
     group.ok_or_else(|| no_group(machine, catalog))
 }
 
