@@ -19,7 +19,7 @@ use crate::{
         route::Asked,
     },
     ledger::Book,
-    machine::Machine,
+    machine::{Machine, Uuid},
     path::RepositoryPath,
     render::{ConfigText, Unfit},
     template::{Words, base_url},
@@ -91,7 +91,7 @@ impl Renderer {
             Access::Token => holder().map(Some).ok_or(Refusal::Token),
             Access::Address => match &asked.claim {
                 Claim::Wrong(error) => Err(Refusal::Claim(error.clone())),
-                Claim::Uuid(uuid) => Ok(self.visitors.by_uuid(*uuid)),
+                Claim::Uuid(uuid) => Ok(self.by_uuid(*uuid, arrival)),
                 Claim::Machine(query) => Ok(Some(self.machine_of(query))),
                 Claim::Nobody => Ok(holder().or_else(|| self.machine_at(arrival))),
             },
@@ -104,6 +104,29 @@ impl Renderer {
         let address = ipv4(arrival.peer);
         let recorded = |book: &Book| book.at(address).map(|record| record.machine.clone());
         self.visitors.at(address).or_else(|| self.ledger.with(recorded))
+    }
+
+    /// The machine that has this UUID. Where several have it, or board makers leave it everywhere, it is
+    /// the one at the address that is asked from, if that has it, too; else nobody knows which.
+    fn by_uuid(&self, uuid: Uuid, arrival: Arrival) -> Option<Machine> {
+        let here = self.machine_at(arrival).filter(|machine| machine.has_uuid(uuid));
+        if here.is_some() || uuid.is_shared() {
+            return here;
+        }
+        let mut found = self.visitors.with_uuid(uuid);
+        self.ledger.with(|book| {
+            let recorded = book.records().map(|record| &record.machine);
+            for machine in recorded.filter(|machine| machine.has_uuid(uuid)) {
+                // Who visits has told it last.
+                if !found.iter().any(|other| other.mac == machine.mac) {
+                    found.push(machine.clone());
+                }
+            }
+        });
+        match found.len() {
+            1 => found.pop(),
+            _ => None,
+        }
     }
 
     /// The machine that a token was made for: the ledger keeps what an installer was given, and
