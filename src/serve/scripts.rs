@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     caller::Caller,
-    http::{Arrival, Composing, Config, Rendering, Scripts, Text},
+    http::{Arrival, Composing, Config, Evidence, Rendering, Scripts, Text},
     journal::Journal,
     ledger::{Ledger, NoteError, now},
     releases::Proofs,
@@ -32,7 +32,7 @@ use crate::{
         request::Verb,
         route::{Asked, Script},
     },
-    ledger::{Decision, Event, Found, Pass, Piece, Record},
+    ledger::{Decision, Event, Found, Pass, Record},
     machine::{Mac, Machine},
     path::RepositoryPath,
     release::Gate,
@@ -94,17 +94,7 @@ impl Scripts for Renderer {
     }
 
     fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr) {
-        let installs = self.ledger.with(|book| {
-            let record = book.at(address)?;
-            let attempt = record.state.attempt().filter(|attempt| !attempt.is_under_way)?;
-            let groups = site.config.catalog.groups().iter();
-            let mut profiles = groups.map(|group| &group.profile);
-            let profile = profiles.find(|profile| profile.name == attempt.profile)?;
-            profile.boots_with(path).then_some(record.machine.mac)
-        });
-        if let Some(mac) = installs {
-            self.ledger.note_surely(mac, Event::Fetched(Piece::Boot));
-        }
+        Evidence::by_tftp(&self.ledger, address, (path, &site.config.catalog));
     }
 
     /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
