@@ -9,52 +9,20 @@ use super::{
     http::{Arrival, Composed, Portion},
     scripts::{Renderer, Verdict, told_too_little},
     site::Site,
-    store::{OpenError, Opened, Store},
+    store::Opened,
 };
 use crate::{
     catalog::{Catalog, Group, NotTold, Source},
-    config::Config,
-    firmware::{BootFile, Firmware, Programs},
     http::{reply::Refusal, request::Verb},
     machine::Machine,
     path::RepositoryPath,
     render::arguments,
     template::Words,
-    unified::{Image, KERNEL_HEAD, Name, Piece, Processor, Stub, Unfit},
+    unified::{Image, KERNEL_HEAD, Name, Piece, Stub},
 };
 
 /// The stubs that images are made with, by their names.
 pub type Stubs = BTreeMap<RepositoryPath, Stub>;
-
-/// The stubs that firmware or groups are given; what is wrong with one is said elsewhere.
-pub(super) fn stubs(config: &Config, programs: &Programs, store: &Store) -> Stubs {
-    let groups = config.catalog.groups().iter();
-    let named = groups.filter_map(|group| group.boot.program.as_ref());
-    let usual = Firmware::ALL.into_iter().filter_map(|firmware| programs.get(firmware));
-    let stub = |program: &BootFile| {
-        let (path, _) = program.stub()?;
-        Some((path.clone(), read(store, path).ok()?))
-    };
-    named.chain(usual).filter_map(stub).collect()
-}
-
-/// Why a boot program that is named, and is there, is no stub to make images with; `None` where it is
-/// one, or has no stub's name.
-pub(super) fn unfit(store: &Store, path: &RepositoryPath) -> Option<String> {
-    Processor::of_stub(path.file_name())?;
-    read(store, path).err()
-}
-
-/// Reads a stub; the error says what is wrong with it, and what to do.
-pub(super) fn read(store: &Store, path: &RepositoryPath) -> Result<Stub, String> {
-    let processor = Processor::of_stub(path.file_name())
-        .ok_or_else(|| format!("{path} has no name that systemd gives to a stub"))?;
-    let unread = |error: OpenError| format!("{path}: {error}");
-    let opened = store.read(path).map_err(unread)?;
-    let bytes = opened.head(Stub::LARGEST + 1).map_err(|error| unread(error.into()))?;
-    Stub::read(&bytes, processor)
-        .map_err(|unfit: Unfit| format!("{path} {unfit}; put systemd's {} there", processor.stub()))
-}
 
 impl Renderer {
     /// The image of the machine it is named after. A HEAD learns how long it would be now, decides
