@@ -1,12 +1,10 @@
 //! Unified kernel images: stubs read at load, and an image's files opened for the machine that
 //! fetches it, by the same decision as its script.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use hyper::body::Bytes;
+use std::collections::BTreeMap;
 
 use super::{
-    http::{Arrival, Composed, Portion},
+    http::{Arrival, Composed},
     scripts::{Renderer, Verdict, told_too_little},
     site::Site,
     store::Opened,
@@ -18,7 +16,7 @@ use crate::{
     path::RepositoryPath,
     render::arguments,
     template::Words,
-    unified::{Image, KERNEL_HEAD, Name, Piece, Stub},
+    unified::{KERNEL_HEAD, Name, Stub},
 };
 
 /// The stubs that images are made with, by their names.
@@ -83,7 +81,7 @@ impl Renderer {
         let image = stub
             .image(&arguments.join(" "), kernel.stamp.len, &lens)
             .map_err(|error| format!("profile {}: {error}", profile.name))?;
-        Ok(composed(image, kernel, initrds))
+        Ok(Composed { image, kernel, initrds })
     }
 
     fn open(&self, source: &Source, site: &Site) -> Result<Opened, String> {
@@ -111,20 +109,4 @@ pub(super) fn no_group(machine: &Machine, catalog: &Catalog) -> String {
         ),
         false => reason,
     }
-}
-
-fn composed(image: Image, kernel: Opened, initrds: Vec<Opened>) -> Composed {
-    let Image { pieces, len } = image;
-    let kernel = Arc::new(kernel);
-    let initrds: Vec<Arc<Opened>> = initrds.into_iter().map(Arc::new).collect();
-    let portions = pieces
-        .into_iter()
-        .filter_map(|piece| match piece {
-            Piece::Bytes(bytes) => Some(Portion::Bytes(bytes.into())),
-            Piece::Initrd(index, len) => Some(Portion::File(Arc::clone(initrds.get(index)?), len)),
-            Piece::Kernel(len) => Some(Portion::File(Arc::clone(&kernel), len)),
-            Piece::Shared(bytes) => Some(Portion::Bytes(Bytes::from_owner(bytes))),
-        })
-        .collect();
-    Composed { portions, len }
 }
