@@ -36,6 +36,7 @@ mod solicitation;
 pub mod store;
 pub mod tftp;
 pub mod unified;
+mod verdict;
 mod version;
 mod visitors;
 

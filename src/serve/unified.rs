@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use super::{
     http::{Arrival, Composed},
-    scripts::{Renderer, Verdict, told_too_little},
+    scripts::Renderer,
     site::Site,
     store::Opened,
+    verdict::{Asking, Teller, Verdict},
 };
 use crate::{
-    catalog::{Catalog, Group, NotTold, Source},
+    catalog::{Group, Source},
     http::{reply::Refusal, request::Verb},
     machine::Machine,
     path::RepositoryPath,
@@ -35,17 +36,11 @@ impl Renderer {
         let stub = site.stubs.get(&name.stub).ok_or(Refusal::NoSuchFile)?;
         let heard = Machine::heard(name.mac, name.uuid, None);
         let machine = self.ledger.with(|book| book.recall(&heard)).told_by_uefi(stub.processor());
-        if let Err(NotTold) = site.config.catalog.select_by_firmware(&machine) {
-            let reason = told_too_little(machine.mac);
-            if verb == Verb::Get {
-                self.notes(&machine, &reason);
-            }
-            return Err(Refusal::NoBoot(reason));
-        }
-        let make = |group: &Group, words: &Words| self.compose(stub, group, words, site);
+        let asking = Asking { machine, teller: Teller::Firmware, site, arrival };
+        let fill = |group: &Group, words: &Words| self.compose(stub, group, words, site);
         let verdict = match verb {
-            Verb::Get => self.verdict(machine, site, arrival, &make).await,
-            Verb::Head => self.foresee(machine, site, arrival, &make),
+            Verb::Get => self.verdict(asking, &fill).await,
+            Verb::Head => self.foresee(asking, &fill),
         };
         match verdict {
             Verdict::Boot(composed) => Ok(composed),
@@ -95,18 +90,5 @@ impl Renderer {
                  there"
             )),
         }
-    }
-}
-
-/// Why no group is for a machine of which nothing but its firmware tells.
-pub(super) fn no_group(machine: &Machine, catalog: &Catalog) -> String {
-    let reason = format!("no group matches {}", machine.mac);
-    let heard = Machine::heard(machine.mac, machine.uuid, machine.platform);
-    match catalog.may_select(&heard) && !machine.tells_by_ipxe() {
-        true => format!(
-            "{reason}: without iPXE it tells only mac, uuid, arch and firmware for a group to \
-             select by"
-        ),
-        false => reason,
     }
 }

@@ -1,0 +1,324 @@
+//! What becomes of a machine that asks, whoever tells of it and in whatever language it is told: one
+//! decision, by catalog and ledger, on every way to a kernel.
+//!
+//! What installs is given only once the ledger has it on disk.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::{
+    http::Arrival,
+    ledger::{NoteError, now},
+    scripts::{Renderer, ipv4},
+    site::Site,
+};
+use crate::{
+    catalog::{Group, Install, NotTold, Source},
+    config::Access,
+    firmware::Means,
+    ledger::{Book, Decision, Event, Found, Pass, Record},
+    machine::Machine,
+    release::Gate,
+    template::{Words, base_url},
+    token::Token,
+    trace::{Step, Who},
+};
+
+/// How long the ledger's disk may take for what must be written first.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where a machine boots in any case.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a decision is taken anew because the machine did something meanwhile.
+const TRIES: usize = 4;
+
+/// What becomes of a machine, in whatever language it is told.
+#[derive(Debug)]
+pub(super) enum Verdict<'a, T> {
+    /// It boots this.
+    Boot(T),
+    /// It goes on to its own disk, for this reason.
+    Disk {
+        /// Its group.
+        group: &'a Group,
+        /// The reason.
+        reason: String,
+    },
+    /// It waits for its operator.
+    Hold(String),
+    /// It boots nothing, for this reason.
+    Nothing(String),
+    /// It boots nothing yet.
+    NotYet(String),
+}
+
+/// Fills in what boots a machine of this group and these words.
+pub(super) type Fill<'a, T> = &'a (dyn Fn(&Group, &Words) -> Result<T, String> + Sync);
+
+/// A machine that asks what becomes of it.
+pub(super) struct Asking<'a> {
+    pub(super) machine: Machine,
+    pub(super) teller: Teller,
+    pub(super) site: &'a Site,
+    pub(super) arrival: Arrival,
+}
+
+/// Who tells of a machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Teller {
+    /// UEFI, which tells no more than this, ever.
+    Firmware,
+    /// iPXE or GRUB: all that there will be, or nothing.
+    Loader,
+}
+
+impl<'a> Asking<'a> {
+    /// Its group; the error is why it has none to boot by.
+    fn group(&self) -> Result<&'a Group, String> {
+        let mac = self.machine.mac;
+        if let Some(reason) = self.site.turns_away(mac) {
+            return Err(reason);
+        }
+        let catalog = &self.site.config.catalog;
+        let chosen = match self.teller {
+            Teller::Firmware => catalog.select_by_firmware(&self.machine),
+            Teller::Loader => catalog.settle(&self.machine),
+        };
+        match chosen {
+            Ok(group) => group.ok_or_else(|| self.no_group()),
+            Err(NotTold) => {
+                Err(format!("{mac} has told too little of itself to say which group it is in"))
+            }
+        }
+    }
+
+    fn no_group(&self) -> String {
+        let Self { machine, site, .. } = self;
+        let reason = format!("no group matches {}", machine.mac);
+        let heard = Machine::heard(machine.mac, machine.uuid, machine.platform);
+        let may_tell_more = self.teller == Teller::Firmware && !machine.tells_by_ipxe();
+        match may_tell_more && site.config.catalog.may_select(&heard) {
+            true => format!(
+                "{reason}: without iPXE it tells only mac, uuid, arch and firmware for a group to \
+                 select by"
+            ),
+            false => reason,
+        }
+    }
+
+    fn words(self, token: Option<Token>) -> Words {
+        let base_url = base_url(ipv4(self.arrival.local), self.site.config.http_port);
+        Words { base_url, ip: ipv4(self.arrival.peer), machine: self.machine, token }
+    }
+}
+
+impl Renderer {
+    /// Decides what becomes of a machine, and notes it in the ledger and the log before it is said.
+    /// `fill` fills in what boots it; its error is why nothing does.
+    pub(super) async fn verdict<'a, T: Send>(
+        &self,
+        asking: Asking<'a>,
+        fill: Fill<'_, T>,
+    ) -> Verdict<'a, T> {
+        let (machine, site) = (&asking.machine, asking.site);
+        let group = match asking.group() {
+            Ok(group) => group,
+            Err(reason) => {
+                self.ledger.pass_by(machine.clone());
+                return self.nothing(machine, reason);
+            }
+        };
+        let token = match site.config.config_access {
+            Access::Address => None,
+            Access::Token => match random() {
+                Ok(token) => Some(token),
+                Err(error) => {
+                    return self.nothing(machine, format!("no token can be made: {error}"));
+                }
+            },
+        };
+        let words = asking.words(token);
+        let met = self.meet(&words, group).await;
+        for _ in 0..TRIES {
+            match self.answer(&words, group, site, met.as_ref().err(), fill).await {
+                Ok(verdict) => return verdict,
+                Err(NoteError::Changed) => {}
+                Err(error) => return self.nothing(&words.machine, error.to_string()),
+            }
+        }
+        self.nothing(&words.machine, NoteError::Changed.to_string())
+    }
+
+    /// What [`Renderer::verdict`] would be now: nothing is noted, and nothing decided.
+    pub(super) fn foresee<'a, T>(&self, asking: Asking<'a>, fill: Fill<'_, T>) -> Verdict<'a, T> {
+        let group = match asking.group() {
+            Ok(group) => group,
+            Err(reason) => return Verdict::Nothing(reason),
+        };
+        let config = &asking.site.config;
+        let most_attempts = self.ledger.most_attempts();
+        let decide =
+            |book: &Book| book.decide(&asking.machine, group, &config.catalog, most_attempts);
+        match self.ledger.with(decide) {
+            Decision::Boot | Decision::Install => {
+                // All tokens are equally long.
+                let token = (config.config_access == Access::Token).then(|| Token::new([0; 16]));
+                let filled = self.fill_in(&asking.words(token), group, fill);
+                filled.map_or_else(|verdict| verdict, Verdict::Boot)
+            }
+            Decision::Disk(reason) => Verdict::Disk { group, reason },
+            Decision::Hold(reason) => Verdict::Hold(reason),
+        }
+    }
+
+    /// Writes down who asks, and that it does.
+    async fn meet(&self, words: &Words, group: &Group) -> Result<(), NoteError> {
+        let mac = words.machine.mac;
+        let (most, now) = (self.ledger.most_attempts(), now());
+        let is_news = |record: &Record| record.is_power_on_news(most, Means::Pxe, now);
+        let mut events = vec![Event::Address(words.ip)];
+        if self.ledger.with(|book| book.get(mac).is_none_or(is_news)) {
+            events.push(Event::PoweredOn);
+        }
+        in_time(group, self.ledger.meet(words.machine.clone(), events)).await.map(drop)
+    }
+
+    /// Decides, and writes down what follows before it is said. `unmet` is why nothing is known of
+    /// the machine now.
+    async fn answer<'a, T: Send>(
+        &self,
+        words: &Words,
+        group: &'a Group,
+        site: &Site,
+        unmet: Option<&NoteError>,
+        fill: Fill<'_, T>,
+    ) -> Result<Verdict<'a, T>, NoteError> {
+        let (machine, catalog) = (&words.machine, &site.config.catalog);
+        let most_attempts = self.ledger.most_attempts();
+        let (decision, record, is_twin) = self.ledger.with(|book| {
+            let decision = book.decide(machine, group, catalog, most_attempts);
+            let is_twin = matches!(book.find(machine), Found::Twin(_));
+            (decision, book.get(machine.mac).cloned(), is_twin)
+        });
+        let installs = match decision {
+            Decision::Boot => false,
+            Decision::Install => true,
+            Decision::Disk(reason) => {
+                self.is_twin(machine, is_twin, &reason).await?;
+                let step = Step::Disk { reason: reason.clone() };
+                self.journal.step(Who::Machine(machine.mac), &step);
+                return Ok(Verdict::Disk { group, reason });
+            }
+            Decision::Hold(reason) => {
+                self.is_twin(machine, is_twin, &reason).await?;
+                let step = Step::Notice { reason: reason.clone() };
+                self.journal.once(machine.mac, &step, false);
+                return Ok(Verdict::Hold(reason));
+            }
+        };
+        let filled = match self.fill_in(words, group, fill) {
+            Ok(filled) => filled,
+            Err(verdict) => {
+                if let Verdict::Nothing(reason) | Verdict::NotYet(reason) = &verdict {
+                    self.notes(machine, reason);
+                }
+                return Ok(verdict);
+            }
+        };
+        if installs {
+            let Some(record) = record.filter(|_| unmet.is_none()) else {
+                return Err(unmet.cloned().unwrap_or(NoteError::Changed));
+            };
+            let event = Event::Scripted {
+                group: group.name.clone(),
+                profile: group.profile.name.clone(),
+                token: words.token.map(|token| Pass { token, made: now() }),
+            };
+            in_time(group, self.ledger.note_if(record, vec![event])).await?;
+            // Whether its token is good the ledger says, which also knows when it no longer is.
+            self.scripted(words, group, None);
+        } else {
+            self.boots(group, record).await;
+            self.scripted(words, group, words.token);
+        }
+        Ok(Verdict::Boot(filled))
+    }
+
+    /// An operator can speak of a twin once it has a record.
+    async fn is_twin(&self, machine: &Machine, is: bool, why: &str) -> Result<(), NoteError> {
+        if is {
+            let event = Event::Twin(why.to_owned());
+            timeout(PATIENCE, self.ledger.note(machine.mac, event)).await.unwrap_or_else(late)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the group of a machine that runs from RAM, so that losing it never installs it.
+    async fn boots(&self, group: &Group, record: Option<Record>) {
+        let Some(record) = record else { return };
+        let mac = record.machine.mac;
+        let event =
+            Event::Booted { group: group.name.clone(), profile: group.profile.name.clone() };
+        // It boots all the same; that the disk does not take it is in the log.
+        let _ = in_time(group, self.ledger.note(mac, event)).await;
+    }
+
+    /// What boots a machine, or the verdict on one whose profile may not be served, or not yet.
+    fn fill_in<T>(
+        &self,
+        words: &Words,
+        group: &Group,
+        fill: Fill<'_, T>,
+    ) -> Result<T, Verdict<'static, T>> {
+        let closed = |reason| format!("profile {} is not served: {reason}", group.profile.name);
+        let gate = self.proofs.borrow().gate(&group.profile);
+        match gate {
+            Gate::Open => fill(group, words).map_err(Verdict::Nothing),
+            Gate::Closed(reason) => Err(Verdict::Nothing(closed(reason))),
+            Gate::Pending(reason) => Err(Verdict::NotYet(closed(reason))),
+        }
+    }
+
+    fn scripted(&self, words: &Words, group: &Group, token: Option<Token>) {
+        let mac = words.machine.mac;
+        let elsewhere = matches!(group.profile.kernel, Source::Url(_));
+        let (group, profile) = (group.name.clone(), group.profile.name.clone());
+        self.journal.step(Who::Machine(mac), &Step::Script { group, profile });
+        self.journal.learn(mac, words.ip);
+        if elsewhere {
+            self.journal.goes_elsewhere(mac);
+        }
+        self.visitors.scripted(words.machine.clone(), words.ip, token, Instant::now());
+    }
+
+    fn nothing<T>(&self, machine: &Machine, reason: String) -> Verdict<'static, T> {
+        self.notes(machine, &reason);
+        Verdict::Nothing(reason)
+    }
+
+    fn notes(&self, machine: &Machine, reason: &str) {
+        let step = Step::Notice { reason: reason.to_owned() };
+        self.journal.step(Who::Machine(machine.mac), &step);
+    }
+}
+
+async fn in_time(
+    group: &Group,
+    noted: impl Future<Output = Result<Record, NoteError>>,
+) -> Result<Record, NoteError> {
+    let patience = match group.profile.install {
+        Install::Never => SHORT_PATIENCE,
+        Install::Always | Install::Once => PATIENCE,
+    };
+    timeout(patience, noted).await.unwrap_or_else(late)
+}
+
+fn late(_: tokio::time::error::Elapsed) -> Result<Record, NoteError> {
+    Err(NoteError::Disk("its disk does not answer".to_owned()))
+}
+
+fn random() -> Result<Token, getrandom::Error> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)?;
+    Ok(Token::new(bits))
+}
