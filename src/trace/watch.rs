@@ -256,6 +256,9 @@ impl Watch {
         }
         let next = match &transfer.end {
             End::Complete if is_boot_file && self.comes_back() => At::Loaded,
+            // The script's own: by TFTP it is made before it is sent. A file that is asked for later
+            // is heard of before it ends.
+            End::Complete if self.at == At::Scripted => return,
             End::Complete => At::Fine,
             // Firmware opens with this; it stops there where the answers do not arrive.
             End::Probe if transfer.protocol == Protocol::Tftp => At::Broken(transfer.to_string()),
