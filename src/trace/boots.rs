@@ -182,7 +182,8 @@ impl Boots {
         heard: impl Fn(Option<Ipv4Addr>) -> Heard,
     ) -> Vec<(Heading, Stop)> {
         let stopped = |(&mac, boot): (&Mac, &mut Boot)| {
-            if now.duration_since(boot.last) > FORGOTTEN && boot.watch.is_told() {
+            // What is learnt of the LAN hours later says nothing of a machine that runs by now.
+            if now.duration_since(boot.last) > FORGOTTEN {
                 return None;
             }
             let stop = boot.watch.due(now, &heard(boot.ours))?;

@@ -152,11 +152,6 @@ impl Watch {
         self.at == At::Asks
     }
 
-    /// Whether a stop was told already.
-    pub(super) fn is_told(&self) -> bool {
-        !self.told.is_empty()
-    }
-
     /// Where it stopped, if that is known by now and has not been told.
     pub(super) fn due(&mut self, now: Instant, heard: &Heard) -> Option<Stop> {
         let stop = self.stop(now, heard)?;

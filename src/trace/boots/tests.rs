@@ -154,6 +154,18 @@ fn a_machine_that_is_off_is_told_of_once() {
 }
 
 #[test]
+fn a_dhcp_server_that_is_heard_hours_later_makes_no_stop() {
+    let mut story = Story::new();
+    story.machine(&offer(Stage::Rom));
+    story.boots.requests(story.mac, None, story.now);
+    let heard = |_| Heard { dhcp_server: Some([192, 0, 2, 1].into()), ..Heard::default() };
+    story.now += Duration::from_secs(60);
+    assert!(story.boots.stops(story.now, |_| Heard::default()).is_empty(), "none is known");
+    story.now += Duration::from_secs(AN_HOUR);
+    assert!(story.boots.stops(story.now, heard).is_empty(), "it runs by now");
+}
+
+#[test]
 fn a_stop_is_explained_by_the_lan_that_the_machine_is_on() {
     let mut story = Story::new();
     let [here, there] = [Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(198, 51, 100, 2)];
