@@ -97,7 +97,7 @@ impl Boots {
             now.duration_since(boot.last) > FORGOTTEN || begins_anew(step, boot.reached)
         });
         if stale {
-            self.begin(mac, now);
+            self.begin(mac, step, now);
         }
         let boot = self.by_mac.get_mut(&mac)?;
         boot.last = now;
@@ -221,7 +221,7 @@ impl Boots {
         })
     }
 
-    fn begin(&mut self, mac: Mac, now: Instant) {
+    fn begin(&mut self, mac: Mac, step: &Step, now: Instant) {
         if self.by_mac.len() >= MOST && !self.by_mac.contains_key(&mac) {
             self.forget_some();
         }
@@ -229,6 +229,11 @@ impl Boots {
         self.next = self.next.wrapping_add(1);
         // The address stays known across a reboot: most DHCP servers give the same one again.
         let before = self.by_mac.get(&mac);
+        let powers_on = matches!(step, Step::Offer { .. } | Step::LeaveAlone { .. });
+        let watch = match before.filter(|_| !powers_on) {
+            Some(before) => before.watch.after_a_pause(now),
+            None => Watch::new(now),
+        };
         let boot = Boot {
             id,
             started: now,
@@ -238,7 +243,7 @@ impl Boots {
             ours: before.and_then(|boot| boot.ours),
             fetched: before.and_then(|boot| boot.fetched),
             notice: None,
-            watch: Watch::new(now),
+            watch,
         };
         self.by_mac.insert(mac, boot);
     }

@@ -88,6 +88,16 @@ impl Watch {
         }
     }
 
+    /// Of a machine that was silent for long, and did not start over: one that was sent on is so still.
+    pub(super) fn after_a_pause(&self, now: Instant) -> Self {
+        match self.at {
+            At::Past => Self { at: At::Past, ..Self::new(now) },
+            At::Acked | At::Asks | At::Broken(_) | At::Fine | At::Loaded | At::Scripted => {
+                Self::new(now)
+            }
+        }
+    }
+
     /// Takes in a step of this boot.
     pub(super) fn note(&mut self, step: &Step, now: Instant) {
         self.stirred = now;

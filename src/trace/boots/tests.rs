@@ -35,14 +35,18 @@ fn offer(stage: Stage) -> Step {
 }
 
 fn transfer() -> Step {
-    Step::Transfer(Transfer {
+    Step::Transfer(a_transfer())
+}
+
+fn a_transfer() -> Transfer {
+    Transfer {
         protocol: Protocol::Tftp,
         file: "undionly.kpxe".to_owned(),
         end: End::Complete,
         bytes: 1,
         size: 1,
         took: Duration::ZERO,
-    })
+    }
 }
 
 fn script() -> Step {
@@ -163,6 +167,27 @@ fn a_dhcp_server_that_is_heard_hours_later_makes_no_stop() {
     assert!(story.boots.stops(story.now, |_| Heard::default()).is_empty(), "none is known");
     story.now += Duration::from_secs(AN_HOUR);
     assert!(story.boots.stops(story.now, heard).is_empty(), "it runs by now");
+}
+
+#[test]
+fn a_broken_download_of_a_system_that_has_run_for_long_is_no_stop() {
+    let broken = Step::Transfer(Transfer { end: End::TimeOut, ..a_transfer() });
+    for (starts_over, expected) in [(false, 0), (true, 1)] {
+        let mut story = Story::new();
+        story.machine(&offer(Stage::Ipxe));
+        story.machine(&Step::Disk { reason: "done".to_owned() });
+        let before = story.machine(&transfer());
+        story.now += FORGOTTEN;
+        if starts_over {
+            story.machine(&offer(Stage::Ipxe));
+            story.boots.learn(story.mac, [192, 0, 2, 7].into());
+            story.boots.comes([192, 0, 2, 7].into(), story.now);
+        }
+        assert_ne!(story.machine(&broken), before);
+        story.now += Duration::from_secs(61);
+        let stops = story.boots.stops(story.now, |_| Heard::default());
+        assert_eq!(stops.len(), expected, "{stops:?}");
+    }
 }
 
 #[test]
