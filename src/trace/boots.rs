@@ -272,7 +272,10 @@ fn reached(step: &Step) -> Option<Reached> {
             Some(Reached::Ipxe)
         }
         Step::Ack { stage: Stage::Rom, .. } => Some(Reached::BootProgram),
-        Step::Config { .. } | Step::Disk { .. } | Step::Script { .. } => Some(Reached::Script),
+        // Each stands in the place of a script.
+        Step::Config { .. } | Step::Disk { .. } | Step::Notice { .. } | Step::Script { .. } => {
+            Some(Reached::Script)
+        }
         Step::Transfer(_) => Some(Reached::BootProgram),
         Step::Advertise
         | Step::DiskFails
@@ -282,7 +285,6 @@ fn reached(step: &Step) -> Option<Reached> {
         | Step::Installing { .. }
         | Step::Lease { .. }
         | Step::LeaveAlone { .. }
-        | Step::Notice { .. }
         | Step::Offer { stage: Stage::Rom, .. }
         | Step::Stop(_)
         | Step::WouldOffer { .. } => None,

@@ -114,6 +114,17 @@ fn a_notice_is_repeated_within_one_boot() {
 }
 
 #[test]
+fn a_card_with_ipxe_that_is_held_starts_over_at_its_next_discover() {
+    let mut story = Story::new();
+    let held = Step::Notice { reason: "held".to_owned() };
+    let first = story.machine(&offer(Stage::Ipxe));
+    assert_eq!(story.machine(&held), first);
+    assert!(!story.boots.repeats(story.mac, "held", story.now));
+    assert_ne!(story.machine(&offer(Stage::Ipxe)), first);
+    assert!(!story.boots.repeats(story.mac, "held", story.now), "it is told at each power-on");
+}
+
+#[test]
 fn only_a_machine_in_its_ipxe_stage_runs_ipxe() {
     let mut story = Story::new();
     let window = Duration::from_secs(60);
