@@ -28,8 +28,6 @@ pub struct ServerMessage {
     pub xid: u32,
     /// The address it gives; unspecified from a proxy.
     pub address: Ipv4Addr,
-    /// Where the boot file is, from the header.
-    pub next_server: Ipv4Addr,
     /// The boot file, printable; empty where none is named.
     pub boot_file: String,
     /// What it says of itself in option 60.
@@ -110,7 +108,6 @@ pub fn read(packet: &[u8]) -> Result<ServerMessage, Unreadable> {
         mac,
         xid: message.xid(),
         address: message.yiaddr(),
-        next_server: message.siaddr(),
         boot_file: printable(message.fname()),
         class: Class::Other,
     };

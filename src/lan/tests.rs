@@ -24,7 +24,6 @@ fn packet(server: Ipv4Addr, kind: u8, yiaddr: Ipv4Addr, file: &str, options: &[u
     message[..3].copy_from_slice(&[2, 1, 6]);
     message[4..8].copy_from_slice(&[0, 0, 0, 9]);
     message[16..20].copy_from_slice(&yiaddr.octets());
-    message[20..24].copy_from_slice(&server.octets());
     message[28..34].copy_from_slice(&mac().octets());
     message[108..108 + file.len()].copy_from_slice(file.as_bytes());
     message.extend([0x63, 0x82, 0x53, 0x63, 53, 1, kind, 54, 4]);
@@ -61,7 +60,6 @@ fn each_field_is_read() {
         mac: mac(),
         xid: 9,
         address: GIVEN,
-        next_server: OFFICE,
         boot_file: "pxelinux.0".to_owned(),
         class: Class::Pxe,
     };
