@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use message::{Class, Kind, Role, ServerMessage, Unreadable, read};
+pub use message::{Kind, Role, ServerMessage, Unreadable, read};
 pub use probe::{Probe, is_probe, misses_us};
 pub use survey::{Survey, Verdict};
 
@@ -93,7 +93,7 @@ impl Lan {
         let gives = message.role(self.ours) == Some(Role::Dhcp) && message.kind != Kind::Nak;
         if let Some(server) = self.servers.get_mut(&message.server)
             && gives
-            && message.class == Class::Other
+            && message.boots.is_none()
         {
             server.claims_to_boot = None;
         }

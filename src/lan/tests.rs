@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    firmware::Means,
     machine::Mac,
     mutator::{Random, wanted},
 };
@@ -61,7 +62,7 @@ fn each_field_is_read() {
         xid: 9,
         address: GIVEN,
         boot_file: "pxelinux.0".to_owned(),
-        class: Class::Pxe,
+        boots: Some(Means::Pxe),
     };
     assert_eq!(read, expected);
 }
