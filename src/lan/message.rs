@@ -172,12 +172,7 @@ impl ServerMessage {
     pub fn finding(&self, ours: Ipv4Addr) -> Option<Finding> {
         let (server, boot_file) = (self.server, self.boot_file.clone());
         match (self.role(ours)?, self.boots) {
-            (Role::Dhcp, Some(Means::Pxe)) => {
-                Some(Finding::ClaimsToBoot { server, class: "PXEClient" })
-            }
-            (Role::Dhcp, Some(Means::Http)) => {
-                Some(Finding::ClaimsToBoot { server, class: "HTTPClient" })
-            }
+            (Role::Dhcp, Some(by)) => Some(Finding::ClaimsToBoot { server, by }),
             (Role::Dhcp, None) => {
                 (!boot_file.is_empty()).then_some(Finding::OwnBootFile { server, boot_file })
             }

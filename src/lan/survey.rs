@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Probe, Role, ServerMessage};
-use crate::trace::Finding;
+use crate::{firmware::Means, trace::Finding};
 
 /// Messages that are kept: a few servers answer two questions.
 const MOST: usize = 256;
@@ -59,7 +59,8 @@ impl Survey {
 
     /// What it comes to.
     pub fn verdict(&self) -> Verdict {
-        let claims = |finding: &Finding| matches!(finding, Finding::ClaimsToBoot { .. });
+        let claims =
+            |finding: &Finding| matches!(finding, Finding::ClaimsToBoot { by: Means::Pxe, .. });
         if self.findings().iter().any(claims) {
             Verdict::DhcpServerClaimsToBoot
         } else if self.has_dhcp_server() {
@@ -74,7 +75,7 @@ impl Survey {
         let mut findings: Vec<Finding> = Vec::new();
         for finding in self.heard.iter().filter_map(|message| message.finding(self.ours)) {
             let same =
-                |it: &Finding| (it.name(), it.server()) == (finding.name(), finding.server());
+                |it: &Finding| (it.kind(), it.server()) == (finding.kind(), finding.server());
             if !findings.iter().any(same) {
                 findings.push(finding);
             }
@@ -142,8 +143,12 @@ impl fmt::Display for Survey {
                     writeln!(f, "  look: if {server} is not your bootbox, turn it off there")?;
                 }
                 Finding::OwnBootFile { .. } => writeln!(f, "  note: {finding}")?,
-                Finding::ClaimsToBoot { .. } => writeln!(f, "  problem: {finding}")?,
-                Finding::RivalProxy { .. } => writeln!(f, "  warning: {finding}")?,
+                Finding::ClaimsToBoot { by: Means::Pxe, .. } => {
+                    writeln!(f, "  problem: {finding}")?;
+                }
+                Finding::ClaimsToBoot { by: Means::Http, .. } | Finding::RivalProxy { .. } => {
+                    writeln!(f, "  warning: {finding}")?;
+                }
             }
         }
         match self.verdict() {

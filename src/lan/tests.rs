@@ -258,6 +258,21 @@ fn a_server_that_no_longer_sends_option_60_no_longer_explains_a_stop() {
 }
 
 #[test]
+fn what_a_server_says_to_http_boot_explains_no_stop_by_pxe() {
+    let mut lan = Lan::new(US);
+    let now = Instant::now();
+    let by_http = message(OFFICE, OFFER, GIVEN, "http://192.0.2.1/x.efi", "HTTPClient");
+    let said = lan.hear(&by_http, now).expect("told").to_string();
+    assert!(said.contains("HTTPClient") && said.contains("UEFI HTTP Boot"), "{said}");
+    assert!(!said.contains("PXE-E16"), "{said}");
+    assert_eq!(lan.heard(now).claims_to_boot, None);
+    let by_pxe = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
+    let said = lan.hear(&by_pxe, now).expect("the graver one is told, too").to_string();
+    assert!(said.contains("PXE-E16"), "{said}");
+    assert_eq!(lan.heard(now).claims_to_boot, Some(OFFICE));
+}
+
+#[test]
 fn ipxe_says_whom_it_has_heard() {
     let discover = |name: &str| {
         let file = format!("tests/fixtures/dhcp/virtual/{name}_discover_68-67.bin");
@@ -277,7 +292,12 @@ fn a_survey_says_who_answered_and_whether_machines_can_boot() {
     };
     let (pxe, none) = ("PXEClient", Ipv4Addr::UNSPECIFIED);
     type Answer = (usize, Ipv4Addr, Ipv4Addr, &'static str, &'static str);
-    let rows: [(&[Answer], Verdict, &[&str]); 6] = [
+    let rows: [(&[Answer], Verdict, &[&str]); 7] = [
+        (
+            &[(0, OFFICE, GIVEN, "", "HTTPClient")],
+            Verdict::Fine,
+            &["warning: DHCP server 192.0.2.1 itself sends option 60 HTTPClient"],
+        ),
         (
             &[],
             Verdict::NoDhcpServer,
