@@ -352,3 +352,21 @@ fn a_survey_says_who_answered_and_whether_machines_can_boot() {
         }
     }
 }
+
+#[test]
+fn what_others_are_answered_is_no_answer_to_a_survey() {
+    const NAK: u8 = 6;
+    let mut survey = Survey::new("eth0", US, 7);
+    survey.hear(message(OFFICE, OFFER, GIVEN, "", ""));
+    let Probe { mac, xid, .. } = survey.probes()[0];
+    survey.hear(ServerMessage { mac, xid, ..message(OFFICE, NAK, NONE, "", "") });
+    let other_run = ServerMessage { mac, ..message(OFFICE, OFFER, GIVEN, "", "") };
+    survey.hear(other_run.clone());
+    let said = survey.to_string();
+    assert_eq!((survey.has_dhcp_server(), survey.verdict()), (false, Verdict::NoDhcpServer));
+    assert!(!said.contains("offers 192") && !said.contains("0.0.0.0"), "{said}");
+    survey.hear(ServerMessage { xid, ..other_run });
+    let said = survey.to_string();
+    assert_eq!(survey.verdict(), Verdict::Fine, "{said}");
+    assert!(said.contains("DHCP server 192.0.2.1 offers 192.0.2.100\n"), "{said}");
+}
