@@ -88,8 +88,12 @@ impl Lan {
         if server.told.get(kind).is_some_and(|&at| now.duration_since(at) < again) {
             return None;
         }
-        server.told.insert(kind, now);
-        self.admits(now).then_some(finding)
+        // What is over the budget is still news the next time.
+        if !self.admits(now) {
+            return None;
+        }
+        self.server(message.server, now).told.insert(kind, now);
+        Some(finding)
     }
 
     /// Takes in what a server says to a machine that boots, and so asks for option 60 too: one that

@@ -176,6 +176,20 @@ fn a_lan_of_made_up_servers_costs_neither_memory_nor_lines() {
 }
 
 #[test]
+fn a_finding_over_the_budget_is_told_when_there_is_room_again() {
+    let mut lan = Lan::new(US);
+    let start = Instant::now();
+    for number in 1..=u32::try_from(FINDINGS).expect("few") {
+        let server = Ipv4Addr::from(0x0a00_0000 + number);
+        assert!(lan.hear(&message(server, OFFER, NONE, "x", "PXEClient"), start).is_some());
+    }
+    let claims = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
+    let told = [59, 61, 62]
+        .map(|minute| lan.hear(&claims, start + Duration::from_secs(60 * minute)).is_some());
+    assert_eq!(told, [false, true, false]);
+}
+
+#[test]
 fn mutated_server_messages_never_panic_and_stay_printable() {
     let seeds = [
         packet(OFFICE, OFFER, GIVEN, "pxelinux.0", &option_60("PXEClient")),
