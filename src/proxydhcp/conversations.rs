@@ -23,7 +23,7 @@ use crate::{
     catalog::Offer,
     firmware::{Form, Means, Platform},
     machine::Mac,
-    trace::Stage,
+    trace::{BELONGS_TOGETHER, Stage},
 };
 
 /// Machines that are remembered at once.
@@ -32,8 +32,6 @@ const MOST: usize = 4096;
 const COLLECTION: Duration = Duration::from_secs(3);
 /// How often a form that worked before may lead to nothing.
 const PATIENCE: u32 = 2;
-/// A lease that is taken later after our offer is that of the system on its disk.
-const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
 /// How long firmware goes on asking by PXE before it tries its next boot option: EDK2 60 s.
 const ROUND: Duration = Duration::from_secs(75);
 

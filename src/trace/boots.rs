@@ -1,6 +1,7 @@
 //! Which boot a step belongs to, from the machine's hardware address or the address it took.
 //!
-//! Bounded: a LAN full of made-up machines costs the oldest boot its id, never memory.
+//! Bounded: a LAN full of made-up machines costs the oldest quarter of the boots their ids, never
+//! memory.
 
 use std::{
     collections::HashMap,

@@ -11,14 +11,14 @@ use std::{
 
 use crate::firmware::{Form, comes_back};
 
-use super::{End, Heard, Knows, Protocol, Stage, Step, Stop, Transfer, stop::patience};
+use super::{
+    BELONGS_TOGETHER, End, Heard, Knows, Protocol, Stage, Step, Stop, Transfer, stop::patience,
+};
 
 /// Offers before a discover counts as repeated in vain, and the time they must span: EDK2 sends
 /// its own 0, 4 and 12 s after the first.
 const OFFERS: u32 = 3;
 const ASKING: Duration = Duration::from_secs(10);
-/// A request that comes later after our last offer is the system's on its disk.
-const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
 /// How long a boot program may take to its first discover, iPXE to its kernel, and either to try
 /// a broken transfer again.
 const NEXT: Duration = Duration::from_secs(60);
