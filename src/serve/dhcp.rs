@@ -116,7 +116,7 @@ impl Service {
         match decided {
             Answer::Ignore(reason) => journal.silence("dhcp", reason.label()),
             Answer::Learn(lease) => {
-                learn(journal, arrival, &lease);
+                journal.lease(arrival.address, &lease);
                 self.conversations().took_lease(lease.machine.mac, Instant::now());
                 leases.note(ledger, journal, &lease);
             }
@@ -231,11 +231,6 @@ impl Leases {
             false => journal.silence("dhcp", "too-many-addresses"),
         }
     }
-}
-
-fn learn(journal: &Journal, arrival: &Arrival, lease: &Lease) {
-    let step = Step::Lease { address: lease.address, server: lease.server };
-    journal.lease(arrival.address, lease.machine.mac, lease.address, &step);
 }
 
 fn is_unspecified(source: SocketAddr) -> bool {

@@ -18,6 +18,7 @@ use super::{drain::Drain, interface::Interface};
 use crate::{
     lan::{Lan, Role, ServerMessage},
     machine::Mac,
+    proxydhcp::Lease,
     trace::{Boots, Finding, Heading, Heard, Step, Throttle, Who},
 };
 
@@ -87,19 +88,18 @@ impl Journal {
     }
 
     /// Notes the address that a booting machine takes; `ours` is our address where it was heard.
-    pub fn lease(&self, ours: Ipv4Addr, mac: Mac, address: Ipv4Addr, step: &Step) {
+    pub fn lease(&self, ours: Ipv4Addr, lease: &Lease) {
         let now = Instant::now();
+        let (mac, address, server) = (lease.machine.mac, lease.address, lease.server);
         let mut pages = self.pages();
-        if let Step::Lease { server, .. } = step {
-            pages.boots.requests(mac, *server, now);
-            if let (Some(lan), Some(server)) = (pages.lans.get_mut(&ours), server) {
-                lan.named(*server, now);
-            }
+        pages.boots.requests(mac, server, now);
+        if let (Some(lan), Some(server)) = (pages.lans.get_mut(&ours), server) {
+            lan.named(server, now);
         }
         let is_news = pages.boots.learn(mac, address);
         drop(pages);
         if is_news {
-            self.step(Who::Machine(mac), step);
+            self.step(Who::Machine(mac), &Step::Lease { address, server });
         }
     }
 
