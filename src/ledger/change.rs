@@ -324,7 +324,13 @@ impl Record {
             }
             Order::Reinstall => {
                 self.note(now, "to be installed again, by the operator's word".to_owned());
-                self.is_distinct = true;
+                // Where nobody doubts whose UUID it is, this says nothing about that.
+                self.is_distinct |= match &self.state {
+                    State::Held(held) => held.by == Holder::Twin,
+                    // Its ROM may have been told of its twin before it had a record to hold.
+                    State::New => true,
+                    State::Failed { .. } | State::Installed(_) | State::Installing(_) => false,
+                };
                 self.attempts = 0;
                 self.token = None;
                 self.group = None;

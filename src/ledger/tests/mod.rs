@@ -372,9 +372,7 @@ fn no_word_but_the_operators_hides_a_machines_other_card() {
     // Somebody asks in its name, as `curl …/ipxe?mac=…` does.
     let told = Machine::told(one.mac, None, [].into());
     let first = then(then(fresh(&one), &scripted()), &Event::Told(told));
-    // Another one tells its UUID only after it was given a script.
-    let second =
-        then(then(fresh(&machine("52:54:00:00:00:02", None)), &scripted()), &Event::Told(two));
+    let second = then(fresh(&two), &Event::Twin("it has the UUID of the first".to_owned()));
     let mut book = Book::default();
     book.put(first.clone()).unwrap();
     assert_eq!(book.find(&other), Found::Twin(&first));
@@ -390,4 +388,40 @@ fn no_word_but_the_operators_hides_a_machines_other_card() {
     book.put(first.clone()).unwrap();
     book.put(released).unwrap();
     assert_eq!(book.find(&other), Found::Twin(&first));
+}
+
+#[test]
+fn reinstalling_a_machine_that_nobody_doubted_says_nothing_of_its_uuid() {
+    let [one, two, third] =
+        [1, 2, 3].map(|last| machine(&format!("52:54:00:00:00:0{last}"), Some(UUID)));
+    let then = |record: Record, event: &Event| record.after(event, MOST, Moment(2)).unwrap();
+    let installs = |record: Record| then(then(record, &scripted()), &installed());
+    // One machine with three cards: the second was seen, and then held by hand.
+    let held = then(Record::new(two, Moment(1)), &Event::Twin("x".to_owned()));
+    let held = then(held, &Event::Ordered(Order::Hold("mine".to_owned())));
+    for before in [
+        installs(Record::new(one.clone(), Moment(1))),
+        then(Record::new(one.clone(), Moment(1)), &scripted()),
+        then(then(Record::new(one, Moment(1)), &scripted()), &failed("x")),
+    ] {
+        let again = installs(then(before, &Event::Ordered(Order::Reinstall)));
+        let mut book = Book::default();
+        book.put(again).unwrap();
+        book.put(held.clone()).unwrap();
+        assert!(matches!(book.find(&third), Found::Twin(_)), "its disk is installed");
+    }
+}
+
+#[test]
+fn a_machine_that_has_no_hold_yet_is_made_another_one_by_the_operators_word() {
+    let [one, two] = [1, 2].map(|last| machine(&format!("52:54:00:00:00:0{last}"), Some(UUID)));
+    let then = |record: Record, event: &Event| record.after(event, MOST, Moment(2)).unwrap();
+    let mut book = Book::default();
+    book.put(then(Record::new(one, Moment(1)), &scripted())).unwrap();
+    let fresh = Record::new(two.clone(), Moment(1));
+    book.put(fresh.clone()).unwrap();
+    assert!(matches!(book.find(&two), Found::Twin(_)));
+    let said = then(fresh, &Event::Ordered(Order::Reinstall));
+    book.put(said.clone()).unwrap();
+    assert_eq!(book.find(&two), Found::Own(&said));
 }
