@@ -43,6 +43,11 @@ impl Machine {
         told.any(|name| !firmwares.contains(&name.as_str()))
     }
 
+    /// Whether this is its UUID, in either byte order.
+    pub fn has_uuid(&self, uuid: Uuid) -> bool {
+        self.uuid.is_some_and(|own| own.is_same_machine(&uuid))
+    }
+
     /// The same, of which UEFI on this processor has told all that it ever will. What iPXE has told
     /// at another time still holds.
     pub fn told_by_uefi(self, processor: Processor) -> Self {

@@ -232,6 +232,32 @@ fn a_machine_that_is_not_known_waits_and_is_never_told_that_there_is_nothing() {
 }
 
 #[test]
+fn a_uuid_names_one_machine_or_none() {
+    with_server("a_uuid_names_one", "address", |desk| {
+        let ask = |desk: &Desk<'_>, from, uuid| {
+            desk.ask(from, &format!("/coreos/cloud-config.yaml?uuid={uuid}"))
+        };
+        let own = "11223344-5566-7788-99aa-bbccddeeff00";
+        let shared = "03000200-0400-0500-0006-000700080009";
+        desk.boots(ONE, &format!("&uuid={own}&serial=7"))?;
+        desk.boots(TWO, &format!("&uuid={shared}&serial=8&product=P"))?;
+        assert_eq!(ask(desk, NOBODY, own)?.0, 200);
+        assert_eq!(ask(desk, NOBODY, shared)?.0, 503, "board makers leave it everywhere");
+        desk.server.restart(desk.lab)?;
+        let Reply(status, _, body) = ask(desk, NOBODY, own)?;
+        assert!(status == 200 && body.contains("52:54:00:00:00:01 7"), "by the ledger: {body}");
+        desk.boots(TWO, &format!("&uuid={own}&serial=8&product=P"))?;
+        assert_eq!(ask(desk, NOBODY, own)?.0, 503, "two have it");
+        for ((address, mac), serial) in [(ONE, 7), (TWO, 8)] {
+            let Reply(status, _, body) = ask(desk, address, own)?;
+            let who = format!("{} {serial}", mac.replace('-', ":"));
+            assert!(status == 200 && body.contains(&who), "each has it at its address: {body}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn with_tokens_only_the_script_of_a_boot_opens_its_texts() {
     with_server("tokens", "token", |desk| {
         let script = desk.boots(ONE, "&serial=7")?;

@@ -223,8 +223,10 @@ fn scripts_come_from_elsewhere() {
     assert_eq!(own.body, b"machine 52:54:00:12:34:56 Some(\"A B\")");
     let nobody = client.ask(&get("/ipxe?mac=no"));
     assert!(nobody.body.starts_with(b"nobody: mac=no is not a hardware address"));
-    let head = client.ask(b"HEAD /boot.ipxe HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!(head.without_date(), boot.without_date());
+    for target in ["/boot.ipxe", "/ipxe?mac=52-54-00-12-34-56", "/ipxe?mac=no", "/ipxe"] {
+        let head = client.ask(format!("HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        assert_eq!(head.without_date(), boot.without_date(), "nobody's is made: {target}");
+    }
 }
 
 #[test]

@@ -81,6 +81,27 @@ fn the_posts_story_installs_once_and_is_then_left_alone() {
 }
 
 #[test]
+fn who_tells_no_more_than_its_address_is_not_installed_where_a_narrower_group_may_have_it() {
+    let kept = "[[group]]\nname = \"kept\"\nprofile = \"ram\"\nselector.serial = \"7\"\n";
+    with_site("who_tells_no_more", 2, &format!("{GROUP}{kept}"), |site| {
+        let (mut kept, mut other) = (Guest::number(1), Guest::number(2));
+        site.plays(|| {
+            kept.more = String::new();
+            let script = kept.script()?;
+            assert!(script.contains("has told too little of itself"), "{script}");
+            kept.more = "&serial=7".to_owned();
+            assert!(kept.script()?.contains("profile ram (group kept)"));
+            kept.more = String::new();
+            let script = kept.script()?;
+            assert!(script.contains("profile ram (group kept)"), "as it told before: {script}");
+            other.more = "&serial=8".to_owned();
+            assert!(other.script()?.contains("profile p (group g)"));
+            Ok(())
+        })
+    });
+}
+
+#[test]
 fn a_power_cut_means_again_and_the_third_in_vain_is_held_with_words() {
     with_site("a_power_cut_means_again", 2, GROUP, |site| {
         let (mut cut, mut failing) = (Guest::number(1), Guest::number(2));

@@ -5,6 +5,7 @@
 //! Debian's iPXE is embedded at build time (`firmware/README.md`); the rest is the operator's.
 
 mod embedded;
+mod grub;
 mod identify;
 mod pe;
 mod program;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::unified::Processor;
 pub use embedded::{Embedded, embedded};
+pub use grub::{from_grub, to_grub};
 pub use identify::{Clues, Unidentified, identify, means};
 pub use pe::{HEAD, made_for};
 pub use program::{BootFile, Programs, comes_back};

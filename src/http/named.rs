@@ -6,6 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::request::Query;
 use crate::{
+    firmware::{Platform, from_grub},
     machine::{Mac, Uuid},
     path::RepositoryPath,
 };
@@ -21,8 +22,6 @@ const AUTOEXEC: &[u8] = b"autoexec.ipxe";
 /// What our first config has GRUB tell. Anything else with an equals sign is a part of what stands
 /// before it.
 const TOLD: [&str; 7] = ["mac", "uuid", "arch", "platform", "manufacturer", "product", "serial"];
-/// What GRUB calls what it is built for; it stands last in the name.
-const PLATFORMS: [&str; 2] = ["efi", "pc"];
 
 /// A text that a boot loader asks for by its name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,7 +41,7 @@ pub struct Told {
     pub mac: Option<Mac>,
     /// SMBIOS system UUID.
     pub uuid: Option<Uuid>,
-    /// Everything else by name; absent where the name is the short one, or was cut, or GRUB could not
+    /// Everything else by name, in iPXE's words; absent where the name is the short one, or was cut, or GRUB could not
     /// read SMBIOS: the rest is then not empty, but unknown.
     pub labels: Option<BTreeMap<String, String>>,
 }
@@ -84,15 +83,20 @@ impl Told {
         }
         let given = |pair: &(Cow<'_, str>, Cow<'_, str>)| pair.0 == "mac" && !pair.1.is_empty();
         let mac = pairs.iter().find(|pair| given(pair)).and_then(|(_, mac)| mac.parse().ok());
-        let (uuid, labels) = Query::told(pairs.into_iter().filter(|(name, _)| name != "mac"));
+        let (uuid, mut labels) = Query::told(pairs.into_iter().filter(|(name, _)| name != "mac"));
+        for (name, value) in &mut labels {
+            *value = from_grub(name, value).to_owned();
+        }
         Self { mac, uuid, labels: is_whole(&labels).then_some(labels) }
     }
 }
 
-/// Whether GRUB told all that there will be: the name came to its end, and SMBIOS was read.
+/// Whether GRUB told all that there will be: the name came to its end, where its platform stands, and
+/// SMBIOS was read.
 fn is_whole(labels: &BTreeMap<String, String>) -> bool {
-    let platform = labels.get("platform").is_some_and(|it| PLATFORMS.contains(&it.as_str()));
-    platform && ["manufacturer", "product", "serial"].iter().any(|it| labels.contains_key(*it))
+    let platform = labels.get("platform").and_then(|name| Platform::from_ipxe(name));
+    platform.is_some()
+        && ["manufacturer", "product", "serial"].iter().any(|it| labels.contains_key(*it))
 }
 
 #[cfg(test)]
@@ -187,6 +191,20 @@ mod tests {
             (";arch=i386;manufacturer=A;product=;serial=;platform=pc", true),
         ] {
             assert_eq!(told(&format!("{mac}{rest}")).labels.is_some(), is_whole, "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_grub_calls_otherwise_is_told_as_ipxe_tells_it() {
+        for (arch, platform, words) in [
+            ("i386", "pc", ["i386", "pcbios"]),
+            ("arm", "efi", ["arm32", "efi"]),
+            ("loongarch64", "efi", ["loong64", "efi"]),
+        ] {
+            let told = told(&format!("/grub.cfg;mac=x;arch={arch};product=pc;platform={platform}"));
+            let labels = told.labels.unwrap();
+            assert_eq!(["arch", "platform"].map(|name| labels[name].as_str()), words);
+            assert_eq!(labels["product"], "pc");
         }
     }
 

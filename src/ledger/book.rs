@@ -1,7 +1,7 @@
 //! All records, and whose is whose.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     net::Ipv4Addr,
 };
@@ -113,6 +113,15 @@ impl Book {
                 .labels
                 .clone()
                 .or_else(|| known.labels.clone().filter(|_| known.tells_by_ipxe())),
+        }
+    }
+
+    /// The machine that tells this of itself now. One that tells nothing has not told all: of it, what
+    /// it told the last time counts, and what it never told is unknown.
+    pub fn hear(&self, mac: Mac, uuid: Option<Uuid>, labels: &BTreeMap<String, String>) -> Machine {
+        match labels.is_empty() {
+            true => self.recall(&Machine::heard(mac, uuid, None)),
+            false => Machine::told(mac, uuid, labels.clone()),
         }
     }
 

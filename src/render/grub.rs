@@ -8,6 +8,7 @@ use std::fmt::{self, Write as _};
 
 use crate::{
     catalog::{Group, HandOff, Source},
+    firmware::to_grub,
     machine::{Mac, Machine},
     template::{TemplateError, Words},
 };
@@ -187,7 +188,7 @@ fn question(machine: &Machine) -> String {
     let mut long = short.clone();
     for name in ["arch", "manufacturer", "product", "serial", "platform"] {
         if let Some(value) = labels.get(name) {
-            let _ = write!(long, ";{name}={value}");
+            let _ = write!(long, ";{name}={}", to_grub(name, value));
         }
     }
     if long.len() <= LONGEST_NAME { long } else { short }

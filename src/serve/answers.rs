@@ -19,7 +19,7 @@ use crate::{
         route::Asked,
     },
     ledger::Book,
-    machine::Machine,
+    machine::{Machine, Uuid},
     path::RepositoryPath,
     render::{ConfigText, Unfit},
     template::{Words, base_url},
@@ -91,7 +91,7 @@ impl Renderer {
             Access::Token => holder().map(Some).ok_or(Refusal::Token),
             Access::Address => match &asked.claim {
                 Claim::Wrong(error) => Err(Refusal::Claim(error.clone())),
-                Claim::Uuid(uuid) => Ok(self.visitors.by_uuid(*uuid)),
+                Claim::Uuid(uuid) => Ok(self.by_uuid(*uuid, arrival)),
                 Claim::Machine(query) => Ok(Some(self.machine_of(query))),
                 Claim::Nobody => Ok(holder().or_else(|| self.machine_at(arrival))),
             },
@@ -106,6 +106,29 @@ impl Renderer {
         self.visitors.at(address).or_else(|| self.ledger.with(recorded))
     }
 
+    /// The machine that has this UUID. Where several have it, or board makers leave it everywhere, it is
+    /// the one at the address that is asked from, if that has it, too; else nobody knows which.
+    fn by_uuid(&self, uuid: Uuid, arrival: Arrival) -> Option<Machine> {
+        let here = self.machine_at(arrival).filter(|machine| machine.has_uuid(uuid));
+        if here.is_some() || uuid.is_shared() {
+            return here;
+        }
+        let mut found = self.visitors.with_uuid(uuid);
+        self.ledger.with(|book| {
+            let recorded = book.records().map(|record| &record.machine);
+            for machine in recorded.filter(|machine| machine.has_uuid(uuid)) {
+                // Who visits has told it last.
+                if !found.iter().any(|other| other.mac == machine.mac) {
+                    found.push(machine.clone());
+                }
+            }
+        });
+        match found.len() {
+            1 => found.pop(),
+            _ => None,
+        }
+    }
+
     /// The machine that a token was made for: the ledger keeps what an installer was given, and
     /// drops it once the machine is installed; visitors keep what boots into RAM.
     fn holder(&self, token: Token) -> Option<Machine> {
@@ -114,14 +137,16 @@ impl Renderer {
         visitor.or_else(|| self.ledger.with(recorded))
     }
 
-    /// The machine that a query names, with what it told before where it tells less now.
+    /// The machine that a query names, as it told when it was given a script; else as the query tells.
     fn machine_of(&self, query: &Query) -> Machine {
         let recorded = |book: &Book| book.get(query.mac).map(|record| record.machine.clone());
         let known = self.visitors.by_mac(query.mac).or_else(|| self.ledger.with(recorded));
-        known.unwrap_or_else(|| match query.labels.is_empty() {
-            true => Machine::heard(query.mac, query.uuid, None),
-            false => query.clone().machine(),
-        })
+        known.unwrap_or_else(|| self.hear(query))
+    }
+
+    /// The machine that a query tells of.
+    pub(super) fn hear(&self, query: &Query) -> Machine {
+        self.ledger.with(|book| book.hear(query.mac, query.uuid, &query.labels))
     }
 
     /// No secret, so that a machine is known by whatever there is.

@@ -27,11 +27,11 @@ impl Caller {
     /// Of a machine that is known by its address alone, what is remembered counts: what is told may be
     /// another's, and would be written down as its own.
     pub(super) fn machine(self, told: &Told, book: &Book) -> Result<Machine, String> {
-        match (self, &told.labels) {
-            (Self::Named(mac), Some(labels)) => Ok(Machine::told(mac, told.uuid, labels.clone())),
-            (Self::Named(mac), None) => Ok(book.recall(&Machine::heard(mac, told.uuid, None))),
-            (Self::ByAddress(mac), labels) => {
-                let own = Machine::told(mac, told.uuid, labels.clone().unwrap_or_default()).uuid;
+        let labels = told.labels.clone().unwrap_or_default();
+        match self {
+            Self::Named(mac) => Ok(book.hear(mac, told.uuid, &labels)),
+            Self::ByAddress(mac) => {
+                let own = Machine::told(mac, told.uuid, labels).uuid;
                 let known = book.recall(&Machine::heard(mac, None, None));
                 match (own, known.uuid) {
                     (Some(own), Some(uuid)) if !own.is_same_machine(&uuid) => Err(format!(
@@ -64,7 +64,9 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
+        http::named::Named,
         ledger::{Moment, Record},
+        path::RepositoryPath,
     };
 
     const UUID: &str = "564da6d2-1706-6343-dc2d-0123456789ab";
@@ -111,6 +113,36 @@ mod tests {
         let caller = Caller::of(&named, || None).unwrap();
         let machine = caller.machine(&named, &book()).unwrap();
         assert_eq!((machine.uuid, machine.labels), (OTHER.parse().ok(), Some(labels("New"))));
+    }
+
+    #[test]
+    fn a_group_of_bios_or_of_an_architecture_has_the_machines_of_its_grub() {
+        let text = "[[profile]]\nname = \"ram\"\nkernel = \"/k\"\n\
+                    [[profile]]\nname = \"p\"\nkernel = \"/k\"\ninstall = \"once\"\n\
+                    [[group]]\nname = \"wide\"\nprofile = \"p\"\n\
+                    [[group]]\nname = \"old\"\nprofile = \"ram\"\nselector.firmware = \"bios\"\n\
+                    [[group]]\nname = \"small\"\nprofile = \"ram\"\nselector.arch = \"arm32\"\n\
+                    [[group]]\nname = \"dragon\"\nprofile = \"ram\"\nselector.arch = \"loong64\"\n";
+        let config = Config::parse(text, "test").unwrap();
+        for (arch, platform, group) in [
+            ("i386", "pc", "old"),
+            ("arm", "efi", "small"),
+            ("loongarch64", "efi", "dragon"),
+            ("x86_64", "efi", "wide"),
+        ] {
+            let name = format!(
+                "/grub.cfg;mac=525400000009;uuid=;arch={arch};serial=7;platform={platform}"
+            );
+            let Some(Named::Machine(told)) =
+                Named::read(&RepositoryPath::parse(name.as_bytes()).unwrap())
+            else {
+                panic!("{name}")
+            };
+            let caller = Caller::of(&told, || None).unwrap();
+            let machine = caller.machine(&told, &book()).unwrap();
+            let chosen = config.catalog.select(&machine).map(|group| &*group.name);
+            assert_eq!(chosen, Some(group), "{name}");
+        }
     }
 
     #[test]

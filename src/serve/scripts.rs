@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     caller::Caller,
-    http::{Arrival, Composing, Config, Rendering, Scripts, Text},
+    http::{Arrival, Composing, Config, Evidence, Rendering, Scripts, Text},
     journal::Journal,
     ledger::{Ledger, NoteError, now},
     releases::Proofs,
@@ -32,7 +32,7 @@ use crate::{
         request::Verb,
         route::{Asked, Script},
     },
-    ledger::{Decision, Event, Found, Pass, Piece, Record},
+    ledger::{Decision, Event, Found, Pass, Record},
     machine::{Mac, Machine},
     path::RepositoryPath,
     release::Gate,
@@ -94,17 +94,7 @@ impl Scripts for Renderer {
     }
 
     fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr) {
-        let installs = self.ledger.with(|book| {
-            let record = book.at(address)?;
-            let attempt = record.state.attempt().filter(|attempt| !attempt.is_under_way)?;
-            let groups = site.config.catalog.groups().iter();
-            let mut profiles = groups.map(|group| &group.profile);
-            let profile = profiles.find(|profile| profile.name == attempt.profile)?;
-            profile.boots_with(path).then_some(record.machine.mac)
-        });
-        if let Some(mac) = installs {
-            self.ledger.note_surely(mac, Event::Fetched(Piece::Boot));
-        }
+        Evidence::by_tftp(&self.ledger, address, (path, &site.config.catalog));
     }
 
     /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
@@ -114,7 +104,7 @@ impl Scripts for Renderer {
             let body = match script {
                 Script::Boot => boot_script().to_owned(),
                 Script::Machine(query) => {
-                    self.machine(query.clone().machine(), Language::Ipxe, site, arrival).await
+                    self.machine(self.hear(query), Language::Ipxe, site, arrival).await
                 }
                 Script::Named(Named::Autoexec) => {
                     autoexec_script(&base_url(ipv4(arrival.local), site.config.http_port))
@@ -432,11 +422,7 @@ fn words(machine: Machine, token: Option<Token>, site: &Site, arrival: Arrival) 
 
 /// The group of a machine: of one that has not told all, only where the rest could change nothing.
 fn choose<'a>(catalog: &'a Catalog, machine: &Machine) -> Result<&'a Group, String> {
-    let mac = machine.mac;
-    let group = match machine.labels {
-        Some(_) => catalog.select(machine),
-        None => catalog.settle(machine).map_err(|NotTold| told_too_little(mac))?,
-    };
+    let group = catalog.settle(machine).map_err(|NotTold| told_too_little(machine.mac))?;
     group.ok_or_else(|| no_group(machine, catalog))
 }
 

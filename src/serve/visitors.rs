@@ -82,11 +82,11 @@ impl Visitors {
         self.visits().machine(mac)
     }
 
-    /// The machine that has this UUID.
-    pub(super) fn by_uuid(&self, uuid: Uuid) -> Option<Machine> {
+    /// The machines that have this UUID.
+    pub(super) fn with_uuid(&self, uuid: Uuid) -> Vec<Machine> {
         let visits = self.visits();
-        let has = |visit: &&Visit| visit.machine.uuid.is_some_and(|own| own.is_same_machine(&uuid));
-        visits.by_mac.values().find(has).map(|visit| visit.machine.clone())
+        let machines = visits.by_mac.values().map(|visit| &visit.machine);
+        machines.filter(|machine| machine.has_uuid(uuid)).cloned().collect()
     }
 
     fn visits(&self) -> MutexGuard<'_, Visits> {

@@ -147,3 +147,28 @@ fn a_machine_is_recalled_as_it_told() {
     }
     assert_eq!(book.recall(&machine(stranger, None)).labels, None, "the oldest is forgotten");
 }
+
+#[test]
+fn who_tells_nothing_is_in_no_group_while_a_narrower_one_may_have_it() {
+    let wide = group("wide", None, Install::Once);
+    let own = group("own", Some(MAC), Install::Never);
+    let mut serial = group("serial", None, Install::Never);
+    let seven = Pattern::parse(&Field::Serial, "7").unwrap();
+    serial.selector = Selector::new([(Field::Serial, vec![seven])].into());
+    let catalog = Catalog::new(vec![wide, own, serial]).unwrap();
+    let labels = |serial: &str| BTreeMap::from([("serial".to_owned(), serial.to_owned())]);
+    let [known, unknown] =
+        ["52:54:00:00:00:02", "52:54:00:00:00:03"].map(|mac| mac.parse().unwrap());
+    let book = book(&[&Record::new(Machine::told(known, None, labels("7")), Moment(1))]);
+    for (mac, told, group) in [
+        (MAC.parse().unwrap(), BTreeMap::new(), Some("own")),
+        (known, BTreeMap::new(), Some("serial")),
+        (known, labels("8"), Some("wide")),
+        (unknown, BTreeMap::new(), None),
+        (unknown, labels("8"), Some("wide")),
+    ] {
+        let machine = book.hear(mac, None, &told);
+        let chosen = catalog.settle(&machine).ok().flatten().map(|group| &*group.name);
+        assert_eq!(chosen, group, "{machine:?}");
+    }
+}

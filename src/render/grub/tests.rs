@@ -151,6 +151,13 @@ fn a_held_machine_asks_again_by_all_that_it_told_and_never_gets_to_its_disk() {
     }
 }
 
+#[test]
+fn who_waits_tells_in_grubs_words_what_ipxe_calls_otherwise() {
+    let told = [("arch", "loong64"), ("product", "pcbios"), ("platform", "pcbios")];
+    let question = question_of(Some(&told));
+    assert!(question.ends_with(";arch=loongarch64;product=pcbios;platform=pc"), "{question}");
+}
+
 fn question_of(labels: Option<&[(&str, &str)]>) -> String {
     question(&machine(labels))
 }

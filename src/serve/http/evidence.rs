@@ -19,9 +19,10 @@ use super::{
     Arrival, Service,
 };
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, Source},
+    firmware::comes_back,
     http::event::{EventError, LONGEST_BODY, Told},
-    ledger::{Book, Event, Piece, Report, State, Stray},
+    ledger::{Attempt, Book, Event, Piece, Report, State, Stray},
     machine::Mac,
     path::RepositoryPath,
     token::Token,
@@ -29,7 +30,7 @@ use crate::{
 
 /// What a file that is sent means for the installation that goes on at its other end.
 #[derive(Clone)]
-pub(super) struct Evidence {
+pub(in crate::serve) struct Evidence {
     ledger: Ledger,
     whose: Whose,
     piece: Piece,
@@ -49,7 +50,7 @@ impl Evidence {
     /// That of these bytes of a file; `None` where they mean nothing.
     pub(super) fn of(
         ledger: &Ledger,
-        (address, token): (Ipv4Addr, Option<Token>),
+        who: (Ipv4Addr, Option<Token>),
         (path, catalog): (&RepositoryPath, &Catalog),
         (start, len): (u64, u64),
         whole: u64,
@@ -65,12 +66,25 @@ impl Evidence {
         if !means_something || !ledger.remembers() {
             return None;
         }
-        let whose = match ledger.with(|book| installing(book, address, token, piece)) {
+        let whose = match ledger.with(|book| installing(book, who, (path, catalog))) {
             Some(mac) => Whose::Known(mac),
-            None if piece == Piece::Image => Whose::Stray(Stray::new(address, path, catalog)),
+            None if piece == Piece::Image => Whose::Stray(Stray::new(who.0, path, catalog)),
             None => return None,
         };
         Some(Self { ledger: ledger.clone(), whose, piece, is_whole })
+    }
+
+    /// Writes down that a file was sent to its end by TFTP, which sends nothing of an image.
+    pub(in crate::serve) fn by_tftp(
+        ledger: &Ledger,
+        address: Ipv4Addr,
+        (path, catalog): (&RepositoryPath, &Catalog),
+    ) {
+        let piece = Piece::of(path.as_bytes());
+        let whose = ledger.with(|book| installing(book, (address, None), (path, catalog)));
+        if let Some(mac) = whose.filter(|_| piece == Piece::Boot) {
+            ledger.note_surely(mac, Event::Fetched(piece));
+        }
     }
 
     /// That of what boots this machine, where it installs and has fetched nothing yet.
@@ -109,17 +123,35 @@ impl Evidence {
 }
 
 /// The machine that the token was made for, else the one at this address, while it installs and the
-/// piece is news. By its token it is known where it fetches from an address that nobody heard of.
-fn installing(book: &Book, address: Ipv4Addr, token: Option<Token>, piece: Piece) -> Option<Mac> {
+/// file is news. By its token it is known where it fetches from an address that nobody heard of.
+fn installing(
+    book: &Book,
+    (address, token): (Ipv4Addr, Option<Token>),
+    (path, catalog): (&RepositoryPath, &Catalog),
+) -> Option<Mac> {
     let holder = token.and_then(|token| book.by_token(token, now()));
     let record = holder.or_else(|| book.at(address))?;
-    let is_news = match (&record.state, record.state.attempt()) {
-        (_, Some(attempt)) => piece != Piece::Boot || !attempt.is_under_way,
+    let is_news = match (&record.state, record.state.attempt(), Piece::of(path.as_bytes())) {
+        (_, Some(attempt), Piece::Boot) => {
+            !attempt.is_under_way && takes_up(attempt, path, catalog)
+        }
+        (_, Some(_), Piece::Image | Piece::Signature) => true,
         // Its script gave up, and goes on nevertheless.
-        (State::Failed { .. }, None) => piece == Piece::Image,
-        (_, None) => false,
+        (State::Failed { .. }, None, piece) => piece == Piece::Image,
+        (_, None, _) => false,
     };
     is_news.then_some(record.machine.mac)
+}
+
+/// Whether who fetches this does what its script says: it is the kernel or a RAM disk of what is
+/// installed or, where the kernel is elsewhere, anything but a boot program. That it fetches before it
+/// is given a script, and a machine that is reset there has tried nothing.
+fn takes_up(attempt: &Attempt, path: &RepositoryPath, catalog: &Catalog) -> bool {
+    let mut profiles = catalog.groups().iter().map(|group| &group.profile);
+    profiles.find(|profile| profile.name == attempt.profile).is_some_and(|profile| {
+        profile.boots_with(path)
+            || matches!(profile.kernel, Source::Url(_)) && !comes_back(&path.to_string())
+    })
 }
 
 /// Takes a report; answers only when it is on disk.
@@ -174,6 +206,7 @@ async fn pass_over(body: &mut Incoming) -> Result<(), EventError> {
 mod tests {
     use super::*;
     use crate::{
+        config::Config,
         ledger::{Moment, Pass, Record},
         machine::Machine,
     };
@@ -216,10 +249,40 @@ mod tests {
     #[test]
     fn who_fetches_is_known_by_token_wherever_it_is() {
         let (book, mac, token) = book();
-        let who = |address, token| installing(&book, address, token, Piece::Image);
+        let path = RepositoryPath::parse(b"/coreos_production_image.bin.bz2").unwrap();
+        let none = Catalog::default();
+        let who = |address, token| installing(&book, (address, token), (&path, &none));
         assert_eq!(who(HERE, None), Some(mac));
         assert_eq!(who(ELSEWHERE, Some(token)), Some(mac));
         assert_eq!(who(ELSEWHERE, None), None);
         assert_eq!(who(ELSEWHERE, Some(Token::new([8; 16]))), None);
+    }
+
+    #[test]
+    fn an_attempt_is_taken_up_by_what_its_script_names_and_not_by_a_boot_program() {
+        let (book, mac, _) = book();
+        let text = |kernel: &str| {
+            format!(
+                "[[profile]]\nname = \"p\"\nkernel = \"{kernel}\"\ninitrd = [\"/i\"]\ninstall = \"once\"\n\
+                 [[profile]]\nname = \"other\"\nkernel = \"/other\"\n\
+                 [[group]]\nname = \"g\"\nprofile = \"p\"\n\
+                 [[group]]\nname = \"h\"\nprofile = \"other\"\nselector.serial = \"7\"\n"
+            )
+        };
+        for (kernel, path, is_taken_up) in [
+            ("/k", "/k", true),
+            ("/k", "/i", true),
+            ("/k", "/snponly.efi", false),
+            ("/k", "/other", false),
+            ("/k", "/notes.txt", false),
+            ("http://192.0.2.9/k", "/i", true),
+            ("http://192.0.2.9/k", "/notes.txt", true),
+            ("http://192.0.2.9/k", "/x86_64/snponly.efi", false),
+        ] {
+            let config = Config::parse(&text(kernel), "test").unwrap();
+            let file = RepositoryPath::parse(path.as_bytes()).unwrap();
+            let who = installing(&book, (HERE, None), (&file, &config.catalog));
+            assert_eq!(who, is_taken_up.then_some(mac), "{kernel} {path}");
+        }
     }
 }

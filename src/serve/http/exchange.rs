@@ -90,7 +90,7 @@ impl Exchange {
     async fn script(&self, verb: Verb, script: &Script, site: &Site) -> Response<ReplyBody> {
         // Asking whether a script is there is no boot: nothing is decided, and nothing written down.
         let script = match (verb, script) {
-            (Verb::Head, Script::Machine(_)) => &Script::Boot,
+            (Verb::Head, Script::Machine(_) | Script::Nobody(_)) => &Script::Boot,
             (Verb::Head, Script::Named(Named::Machine(_))) => &Script::Named(Named::First(None)),
             (Verb::Get | Verb::Head, script) => script,
         };

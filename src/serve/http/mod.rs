@@ -46,6 +46,7 @@ use crate::{
     path::RepositoryPath,
     unified::Name,
 };
+pub(super) use evidence::Evidence;
 
 /// After the kernel refuses a connection for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
