@@ -124,26 +124,6 @@ impl Firmware {
         }
     }
 
-    /// By which names it was met in the field.
-    pub fn met_as(self) -> &'static str {
-        match self {
-            Self::Bios => {
-                "Intel Boot Agent (AMI boards, HP, Hyper-V generation 1, VirtualBox); iPXE in \
-                 QEMU's cards"
-            }
-            Self::Efi64 => "EDK2 (OVMF, boards of AMD and ASRock); some x64 firmware says 9",
-            Self::EfiArm64 => "EDK2 in QEMU; U-Boot that looks for UEFI programs",
-            Self::EfiRiscv64 => "U-Boot, as `0001b` in option 60",
-            Self::Efi32 | Self::EfiArm32 | Self::EfiLoong64 | Self::EfiRiscv32 => "not yet",
-            Self::RaspberryPi => {
-                "boot ROM and EEPROM of the Raspberry Pi 3 and 4, which say 0 and are known by \
-                 their address or GUID"
-            }
-            Self::UbootArm32 => "not yet",
-            Self::UbootArm64 => "U-Boot that looks for pxelinux.cfg",
-        }
-    }
-
     /// The boot programs it is given when no other is named: the first that is there.
     ///
     /// The second name is where iPXE's own archive has it, `ipxeboot.tar.gz`; the third is systemd's
