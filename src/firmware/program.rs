@@ -53,9 +53,7 @@ impl BootFile {
             (Self::Url(_), Means::Pxe) => None,
         }
     }
-}
 
-impl BootFile {
     /// The stub that it is, and what for: no program by itself, but unified images are made with it.
     pub fn stub(&self) -> Option<(&RepositoryPath, Processor)> {
         match self {
@@ -119,11 +117,6 @@ impl Programs {
         Self { programs, made_for: BTreeMap::new() }
     }
 
-    /// The usual ones, all of them there.
-    pub fn usual() -> Self {
-        Self::new(&BTreeMap::new(), |_| true)
-    }
-
     /// The boot program of this firmware.
     pub fn get(&self, firmware: Firmware) -> Option<&BootFile> {
         self.programs.get(&firmware)
@@ -179,7 +172,8 @@ mod tests {
             Some(&served("shimx64.efi"))
         );
         assert_eq!(programs.missing().count(), Firmware::ALL.len() - 2);
-        assert!(Programs::usual().missing().eq([Firmware::UbootArm32, Firmware::UbootArm64]));
+        let usual = Programs::new(&BTreeMap::new(), |_| true);
+        assert!(usual.missing().eq([Firmware::UbootArm32, Firmware::UbootArm64]));
     }
 
     #[test]
