@@ -1,6 +1,6 @@
 //! What a firmware is told to fetch.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use super::{Firmware, Means, Platform};
 use crate::{
@@ -38,17 +38,7 @@ impl BootFile {
             (Self::Served(path), Means::Pxe) => {
                 Some(String::from_utf8_lossy(path.as_bytes()).into_owned())
             }
-            (Self::Served(path), Means::Http) => {
-                let mut url = format!("{base_url}/");
-                for &byte in path.as_bytes() {
-                    match byte {
-                        b'/' | b'.' | b'-' | b'_' | b'~' => url.push(char::from(byte)),
-                        _ if byte.is_ascii_alphanumeric() => url.push(char::from(byte)),
-                        _ => drop(write!(url, "%{byte:02X}")),
-                    }
-                }
-                Some(url)
-            }
+            (Self::Served(path), Means::Http) => Some(format!("{base_url}/{}", path.in_url())),
             (Self::Url(url), Means::Http) => Some(url.clone()),
             (Self::Url(_), Means::Pxe) => None,
         }

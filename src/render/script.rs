@@ -150,28 +150,10 @@ fn named(sources: &[Source]) -> Vec<(String, &Source)> {
 
 fn url(source: &Source, words: &Words) -> String {
     match source {
-        Source::Repository(path) => {
-            let path = percent_encoding::percent_encode(path.as_bytes(), IN_SCRIPT);
-            format!("{}/{path}", words.base_url)
-        }
+        Source::Repository(path) => format!("{}/{}", words.base_url, path.in_url()),
         Source::Url(url) => url.clone(),
     }
 }
-
-/// What may not stand in a URL in a script: iPXE splits at spaces and expands `${…}`.
-const IN_SCRIPT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'$')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'\\')
-    .add(b'`')
-    .add(b'{')
-    .add(b'}');
 
 #[cfg(test)]
 mod tests {
