@@ -63,7 +63,7 @@ pub(super) fn script_for(group: &Group, words: &Words) -> Result<String, String>
 ///
 /// On BIOS the kernel gets its initrd from the boot loader, and naming it too would only put a
 /// stray word on the command line.
-pub fn machine_script(
+fn machine_script(
     group: &Group,
     words: &Words,
     names_initrd: bool,
