@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::unified::Processor;
 pub use embedded::{Embedded, embedded};
 pub use identify::{Clues, Unidentified, identify, means};
-pub use pe::{HEAD, made_for};
+pub use pe::made_for;
 pub use program::{BootFile, Programs, comes_back};
 pub use table::{ARCHITECTURES, Architecture};
 
