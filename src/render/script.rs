@@ -19,19 +19,17 @@ const TRIES: u32 = 20;
 /// The first script, the same for every machine: iPXE fills in what it knows of itself.
 ///
 /// `:uristring` escapes what SMBIOS holds: VMware's serial has spaces.
-pub fn boot_script() -> &'static str {
-    "#!ipxe\n\
-     set attempt:int32 1\n\
-     :ask\n\
-     chain --replace ipxe?mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}\
-     &arch=${buildarch:uristring}&platform=${platform:uristring}\
-     &manufacturer=${manufacturer:uristring}&product=${product:uristring} || goto again\n\
-     :again\n\
-     echo bootbox: no answer to this machine's question, attempt ${attempt} of 20, again in 3 s\n\
-     inc attempt\n\
-     iseq ${attempt} 21 && exit 1 ||\n\
-     sleep 3\n\
-     goto ask\n"
+pub fn boot_script() -> String {
+    format!(
+        "#!ipxe\n\
+         set attempt:int32 1\n\
+         :ask\n\
+         chain --replace ipxe?mac=${{mac:hexhyp}}&uuid=${{uuid}}&serial=${{serial:uristring}}\
+         &arch=${{buildarch:uristring}}&platform=${{platform:uristring}}\
+         &manufacturer=${{manufacturer:uristring}}&product=${{product:uristring}} || goto again\n\
+         {}",
+        asked_again("no answer to this machine's question"),
+    )
 }
 
 /// What newer iPXE runs before it has an address of its own: leads to the first script.
@@ -42,12 +40,21 @@ pub fn autoexec_script(base_url: &str) -> String {
          :ask\n\
          isset ${{ip}} || dhcp || goto again\n\
          chain --replace {base_url}/boot.ipxe || goto again\n\
-         :again\n\
-         echo bootbox: no first script, attempt ${{attempt}} of 20, again in 3 s\n\
+         {}",
+        asked_again("no first script"),
+    )
+}
+
+/// Goes back to `:ask`, and on to the next boot device in the end.
+fn asked_again(why: &str) -> String {
+    format!(
+        ":again\n\
+         echo bootbox: {why}, attempt ${{attempt}} of {TRIES}, again in 3 s\n\
          inc attempt\n\
-         iseq ${{attempt}} 21 && exit 1 ||\n\
+         iseq ${{attempt}} {} && exit 1 ||\n\
          sleep 3\n\
-         goto ask\n"
+         goto ask\n",
+        TRIES + 1,
     )
 }
 
