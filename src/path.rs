@@ -7,6 +7,8 @@ use std::fmt;
 
 /// The longest name that is looked up, in bytes; the TFTP and URL names in the field stay far below.
 const LONGEST: usize = 1024;
+/// The longest that is looked up where TFTP asks for it, and so the longest that GRUB is told.
+pub const LONGEST_BY_TFTP: usize = 255;
 
 /// All but RFC 3986's "unreserved" and the slash: firmware reads the URL, and so does iPXE, which splits
 /// a line at spaces and expands `${…}`.
