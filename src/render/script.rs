@@ -58,7 +58,7 @@ fn asked_again(why: &str) -> String {
     )
 }
 
-/// The script of a machine of this group that has told all; else the reason why nothing boots.
+/// The script of a machine of this group; else the reason why nothing boots.
 pub(super) fn script_for(group: &Group, words: &Words) -> Result<String, String> {
     // Who does not say gets the name: a stray word hurts less than a kernel without its initrd.
     let names_initrd = words.machine.platform != Some(Platform::Bios);

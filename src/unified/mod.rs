@@ -156,7 +156,7 @@ impl<'a> Layout<'a> {
 
     fn pad(&mut self, alignment: u64) {
         let count = aligned(self.len, alignment) - self.len;
-        // Smaller than an alignment, which is a page at most.
+        // Smaller than an alignment: `Headers::read` takes none over 64 KiB.
         self.push(Piece::Bytes(vec![0; usize::try_from(count).unwrap_or_default()]));
     }
 

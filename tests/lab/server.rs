@@ -155,7 +155,7 @@ fn unprivileged(lab: &Lab, binary: &Path) -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// Where a lab's ledger is: in a folder that nobody may write to.
+/// Where a lab's ledger is: in a folder that the user nobody may write to.
 pub fn ledger(lab: &Lab) -> Result<PathBuf, Failure> {
     let folder = lab.scratch().join("ledger");
     if !folder.exists() {
