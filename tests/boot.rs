@@ -8,17 +8,15 @@
 
 mod lab;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
+use lab::asked::Asked;
 use lab::cases::{ARRIVAL, Case, expect_arguments};
 use lab::client::OrdinaryClient;
 use lab::guest::DISK_BOOTED;
 use lab::machine::{Firmware, Hardware, Machine, Nic};
 use lab::office::Office;
-use lab::server::{Bootbox, Server, Subject};
+use lab::server::{Server, Subject};
 use lab::site::Site;
 use lab::{BOX_MAC, Failure};
 
@@ -131,29 +129,11 @@ fn a_machine_no_group_matches_boots_its_own_disk() {
 /// A machine that has been installed, in a group that hands it to its disk by a script.
 fn is_handed_to_its_disk(name: &str, hand_off: &str, hardware: &Hardware, proof: &str) {
     lab::run(name, &Office::Plain, 1, |lab| {
-        let config = lab.evidence().join("installs.toml");
-        let (repository, state) = (lab.scratch().join("repository"), lab.scratch().join("state"));
-        lab::guest::install(&repository.join("lab"))?;
-        fs::create_dir(&state)?;
-        // The server runs as nobody.
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o777))?;
-        let (root, state) = (repository.display(), state.display());
-        fs::write(
-            &config,
-            format!(
-                "[repository]\nroot = \"{root}\"\n[install]\nledger = \"{state}/ledger.redb\"\n\
-                 [control]\nsocket = \"{state}/control.sock\"\n\
-                 [[profile]]\nname = \"p\"\nkernel = \"/lab/vmlinuz\"\ninstall = \"once\"\n\
-                 [[group]]\nname = \"g\"\nprofile = \"p\"\nhand-off = \"{hand_off}\"\n"
-            ),
-        )?;
-        let binary = Path::new(env!("CARGO_BIN_EXE_bootbox"));
-        let _server = Bootbox::start(lab, binary, &config, "json")?;
-        let desk = lab.desk("desk", "02:00:00:00:77:50")?;
-        desk.run("ip address add 10.77.0.50/24 dev eth0")?;
-        let mac = &hardware.mac;
-        desk.run(&format!("curl -fsS -m 10 http://10.77.0.2/ipxe?mac={mac}"))?;
-        desk.run("curl -fsS -m 10 -X POST http://10.77.0.2/v1/event?state=installed")?;
+        let group =
+            format!("[[group]]\nname = \"g\"\nprofile = \"p\"\nhand-off = \"{hand_off}\"\n");
+        let asked = Asked::begin(lab, env!("CARGO_BIN_EXE_bootbox").as_ref(), &group)?;
+        asked.fetch(&format!("http://10.77.0.2/ipxe?mac={}", hardware.mac))?;
+        asked.reports_installed()?;
 
         let machine = Machine::power_on(lab, hardware)?;
         machine.wait_for("its install script said so", ARRIVAL)?;

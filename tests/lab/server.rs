@@ -115,6 +115,11 @@ impl Bootbox {
         &mut self.process
     }
 
+    /// The config it runs with, ledger and control socket among it.
+    pub fn own_config(&self, lab: &Lab) -> PathBuf {
+        own_config(lab)
+    }
+
     /// From its start to `READY=1`.
     pub fn ready_after(&self) -> Duration {
         self.ready_after
@@ -165,6 +170,10 @@ pub fn ledger(lab: &Lab) -> Result<PathBuf, Failure> {
     Ok(folder.join("ledger.redb"))
 }
 
+fn own_config(lab: &Lab) -> PathBuf {
+    lab.scratch().join("bootbox.toml")
+}
+
 /// Starts the binary and waits for sd_notify's READY=1, the one signal that does
 /// not depend on the wording of a log.
 fn serve(
@@ -188,7 +197,7 @@ fn serve(
         let socket = ledger(lab)?.with_file_name("control.sock");
         let _ = write!(config, "\n[control]\nsocket = {socket:?}\n");
     }
-    let own_config = lab.scratch().join("bootbox.toml");
+    let own_config = own_config(lab);
     fs::write(&own_config, config)?;
     let mut command = unprivileged(lab, binary)?;
     command
