@@ -102,7 +102,7 @@ impl Scripts for Renderer {
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
         Box::pin(async move {
             let body = match script {
-                Script::Boot => boot_script().to_owned(),
+                Script::Boot => boot_script(),
                 Script::Machine(query) => {
                     self.machine(self.hear(query), Language::Ipxe, site, arrival).await
                 }

@@ -20,13 +20,13 @@ use super::{
 use crate::{
     catalog::Pattern,
     config::{Config, ConfigError, Mode, NamedBootFile, Problem, Releases, Text, names_ignition},
-    firmware::{Firmware, HEAD, Programs, made_for},
+    firmware::{Firmware, Programs, made_for},
     ledger::Book,
     machine::{Mac, Machine},
     path::{RepositoryPath, UrlPath},
     proxydhcp::{Offering, Reason},
     render::Configs,
-    unified::Processor,
+    unified::{HEAD, Processor},
 };
 pub use configs::is_meant_for;
 
