@@ -4,6 +4,7 @@
 
 #[path = "http/busy.rs"]
 mod busy;
+mod fake;
 #[path = "http/log.rs"]
 mod log;
 #[path = "http/server.rs"]

@@ -5,6 +5,7 @@
 mod client;
 #[path = "tftp/clients.rs"]
 mod clients;
+mod fake;
 #[path = "tftp/mutations.rs"]
 mod mutations;
 mod mutator;

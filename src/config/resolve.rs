@@ -325,13 +325,13 @@ impl<'a> Desk<'a> {
     ) -> Option<Result<String, NotAUrl>> {
         let text = written.get_ref();
         schemes.iter().find(|&&scheme| text.starts_with(scheme))?;
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            self.wrong(written, format!("{text:?} has a space; write it as %20"));
-            return Some(Err(NotAUrl));
-        }
         if text.contains(['{', '}']) {
             let instead = "words are for args; write a path in the repository, or a whole URL";
             self.wrong(written, format!("{text:?} is no template: {instead}"));
+            return Some(Err(NotAUrl));
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            self.wrong(written, format!("{text:?} has a space; write it as %20"));
             return Some(Err(NotAUrl));
         }
         Some(Ok(text.clone()))

@@ -9,12 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::StatusCode;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
     caller::Caller,
-    http::{Arrival, Composing, Config, Evidence, Rendering, Scripts, Text},
+    http::{Arrival, Composing, Config, Evidence, Rendering, Scripts},
     journal::Journal,
     ledger::{Ledger, NoteError, now},
     releases::Proofs,
@@ -97,11 +96,9 @@ impl Scripts for Renderer {
         Evidence::by_tftp(&self.ledger, address, (path, &site.config.catalog));
     }
 
-    /// Always a script with status 200: iPXE shows no more than a number of an HTTP error, and the
-    /// person at the console needs the reason.
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
         Box::pin(async move {
-            let body = match script {
+            match script {
                 Script::Boot => boot_script(),
                 Script::Machine(query) => {
                     self.machine(self.hear(query), Language::Ipxe, site, arrival).await
@@ -118,8 +115,7 @@ impl Scripts for Renderer {
                     self.journal.step(who, &Step::Notice { reason });
                     script
                 }
-            };
-            Text { status: StatusCode::OK, body }
+            }
         })
     }
 

@@ -6,6 +6,8 @@
 // A table is for standard output, and a bench stops at the first thing that is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
+#[path = "../fake/mod.rs"]
+mod fake;
 #[path = "../lab/mod.rs"]
 mod lab;
 

@@ -17,20 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Options, lab::Failure};
-use bootbox::{
-    http::route::Script,
-    serve::{
-        drain,
-        http::{Arrival, Text},
-        journal::Journal,
-        site::Site,
-        store::Store,
-        tftp,
-    },
-};
+use crate::{Options, fake::Fake, lab::Failure};
+use bootbox::serve::{drain, journal::Journal, site::Site, store::Store, tftp};
 use client::Fetch;
-use hyper::StatusCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{net::UdpSocket, sync::watch};
 
@@ -93,8 +82,7 @@ async fn serve_bootbox(folder: &Path, address: Ipv4Addr) -> io::Result<()> {
     let (_tap, drain) = drain::channel();
     let (_sites, site) = watch::channel(Arc::new(Site::of(Store::open(None, Some(folder))?)));
     let socket = UdpSocket::bind((address, 69)).await?;
-    let nothing =
-        |_: &Script, _: &Site, _: Arrival| Text { status: StatusCode::OK, body: String::new() };
+    let nothing = Fake(|_, _| String::new());
     tftp::run(socket, address, 1500, site, Journal::new(), Arc::new(nothing), drain).await
 }
 

@@ -12,18 +12,18 @@ use std::{
     time::Duration,
 };
 
+use crate::fake::Fake;
 use bootbox::{
     http::route::Script,
     serve::{
         drain::{self, Tap},
-        http::{self, Arrival, Limits, Service, Text},
+        http::{self, Arrival, Limits, Service},
         journal::Journal,
         ledger::Ledger,
         site::Site,
         store::Store,
     },
 };
-use hyper::StatusCode;
 use socket2::{Domain, Socket, Type};
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch, task::JoinHandle};
 
@@ -57,7 +57,7 @@ impl Server {
         let (_site, site) = watch::channel(Arc::new(Site::of(store)));
         let journal = Journal::new();
         let ledger = Ledger::forgetful(journal.clone());
-        let service = Service { site, journal, ledger, scripts: Arc::new(script), limits };
+        let service = Service { site, journal, ledger, scripts: Arc::new(Fake(script)), limits };
         let (tap, drain) = drain::channel();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -106,8 +106,8 @@ impl Drop for Server {
     }
 }
 
-fn script(script: &Script, _: &Site, arrival: Arrival) -> Text {
-    let body = match script {
+fn script(script: &Script, arrival: Arrival) -> String {
+    match script {
         Script::Boot => format!("boot for {} at {}", arrival.peer.ip(), arrival.local),
         Script::Machine(query)
             if query.labels.get("serial").is_some_and(|serial| serial == "panic") =>
@@ -117,8 +117,7 @@ fn script(script: &Script, _: &Site, arrival: Arrival) -> Text {
         Script::Machine(query) => format!("machine {} {:?}", query.mac, query.labels.get("serial")),
         Script::Named(named) => format!("named {named:?}"),
         Script::Nobody(error) => format!("nobody: {error}"),
-    };
-    Text { status: StatusCode::OK, body }
+    }
 }
 
 pub(crate) struct Client(BufReader<TcpStream>);

@@ -11,27 +11,25 @@ use std::{
     thread::JoinHandle,
 };
 
-use crate::mutator::Random;
+use crate::{fake::Fake, mutator::Random};
 use bootbox::http::route::Script;
 use bootbox::serve::{
     drain::{self, Tap},
-    http::{Arrival, Text},
+    http::Arrival,
     journal::Journal,
     site::Site,
     store::Store,
     tftp,
 };
-use hyper::StatusCode;
 use tokio::{net::UdpSocket, sync::watch};
 
 /// More than one block of any size.
 pub(crate) const TEXT_LINES: usize = 100;
 
-fn script(script: &Script, _: &Site, arrival: Arrival) -> Text {
+fn script(script: &Script, arrival: Arrival) -> String {
     let Script::Named(named) = script else { panic!("{script:?} has no name in TFTP") };
     let body = format!("{} asks {} for {named:?}\n", arrival.peer.ip(), arrival.local.ip());
-    let body = body.repeat(TEXT_LINES);
-    Text { status: StatusCode::OK, body }
+    body.repeat(TEXT_LINES)
 }
 
 /// Ends the service and removes its folder when dropped.
@@ -61,7 +59,7 @@ impl Service {
         let thread = std::thread::spawn(move || {
             let (_sites, site) = watch::channel(Arc::new(Site::of(store)));
             let address = Ipv4Addr::LOCALHOST;
-            let scripts = Arc::new(script);
+            let scripts = Arc::new(Fake(script));
             let journal = Journal::new();
             runtime.block_on(tftp::run(socket, address, 1500, site, journal, scripts, drain))
         });

@@ -11,7 +11,7 @@ use super::{
         site::Site,
         store::{OpenError, Opened},
     },
-    Arrival, Config, Portion, Service, Text,
+    Arrival, Config, Portion, Service,
     body::{Part, Piece, ReplyBody},
     download::Download,
     evidence::{self, Evidence},
@@ -94,8 +94,8 @@ impl Exchange {
             (Verb::Head, Script::Named(Named::Machine(_))) => &Script::Named(Named::First(None)),
             (Verb::Get | Verb::Head, script) => script,
         };
-        let Text { status, body } = self.service.scripts.render(script, site, self.arrival).await;
-        respond(Reply::text(status, body).to(verb), ReplyBody::Empty)
+        let text = self.service.scripts.render(script, site, self.arrival).await;
+        respond(Reply::text(StatusCode::OK, text).to(verb), ReplyBody::Empty)
     }
 
     /// A whole image, and never a part: each is composed anew, and says so by having no validator.

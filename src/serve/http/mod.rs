@@ -18,16 +18,14 @@ mod wire;
 
 use std::{
     collections::HashMap,
-    fmt,
-    future::ready,
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use hyper::{StatusCode, body::Bytes};
+use hyper::body::Bytes;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -96,52 +94,41 @@ impl Default for Limits {
 
 /// Renders the texts that are not files. The seam between HTTP and the catalog.
 pub trait Scripts: Send + Sync {
-    /// The text that answers this request, from this site.
-    fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a>;
-
     /// Whether this file of the repository may be sent now.
-    fn admits(&self, _path: &RepositoryPath) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    /// The image of the machine it is named after.
-    fn image<'a>(
-        &'a self,
-        _verb: Verb,
-        _name: &'a Name,
-        _site: &'a Site,
-        _arrival: Arrival,
-    ) -> Composing<'a> {
-        Box::pin(ready(Err(Refusal::NoSuchFile)))
-    }
-
-    /// Notes that this file of the repository was fetched from this address, all of it, by a way that
-    /// shows the ledger nothing of it.
-    fn has_fetched(&self, _path: &RepositoryPath, _site: &Site, _address: Ipv4Addr) {}
+    fn admits(&self, path: &RepositoryPath) -> Result<(), Refusal>;
 
     /// The config that is asked for, or what `current/version.txt` says where it is no file.
     fn config(
         &self,
-        _verb: Verb,
-        _asked: &Asked,
-        _site: &Site,
-        _arrival: Arrival,
-    ) -> Result<Config, Refusal> {
-        Err(Refusal::NoSuchFile)
-    }
+        verb: Verb,
+        asked: &Asked,
+        site: &Site,
+        arrival: Arrival,
+    ) -> Result<Config, Refusal>;
+
+    /// Notes that this file of the repository was fetched from this address, all of it, by a way that
+    /// shows the ledger nothing of it.
+    fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr);
+
+    /// The image of the machine it is named after.
+    fn image<'a>(
+        &'a self,
+        verb: Verb,
+        name: &'a Name,
+        site: &'a Site,
+        arrival: Arrival,
+    ) -> Composing<'a>;
+
+    /// The text that answers this request, from this site. iPXE shows only the number of a status
+    /// above 299, so that what a machine's console is to show is a script like any other.
+    fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a>;
 }
 
 /// A text that may have to wait for the ledger's disk.
-pub type Rendering<'a> = Pin<Box<dyn Future<Output = Text> + Send + 'a>>;
+pub type Rendering<'a> = Pin<Box<dyn Future<Output = String> + Send + 'a>>;
 
 /// An image that may have to wait for the ledger's disk.
 pub type Composing<'a> = Pin<Box<dyn Future<Output = Result<Composed, Refusal>> + Send + 'a>>;
-
-impl<F: Fn(&Script, &Site, Arrival) -> Text + Send + Sync> Scripts for F {
-    fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
-        Box::pin(ready(self(script, site, arrival)))
-    }
-}
 
 /// Where a request came from and arrived.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -150,16 +137,6 @@ pub struct Arrival {
     pub peer: SocketAddr,
     /// The address of ours it asked: what `base_url` is made of.
     pub local: SocketAddr,
-}
-
-/// A rendered text. iPXE shows only the number of a status above 299, so a message for a
-/// machine's console is a script with status 200.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Text {
-    /// 200 for every script.
-    pub status: StatusCode,
-    /// The whole body.
-    pub body: String,
 }
 
 /// A text that is made for whoever asks.

@@ -122,7 +122,7 @@ impl Client {
                     let local = (self.address, 0).into();
                     let arrival = Arrival { peer: self.client.into(), local };
                     let script = Script::Named(named);
-                    Ok(Sent::Text(self.scripts.render(&script, site, arrival).await.body))
+                    Ok(Sent::Text(self.scripts.render(&script, site, arrival).await))
                 }
                 _ => Err((code(&error), error.to_string())),
             },

@@ -1,0 +1,41 @@
+//! A site that knows no machine, for tests and benches of one protocol: its scripts are what a function
+//! says, and every file may be sent.
+
+use std::{future::ready, net::Ipv4Addr};
+
+use bootbox::{
+    http::{
+        reply::Refusal,
+        request::Verb,
+        route::{Asked, Script},
+    },
+    path::RepositoryPath,
+    serve::{
+        http::{Arrival, Composing, Config, Rendering, Scripts},
+        site::Site,
+    },
+    unified::Name,
+};
+
+/// Says this to whoever asks.
+pub(crate) struct Fake(pub(crate) fn(&Script, Arrival) -> String);
+
+impl Scripts for Fake {
+    fn admits(&self, _: &RepositoryPath) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn config(&self, _: Verb, _: &Asked, _: &Site, _: Arrival) -> Result<Config, Refusal> {
+        Err(Refusal::NoSuchFile)
+    }
+
+    fn has_fetched(&self, _: &RepositoryPath, _: &Site, _: Ipv4Addr) {}
+
+    fn image<'a>(&'a self, _: Verb, _: &'a Name, _: &'a Site, _: Arrival) -> Composing<'a> {
+        Box::pin(ready(Err(Refusal::NoSuchFile)))
+    }
+
+    fn render<'a>(&'a self, script: &'a Script, _: &'a Site, arrival: Arrival) -> Rendering<'a> {
+        Box::pin(ready((self.0)(script, arrival)))
+    }
+}
