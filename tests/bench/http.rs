@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Options, lab::Failure};
+use crate::{Options, lab::Failure, median};
 use bootbox::serve::{
     drain,
     http::{self, Arrival, Limits, Service, Text},
@@ -312,11 +312,6 @@ fn cpu(pid: u32) -> f64 {
         );
     }
     ticks as f64 / 100.0
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 fn free_port() -> u16 {
