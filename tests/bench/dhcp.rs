@@ -28,6 +28,7 @@ use crate::{
         process::Process,
         walker::{Stage, Walker},
     },
+    median,
 };
 
 /// Discovers a second.
@@ -105,11 +106,6 @@ fn table(log: Log, rounds: usize) -> Result<(), Failure> {
     }
     println!("sustained: bootbox {}/s, dnsmasq {}/s", sustained[0], sustained[1]);
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn run(start: Start, log: Log, rate: u32) -> Result<Figures, Failure> {
