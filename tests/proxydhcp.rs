@@ -293,7 +293,7 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
         let reply = match answer(&packet, &arrival, &offering, choose) {
             Answer::Reply(reply) => reply,
             Answer::Learn(lease) => {
-                conversations.took_lease(lease.machine.mac, now);
+                conversations.took_lease(lease.machine.mac, lease.server, now);
                 continue;
             }
             Answer::Ignore(_) | Answer::LeaveAlone(..) => continue,

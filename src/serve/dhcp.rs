@@ -117,7 +117,8 @@ impl Service {
             Answer::Ignore(reason) => journal.silence("dhcp", reason.label()),
             Answer::Learn(lease) => {
                 journal.lease(arrival.address, &lease);
-                self.conversations().took_lease(lease.machine.mac, Instant::now());
+                let (mac, server) = (lease.machine.mac, lease.server);
+                self.conversations().took_lease(mac, server, Instant::now());
                 leases.note(ledger, journal, &lease);
             }
             Answer::LeaveAlone(_, _, reason) if is_for_probe => {
