@@ -71,10 +71,17 @@ impl Journal {
         self.file(Who::Machine(mac), step, |boots| boots.discovers(mac, ours));
     }
 
-    /// Notes what a machine is told again and again only once in a boot, or when it is news.
+    /// Notes what a machine is told again and again only once in a boot. It is news where the machine
+    /// was switched on again: another boot.
     pub fn once(&self, mac: Mac, step: &Step, is_news: bool) {
         let (text, now) = (step.to_string(), Instant::now());
-        if is_news || !self.pages().boots.repeats(mac, &text, now) {
+        let mut pages = self.pages();
+        if is_news {
+            pages.boots.starts_over(mac, now);
+        }
+        let repeats = pages.boots.repeats(mac, &text, now);
+        drop(pages);
+        if !repeats {
             // The step may begin another boot.
             self.file(Who::Machine(mac), step, |boots| {
                 boots.repeats(mac, &text, now);

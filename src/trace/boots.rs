@@ -98,7 +98,8 @@ impl Boots {
             now.duration_since(boot.last) > FORGOTTEN || begins_anew(step, boot.reached)
         });
         if stale {
-            self.begin(mac, step, now);
+            let starts_over = matches!(step, Step::Offer { .. } | Step::LeaveAlone { .. });
+            self.begin(mac, starts_over, now);
         }
         let boot = self.by_mac.get_mut(&mac)?;
         boot.last = now;
@@ -108,6 +109,12 @@ impl Boots {
         boot.reached = reached.map_or(boot.reached, |reached| reached.max(boot.reached));
         boot.watch.note(step, now);
         Some(Heading { boot: boot.id, mac, since: now.duration_since(boot.started) })
+    }
+
+    /// It is known otherwise that a machine was switched on: its steps alone do not tell where it is
+    /// left alone each time.
+    pub fn starts_over(&mut self, mac: Mac, now: Instant) {
+        self.begin(mac, true, now);
     }
 
     /// Learns the address a machine takes; true when it was not known before.
@@ -222,7 +229,7 @@ impl Boots {
         })
     }
 
-    fn begin(&mut self, mac: Mac, step: &Step, now: Instant) {
+    fn begin(&mut self, mac: Mac, starts_over: bool, now: Instant) {
         if self.by_mac.len() >= MOST && !self.by_mac.contains_key(&mac) {
             self.forget_some();
         }
@@ -230,8 +237,7 @@ impl Boots {
         self.next = self.next.wrapping_add(1);
         // The address stays known across a reboot: most DHCP servers give the same one again.
         let before = self.by_mac.get(&mac);
-        let powers_on = matches!(step, Step::Offer { .. } | Step::LeaveAlone { .. });
-        let watch = match before.filter(|_| !powers_on) {
+        let watch = match before.filter(|_| !starts_over) {
             Some(before) => before.watch.after_a_pause(now),
             None => Watch::new(now),
         };

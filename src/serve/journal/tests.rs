@@ -31,3 +31,20 @@ fn what_is_only_for_debugging_takes_no_other_line_its_room() {
     }
     assert!(journal.pages().throttle.take_held_back() > 0);
 }
+
+#[test]
+fn an_installed_machine_has_another_boot_at_each_power_on() {
+    let journal = Journal::new();
+    let mac = MAC.parse().unwrap();
+    let leave = Step::LeaveAlone { reason: "it is installed".to_owned() };
+    let boots =
+        [(true, "first"), (false, "asks again"), (true, "an hour later")].map(|(is_news, _)| {
+            journal.once(mac, &leave, is_news);
+            let mut pages = journal.pages();
+            assert!(pages.boots.repeats(mac, &leave.to_string(), Instant::now()), "it was told");
+            let heading = pages.boots.note(Who::Machine(mac), &leave, Instant::now()).unwrap();
+            heading.boot
+        });
+    assert_eq!(boots[0], boots[1]);
+    assert_ne!(boots[1], boots[2]);
+}
