@@ -183,7 +183,8 @@ impl Record {
             },
             State::Installed(installed) => match gap {
                 Some(gap) if gap < SAME_POWER_ON => {}
-                Some(gap) if gap < RETURN => {
+                // The installer's own restart ends the power-on before, and is no return.
+                Some(gap) if gap < RETURN && last.is_some_and(|last| last.0 >= installed.at.0) => {
                     installed.returns += 1;
                     if installed.returns == RETURNS {
                         let text = format!(

@@ -192,6 +192,18 @@ fn what_a_profile_says_decides_too() {
 }
 
 #[test]
+fn the_installers_own_restart_is_no_return_from_the_disk() {
+    let on = |story: Story| story.wait(100).then(&Event::PoweredOn);
+    for story in [Story::new().boots().then(&installed()), Story::new().installs()] {
+        let restarted = on(story);
+        assert!(restarted.proof().is_some());
+        let twice = on(on(restarted));
+        assert!(!twice.record.returns_from_its_disk(), "somebody switched it off and on twice");
+        assert!(on(twice).record.returns_from_its_disk());
+    }
+}
+
+#[test]
 fn a_disk_that_does_not_boot_is_told_and_not_installed_again() {
     let mut story = Story::new().installs().then(&Event::PoweredOn);
     for _ in 0..2 {
