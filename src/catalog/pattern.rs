@@ -84,9 +84,10 @@ impl Pattern {
         }
     }
 
-    /// Whether it accepts this hardware address.
-    pub fn accepts_mac(&self, mac: Mac) -> bool {
-        self.accepts(&Value::Mac(mac))
+    /// Whether these allow this hardware address; absent, they allow every one.
+    pub fn allow(patterns: Option<&[Self]>, mac: Mac) -> bool {
+        let accepts = |pattern: &Self| pattern.accepts(&Value::Mac(mac));
+        patterns.is_none_or(|patterns| patterns.iter().any(accepts))
     }
 
     pub(super) fn accepts(&self, value: &Value<'_>) -> bool {

@@ -91,12 +91,12 @@ impl Programs {
     /// What the operator names, else the first of the usual ones that is there.
     pub fn new(
         named: &BTreeMap<Firmware, BootFile>,
-        is_there: impl Fn(&RepositoryPath) -> bool,
+        mut is_there: impl FnMut(&RepositoryPath) -> bool,
     ) -> Self {
-        let usual = |firmware: Firmware| {
+        let mut usual = |firmware: Firmware| {
             let mut names = firmware.usual_programs().iter();
             names
-                .find_map(|name| RepositoryPath::parse(name.as_bytes()).ok().filter(&is_there))
+                .find_map(|name| RepositoryPath::parse(name.as_bytes()).ok().filter(&mut is_there))
                 .map(BootFile::Served)
         };
         let program = |firmware| {

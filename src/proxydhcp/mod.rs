@@ -215,7 +215,7 @@ fn boot_file(
 
 impl Offering<'_> {
     fn allows(&self, mac: Mac) -> bool {
-        self.allow.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.accepts_mac(mac)))
+        Pattern::allow(self.allow, mac)
     }
 
     /// The group that a machine is surely in.

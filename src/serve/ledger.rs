@@ -102,11 +102,6 @@ impl Ledger {
         self.change(mac, What::Note(vec![event])).await
     }
 
-    /// Notes several things at once, all of them or none.
-    pub async fn note_all(&self, mac: Mac, events: Vec<Event>) -> Result<Record, NoteError> {
-        self.change(mac, What::Note(events)).await
-    }
-
     /// Notes several things about a machine that is still as it was when they were decided on.
     pub async fn note_if(&self, known: Record, events: Vec<Event>) -> Result<Record, NoteError> {
         self.change(known.machine.mac, What::NoteIf(Box::new(known), events)).await

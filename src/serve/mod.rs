@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod log;
 mod premises;
 mod process;
+mod programs;
 pub mod releases;
 mod scripts;
 pub mod site;

@@ -4,7 +4,6 @@
 //! site it began with while the next one is loaded beside it.
 
 use std::{
-    cell::RefCell,
     collections::BTreeSet,
     fmt, fs, io,
     os::unix::fs::FileTypeExt as _,
@@ -14,19 +13,19 @@ use std::{
 
 use super::{
     configs,
+    programs::Shelf,
     store::{OpenError, Opened, Store},
-    unified::{self, Stubs},
+    unified::Stubs,
 };
 use crate::{
     catalog::Pattern,
-    config::{Config, ConfigError, Mode, NamedBootFile, Problem, Releases, Text, names_ignition},
-    firmware::{Firmware, Programs, made_for},
+    config::{Config, ConfigError, Mode, Problem, Releases, Text, names_ignition},
+    firmware::Programs,
     ledger::Book,
     machine::{Mac, Machine},
     path::{RepositoryPath, UrlPath},
     proxydhcp::{Offering, Reason},
     render::Configs,
-    unified::{HEAD, Processor},
 };
 pub use configs::is_meant_for;
 
@@ -171,7 +170,9 @@ impl Site {
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
-        problems.extend(wrong_programs(&config, &store));
+        let Shelf { programs, stubs, problems: wrong, warnings: unfit } =
+            Shelf::look(&config, &store);
+        problems.extend(wrong);
         let mut loaded = configs::Loaded::default();
         if has_repository {
             loaded = configs::load(&config, &store);
@@ -179,8 +180,7 @@ impl Site {
         }
         let configs = loaded.configs;
         warnings.extend(lines(loaded.warnings));
-        let programs = boot_programs_in(&config, &store, &mut warnings);
-        let stubs = unified::stubs(&config, &programs, &store);
+        warnings.extend(unfit);
         let complaints = Mutex::default();
         (Self { config, store, configs, programs, stubs, warnings, complaints }, problems)
     }
@@ -195,10 +195,9 @@ impl Site {
 
     /// Why a machine gets nothing to boot here, whatever its group: on every way to a kernel.
     pub fn turns_away(&self, mac: Mac) -> Option<String> {
-        let is_allowed = |patterns: &Vec<Pattern>| patterns.iter().any(|own| own.accepts_mac(mac));
         match self.config.mode {
             Mode::Observe => Some("[network] mode is \"observe\": nothing is booted".to_owned()),
-            Mode::Serve if self.config.allow.as_ref().is_none_or(is_allowed) => None,
+            Mode::Serve if Pattern::allow(self.config.allow.as_deref(), mac) => None,
             Mode::Serve => Some(Reason::NotAllowed.to_string()),
         }
     }
@@ -220,63 +219,6 @@ impl Site {
 fn lines(problems: Vec<Problem>) -> Vec<String> {
     let sorted = ConfigError::of(problems).map(|problems| problems.to_string());
     sorted.iter().flat_map(|problems| problems.lines()).map(str::to_owned).collect()
-}
-
-/// The boot programs that are named and are nowhere, or for another firmware.
-fn wrong_programs(config: &Config, store: &Store) -> Vec<Problem> {
-    let wrong = |file: &NamedBootFile| {
-        let text = match store.read(&file.path) {
-            Err(error) => format!(
-                "boot program {}: {error}; put it into [firmware] dir or beneath [repository] \
-                 root, or name another",
-                file.path
-            ),
-            Ok(opened) => {
-                let path = &file.path;
-                let made_for = made_for(&opened.head(HEAD).ok()?);
-                let named_for = file.firmware.filter(|firmware| Some(*firmware) != made_for);
-                match (made_for, named_for) {
-                    (Some(made_for), Some(named_for)) => format!(
-                        "boot program {path} is for {made_for}, not for {named_for}; name another"
-                    ),
-                    _ => unified::unfit(store, path)?,
-                }
-            }
-        };
-        Some(Problem { place: file.place.clone(), text })
-    };
-    config.boot_files.iter().filter_map(wrong).collect()
-}
-
-/// The boot program of each firmware. That those are missing which nearly every LAN needs is worth a
-/// warning.
-fn boot_programs_in(config: &Config, store: &Store, warnings: &mut Vec<String>) -> Programs {
-    let unfit = RefCell::new(Vec::new());
-    let is_there = |path: &RepositoryPath| match Processor::of_stub(path.file_name()) {
-        Some(_) if store.read(path).is_ok() => {
-            unified::read(store, path).map_err(|error| unfit.borrow_mut().push(error)).is_ok()
-        }
-        Some(_) => false,
-        None => store.read(path).is_ok(),
-    };
-    let mut programs = Programs::new(&config.named_programs, is_there);
-    warnings.append(&mut unfit.into_inner());
-    for NamedBootFile { path, .. } in &config.boot_files {
-        let head = store.read(path).ok().and_then(|opened| opened.head(HEAD).ok());
-        if let Some(firmware) = head.and_then(|head| made_for(&head)) {
-            programs.note(path.clone(), firmware);
-        }
-    }
-    for firmware in [Firmware::Bios, Firmware::Efi64] {
-        let [name, ..] = firmware.usual_programs() else { continue };
-        if programs.get(firmware).is_none() {
-            warnings.push(format!(
-                "no {name}, so {firmware} machines will not be answered: build with it \
-                 (run firmware/fetch, then build), or put it into [firmware] dir"
-            ));
-        }
-    }
-    programs
 }
 
 /// The config and the files beside it; `None` where there is none and none was asked for.

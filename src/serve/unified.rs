@@ -1,60 +1,26 @@
 //! Unified kernel images: stubs read at load, and an image's files opened for the machine that
 //! fetches it, by the same decision as its script.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use hyper::body::Bytes;
+use std::collections::BTreeMap;
 
 use super::{
-    http::{Arrival, Composed, Portion},
+    http::{Arrival, Composed},
     scripts::{Renderer, Verdict, told_too_little},
     site::Site,
-    store::{OpenError, Opened, Store},
+    store::Opened,
 };
 use crate::{
     catalog::{Catalog, Group, NotTold, Source},
-    config::Config,
-    firmware::{BootFile, Firmware, Programs},
     http::{reply::Refusal, request::Verb},
     machine::Machine,
     path::RepositoryPath,
     render::arguments,
     template::Words,
-    unified::{HEAD, Image, Name, Piece, Processor, Stub, Unfit},
+    unified::{HEAD, Name, Stub},
 };
 
 /// The stubs that images are made with, by their names.
 pub type Stubs = BTreeMap<RepositoryPath, Stub>;
-
-/// The stubs that firmware or groups are given; what is wrong with one is said elsewhere.
-pub(super) fn stubs(config: &Config, programs: &Programs, store: &Store) -> Stubs {
-    let groups = config.catalog.groups().iter();
-    let named = groups.filter_map(|group| group.boot.program.as_ref());
-    let usual = Firmware::ALL.into_iter().filter_map(|firmware| programs.get(firmware));
-    let stub = |program: &BootFile| {
-        let (path, _) = program.stub()?;
-        Some((path.clone(), read(store, path).ok()?))
-    };
-    named.chain(usual).filter_map(stub).collect()
-}
-
-/// Why a boot program that is named, and is there, is no stub to make images with; `None` where it is
-/// one, or has no stub's name.
-pub(super) fn unfit(store: &Store, path: &RepositoryPath) -> Option<String> {
-    Processor::of_stub(path.file_name())?;
-    read(store, path).err()
-}
-
-/// Reads a stub; the error says what is wrong with it, and what to do.
-pub(super) fn read(store: &Store, path: &RepositoryPath) -> Result<Stub, String> {
-    let processor = Processor::of_stub(path.file_name())
-        .ok_or_else(|| format!("{path} has no name that systemd gives to a stub"))?;
-    let unread = |error: OpenError| format!("{path}: {error}");
-    let opened = store.read(path).map_err(unread)?;
-    let bytes = opened.head(Stub::LARGEST + 1).map_err(|error| unread(error.into()))?;
-    Stub::read(&bytes, processor)
-        .map_err(|unfit: Unfit| format!("{path} {unfit}; put systemd's {} there", processor.stub()))
-}
 
 impl Renderer {
     /// The image of the machine it is named after. A HEAD learns how long it would be now, decides
@@ -115,7 +81,7 @@ impl Renderer {
         let image = stub
             .image(&arguments.join(" "), kernel.stamp.len, &lens)
             .map_err(|error| format!("profile {}: {error}", profile.name))?;
-        Ok(composed(image, kernel, initrds))
+        Ok(Composed { image, kernel, initrds })
     }
 
     fn open(&self, source: &Source, site: &Site) -> Result<Opened, String> {
@@ -143,20 +109,4 @@ pub(super) fn no_group(machine: &Machine, catalog: &Catalog) -> String {
         ),
         false => reason,
     }
-}
-
-fn composed(image: Image, kernel: Opened, initrds: Vec<Opened>) -> Composed {
-    let Image { pieces, len } = image;
-    let kernel = Arc::new(kernel);
-    let initrds: Vec<Arc<Opened>> = initrds.into_iter().map(Arc::new).collect();
-    let portions = pieces
-        .into_iter()
-        .filter_map(|piece| match piece {
-            Piece::Bytes(bytes) => Some(Portion::Bytes(bytes.into())),
-            Piece::Initrd(index, len) => Some(Portion::File(Arc::clone(initrds.get(index)?), len)),
-            Piece::Kernel(len) => Some(Portion::File(Arc::clone(&kernel), len)),
-            Piece::Shared(bytes) => Some(Portion::Bytes(Bytes::from_owner(bytes))),
-        })
-        .collect();
-    Composed { portions, len }
 }

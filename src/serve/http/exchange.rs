@@ -1,8 +1,11 @@
 //! One request and its reply.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{collections::VecDeque, io, sync::Arc, time::Instant};
 
-use hyper::{Request, Response, StatusCode, body::Incoming};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+};
 use nix::errno::Errno;
 
 use super::{
@@ -11,7 +14,7 @@ use super::{
         site::Site,
         store::{OpenError, Opened},
     },
-    Arrival, Config, Portion, Service,
+    Arrival, Composed, Config, Service,
     body::{Part, Piece, ReplyBody},
     download::Download,
     evidence::{self, Evidence},
@@ -28,7 +31,7 @@ use crate::{
     path::{RepositoryPath, UrlPath},
     token::Token,
     trace::End,
-    unified::Name,
+    unified::{self, Name},
 };
 
 /// Answers the requests of one connection.
@@ -107,25 +110,36 @@ impl Exchange {
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let started = Instant::now();
-        let image = self.service.scripts.image(verb, name, site, self.arrival).await?;
-        let reply = Reply::image(image.len).to(verb);
+        let composed = self.service.scripts.image(verb, name, site, self.arrival).await?;
+        let len = composed.image.len;
+        let reply = Reply::image(len).to(verb);
         let shown = reply::printable(shown_path(request.uri().path()).as_bytes());
-        let download = self.download(shown, image.len, started);
+        let download = self.download(shown, len, started);
         if reply.body == Body::Nothing {
             download.ends(End::Probe);
             return Ok(respond(reply, ReplyBody::Empty));
         }
         let evidence = Evidence::of_boot(&self.service.ledger, name.mac);
-        let download = Arc::new(download.with(evidence));
-        let line = &self.line;
-        let portions = image.portions.into_iter().map(|portion| match portion {
-            Portion::Bytes(left) => Piece::Bytes { left, download: Arc::clone(&download) },
-            Portion::File(opened, len) => {
-                let (line, download) = (Arc::clone(line), Arc::clone(&download));
-                Piece::File(Part { opened, line, start: 0, len, download })
-            }
-        });
-        Ok(respond(reply, ReplyBody::Pieces(portions.collect())))
+        let pieces = self.pieces(composed, &Arc::new(download.with(evidence)));
+        Ok(respond(reply, ReplyBody::Pieces(pieces)))
+    }
+
+    fn pieces(&self, composed: Composed, download: &Arc<Download>) -> VecDeque<Piece> {
+        let Composed { image, kernel, initrds } = composed;
+        let kernel = Arc::new(kernel);
+        let initrds: Vec<Arc<Opened>> = initrds.into_iter().map(Arc::new).collect();
+        let bytes = |left| Piece::Bytes { left, download: Arc::clone(download) };
+        let whole = |opened: &Arc<Opened>, len| {
+            let (opened, line) = (Arc::clone(opened), Arc::clone(&self.line));
+            Piece::File(Part { opened, line, start: 0, len, download: Arc::clone(download) })
+        };
+        let piece = |piece| match piece {
+            unified::Piece::Bytes(own) => Some(bytes(own.into())),
+            unified::Piece::Initrd(index, len) => Some(whole(initrds.get(index)?, len)),
+            unified::Piece::Kernel(len) => Some(whole(&kernel, len)),
+            unified::Piece::Shared(shared) => Some(bytes(Bytes::from_owner(shared))),
+        };
+        image.pieces.into_iter().filter_map(piece).collect()
     }
 
     fn file(

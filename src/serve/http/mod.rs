@@ -25,7 +25,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::body::Bytes;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -42,7 +41,7 @@ use crate::{
         route::{Asked, Script},
     },
     path::RepositoryPath,
-    unified::Name,
+    unified::{Image, Name},
 };
 pub(super) use evidence::Evidence;
 
@@ -148,22 +147,15 @@ pub struct Config {
     pub text: String,
 }
 
-/// An EFI program that is sent piece by piece.
+/// An EFI program that is sent piece by piece, and the files that its pieces are of.
 #[derive(Debug)]
 pub struct Composed {
-    /// The pieces, in order.
-    pub portions: Vec<Portion>,
-    /// Bytes of all of them.
-    pub len: u64,
-}
-
-/// One piece.
-#[derive(Debug)]
-pub enum Portion {
-    /// These bytes.
-    Bytes(Bytes),
-    /// The first bytes of a file, so many.
-    File(Arc<Opened>, u64),
+    /// Its pieces, in order.
+    pub image: Image,
+    /// The kernel.
+    pub kernel: Opened,
+    /// The initrds, by their index.
+    pub initrds: Vec<Opened>,
 }
 
 /// Serves until the drain begins, then finishes what goes on: downloads to their end, idle
