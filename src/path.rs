@@ -7,6 +7,17 @@ use std::fmt;
 
 /// The longest name that is looked up, in bytes; the TFTP and URL names in the field stay far below.
 const LONGEST: usize = 1024;
+/// The longest that is looked up where TFTP asks for it, and so the longest that GRUB is told.
+pub const LONGEST_BY_TFTP: usize = 255;
+
+/// All but RFC 3986's "unreserved" and the slash: firmware reads the URL, and so does iPXE, which splits
+/// a line at spaces and expands `${…}`.
+const IN_URL: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'/')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A relative path without empty, `.` or `..` components and without control characters.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -32,6 +43,11 @@ impl RepositoryPath {
     /// The path relative to the root, without a leading slash.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// As it is written in a URL, without a leading slash.
+    pub fn in_url(&self) -> impl fmt::Display + '_ {
+        percent_encoding::percent_encode(&self.0, IN_URL)
     }
 
     /// A name below it.
@@ -163,6 +179,17 @@ mod tests {
         let high = RepositoryPath::parse(b"/a/\xff\xfe").unwrap();
         assert_eq!(high.as_bytes(), b"a/\xff\xfe");
         assert_eq!(high.file_name(), b"\xff\xfe");
+    }
+
+    #[test]
+    fn in_a_url_nothing_is_left_that_its_readers_could_take_for_theirs() {
+        for (name, url) in [
+            ("/a/linux-6.1_~x.efi", "a/linux-6.1_~x.efi"),
+            ("a b?#%&+;=", "a%20b%3F%23%25%26%2B%3B%3D"),
+            ("${evil}||\u{fc}", "%24%7Bevil%7D%7C%7C%C3%BC"),
+        ] {
+            assert_eq!(RepositoryPath::parse(name.as_bytes()).unwrap().in_url().to_string(), url);
+        }
     }
 
     #[test]

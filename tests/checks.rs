@@ -71,7 +71,7 @@ fn our_verdicts_are_those_of_the_real_validator() {
 
 #[test]
 fn our_own_scripts_have_no_faults() {
-    for script in [render::boot_script(), &render::notice_script("no group matches")] {
+    for script in [render::boot_script(), render::notice_script("no group matches")] {
         assert_eq!(check::faults(Kind::Ipxe, script.as_bytes(), &Target::Unknown), [], "{script}");
     }
 }

@@ -1,8 +1,8 @@
 //! The machines and LANs that people have: cards, and networks that are not as they should be.
 //! Real firmware; the proof of a boot is as in `boot.rs`.
 
-// A test stops at the first thing that is not as it should be, and tells its times.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+// A test stops at the first thing that is not as it should be.
+#![allow(clippy::unwrap_used)]
 
 mod lab;
 
@@ -15,7 +15,7 @@ use lab::machine::{Firmware, Hardware, Machine, Nic};
 use lab::office::Office;
 use lab::server::{Server, Subject};
 use lab::site::Site;
-use lab::{BOX_MAC, Failure, Lab};
+use lab::{BOX, BOX_MAC, Failure};
 
 const MAC: &str = "52:54:00:b0:02:01";
 const CHADDR: [u8; 6] = [0x52, 0x54, 0, 0xb0, 2, 1];
@@ -25,10 +25,10 @@ fn subject() -> Subject {
     Subject::from_environment(env!("CARGO_BIN_EXE_bootbox"))
 }
 
-/// Boots a blank machine with this card on this LAN.
-fn boots(name: &str, office: &Office, firmware: Firmware, card: Nic) {
+/// Boots a blank machine with this card on this LAN, by a group for this machine or for all.
+fn boots(name: &str, office: &Office, (firmware, card): (Firmware, Nic), group: Option<&str>) {
     lab::run(name, office, 1, |lab| {
-        let site = Site::new().boots(Some(MAC), name);
+        let site = Site::new().boots(group, name);
         let _server = Server::start(lab, &subject(), &site)?;
         let machine = Hardware::new("machine", firmware, card, MAC);
         let machine = Machine::power_on(lab, &machine)?;
@@ -37,7 +37,7 @@ fn boots(name: &str, office: &Office, firmware: Firmware, card: Nic) {
 }
 
 fn is_discover(datagram: &Datagram) -> bool {
-    datagram.ports == (68, 67) && datagram.payload.get(28..34) == Some(&CHADDR)
+    datagram.is_discover_of(CHADDR)
 }
 
 fn is_our_offer(datagram: &Datagram) -> bool {
@@ -46,18 +46,35 @@ fn is_our_offer(datagram: &Datagram) -> bool {
         && datagram.payload.get(28..34) == Some(&CHADDR)
 }
 
-fn is_tftp(datagram: &Datagram) -> bool {
-    datagram.ports.1 == 69
-}
-
 #[test]
 fn seabios_with_the_e1000e_rom_boots() {
-    boots("seabios_with_the_e1000e_rom_boots", &Office::Plain, Firmware::Bios, Nic::E1000e);
+    let machine = (Firmware::Bios, Nic::E1000e);
+    boots("seabios_with_the_e1000e_rom_boots", &Office::Plain, machine, Some(MAC));
 }
 
 #[test]
-fn seabios_with_the_rtl8139_rom_boots() {
-    boots("seabios_with_the_rtl8139_rom_boots", &Office::Plain, Firmware::Bios, Nic::Rtl8139);
+fn seabios_with_the_pcnet_rom_boots_by_tftp() {
+    let name = "seabios_with_the_pcnet_rom_boots_by_tftp";
+    lab::run(name, &Office::Plain, 1, |lab| {
+        let mut site = Site::new().boots(Some(MAC), name);
+        // QEMU's card loses frames that come back to back: by HTTP the kernel does not arrive, from
+        // nginx as little as from us.
+        for profile in &mut site.profiles {
+            for file in [&mut profile.kernel, &mut profile.initrd] {
+                *file = format!("tftp://{BOX}{file}");
+            }
+        }
+        let _server = Server::start(lab, &subject(), &site)?;
+        let machine = Hardware::new("machine", Firmware::Bios, Nic::Pcnet, MAC);
+        let machine = Machine::power_on(lab, &machine)?;
+        expect_arguments(&machine.wait_for_init(ARRIVAL)?.0, MAC, name)
+    });
+}
+
+#[test]
+fn seabios_with_the_rtl8139_rom_boots_by_a_group_without_a_selector() {
+    let name = "seabios_with_the_rtl8139_rom_boots_by_a_group_without_a_selector";
+    boots(name, &Office::Plain, (Firmware::Bios, Nic::Rtl8139), None);
 }
 
 #[test]
@@ -66,18 +83,8 @@ fn ours_wins_over_a_boot_file_of_the_dhcp_server() {
         ("ours_wins_over_a_boot_file_of_the_dhcp_server", Firmware::Ovmf),
         ("ours_wins_over_a_boot_file_of_the_dhcp_server_at_a_rom", Firmware::Bios),
     ] {
-        boots(name, &Office::NamesAFile, firmware, Nic::Virtio);
+        boots(name, &Office::NamesAFile, (firmware, Nic::Virtio), Some(MAC));
     }
-}
-
-#[test]
-fn ovmf_asks_tftp_within_four_and_a_half_seconds() {
-    lab::run("ovmf_asks_tftp_within_four_and_a_half_seconds", &Office::Plain, 1, |lab| {
-        let _server = Server::start(lab, &subject(), &Site::new().boots(Some(MAC), "in-time"))?;
-        let machine = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, MAC);
-        let _machine = Machine::power_on(lab, &machine)?;
-        took_at_most(lab, Duration::from_millis(4500))
-    });
 }
 
 #[test]
@@ -90,7 +97,7 @@ fn ovmf_takes_its_boot_file_by_way_of_port_4011() {
         let machine = Machine::power_on(lab, &machine)?;
         lab.capture()?.wait_for(|datagram| datagram.ports == (4011, 4011), ARRIVAL)?;
         // EDK2 waits out a second on port 4011.
-        took_at_most(lab, Duration::from_millis(6500))?;
+        lab.capture()?.asks_tftp_within(MAC, Duration::from_millis(6500))?;
         expect_arguments(&machine.wait_for_init(ARRIVAL)?.0, MAC, "by-4011")
     });
 }
@@ -113,18 +120,6 @@ fn who_only_observes_sends_a_machine_nothing_and_logs_what_it_would_have_got() {
             frames => Err(Failure::new(format!("it sent {frames} frames"))),
         }
     });
-}
-
-/// Holds the time from a machine's first discover to its first read request.
-fn took_at_most(lab: &Lab, limit: Duration) -> Result<(), Failure> {
-    let asked = lab.capture()?.wait_for(is_tftp, ARRIVAL)?;
-    let discover = lab.capture()?.wait_for(is_discover, ARRIVAL)?;
-    let took = asked.at.saturating_sub(discover.at);
-    println!("discover to TFTP: {:.1} s", took.as_secs_f64());
-    match took <= limit {
-        true => Ok(()),
-        false => Err(Failure::new(format!("{took:?} from discover to TFTP"))),
-    }
 }
 
 #[test]
@@ -153,7 +148,7 @@ fn a_server_restarted_between_offer_and_tftp_is_forgiven() {
         let machine = Machine::power_on(lab, &machine)?;
         lab.capture()?.wait_for(is_our_offer, ARRIVAL)?;
         server.kill();
-        if lab.capture()?.datagrams()?.iter().any(is_tftp) {
+        if lab.capture()?.datagrams()?.iter().any(Datagram::is_tftp) {
             return Err(Failure::new("it had asked TFTP already: nothing was tested"));
         }
         server.restart(lab)?;

@@ -14,6 +14,7 @@ mod shapes;
 mod strangers;
 
 use std::{
+    collections::BTreeMap,
     env,
     fmt::Write as _,
     fs,
@@ -64,7 +65,7 @@ fn offering<'a>(config: &'a Config, programs: &'a Programs, http_port: u16) -> O
 
 /// The usual boot programs, all of them there.
 fn usual() -> &'static Programs {
-    static USUAL: LazyLock<Programs> = LazyLock::new(Programs::usual);
+    static USUAL: LazyLock<Programs> = LazyLock::new(|| Programs::new(&BTreeMap::new(), |_| true));
     &USUAL
 }
 
@@ -293,7 +294,7 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
         let reply = match answer(&packet, &arrival, &offering, choose) {
             Answer::Reply(reply) => reply,
             Answer::Learn(lease) => {
-                conversations.took_lease(lease.machine.mac, now);
+                conversations.took_lease(lease.machine.mac, lease.server, now);
                 continue;
             }
             Answer::Ignore(_) | Answer::LeaveAlone(..) => continue,

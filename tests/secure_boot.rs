@@ -7,20 +7,26 @@
 mod lab;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lab::asked::Asked;
 use lab::cases::expect_arguments;
 use lab::disk::run;
 use lab::guest::{DISK_BOOTED, Signed};
 use lab::machine::{Firmware, Hardware, Machine, Nic};
 use lab::office::Office;
-use lab::server::{Bootbox, Server, Subject};
+use lab::server::{Server, Subject};
 use lab::site::Site;
 use lab::{Failure, Lab};
 
+const BINARY: &str = env!("CARGO_BIN_EXE_bootbox");
 const MAC: &str = "52:54:00:b0:05:01";
+/// Who is installed, and who is not.
+const GROUPS: &str = "[[profile]]\nname = \"other\"\nkernel = \"/lab/vmlinuz\"\n\
+                      [[group]]\nname = \"g\"\nprofile = \"p\"\n\
+                      [[group]]\nname = \"desks\"\nprofile = \"other\"\n\
+                      [group.selector]\nproduct = \"Desk\"\n";
 /// What the kernel says.
 const SECURE: &str = "secureboot: Secure boot enabled";
 /// GRUB loads the kernel by TFTP, a KiB at a time, and shim hashes it: an emulated machine needs
@@ -28,7 +34,7 @@ const SECURE: &str = "secureboot: Secure boot enabled";
 const ARRIVAL: Duration = Duration::from_secs(240);
 
 fn subject() -> Subject {
-    Subject::Bootbox(env!("CARGO_BIN_EXE_bootbox").into())
+    Subject::Bootbox(BINARY.into())
 }
 
 fn machine(name: &str) -> Hardware {
@@ -182,78 +188,15 @@ fn a_unified_image_boots_where_the_firmware_knows_who_signed_it() {
     });
 }
 
-/// A server that installs once, and a desk that asks it as GRUB does.
-struct Asked<'a> {
-    lab: &'a Lab,
-    _server: Bootbox,
-    desk: lab::namespace::Namespace,
-    config: PathBuf,
-}
-
-impl<'a> Asked<'a> {
-    fn begin(lab: &'a Lab) -> Result<Self, Failure> {
-        Self::begin_with(lab, "")
-    }
-
-    fn begin_with(lab: &'a Lab, more: &str) -> Result<Self, Failure> {
-        let config = lab.evidence().join("installs.toml");
-        let (repository, state) = (lab.scratch().join("repository"), lab.scratch().join("state"));
-        lab::guest::install(&repository.join("lab"))?;
-        fs::create_dir(&state)?;
-        // The server runs as nobody.
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o777))?;
-        let (root, state) = (repository.display(), state.display());
-        fs::write(
-            &config,
-            format!(
-                "{more}[repository]\nroot = \"{root}\"\n\
-                 [install]\nledger = \"{state}/ledger.redb\"\nattempts = 3\n\
-                 [control]\nsocket = \"{state}/control.sock\"\n\
-                 [[profile]]\nname = \"p\"\nkernel = \"/lab/vmlinuz\"\n\
-                 initrd = [\"/lab/initrd.img\"]\ninstall = \"once\"\n\
-                 [[profile]]\nname = \"other\"\nkernel = \"/lab/vmlinuz\"\n\
-                 [[group]]\nname = \"g\"\nprofile = \"p\"\n\
-                 [[group]]\nname = \"desks\"\nprofile = \"other\"\n\
-                 [group.selector]\nproduct = \"Desk\"\n"
-            ),
-        )?;
-        let server =
-            Bootbox::start(lab, Path::new(env!("CARGO_BIN_EXE_bootbox")), &config, "json")?;
-        let desk = lab.desk("desk", "02:00:00:00:77:50")?;
-        desk.run("ip address add 10.77.0.50/24 dev eth0")?;
-        Ok(Self { lab, _server: server, desk, config })
-    }
-
-    fn fetch(&self, url: &str) -> Result<String, Failure> {
-        self.desk.run(&format!("curl -fsS -m 30 -o - {url}"))
-    }
-
-    fn machine(&self, command: &str) -> Result<String, Failure> {
-        let (binary, config) = (env!("CARGO_BIN_EXE_bootbox"), self.config.display());
-        self.lab.server().run(&format!("{binary} {command} --config {config}"))
-    }
-
-    fn expect(&self, url: &str, wanted: &str, unwanted: &str) -> Result<(), Failure> {
-        let text = self.fetch(url)?;
-        if text.contains(wanted) && !text.contains(unwanted) {
-            return Ok(());
-        }
-        Err(Failure::new(format!("{url}: {wanted:?}, and not {unwanted:?}, in:\n{text}")))
-    }
-
-    fn expect_attempts(&self, wanted: u32) -> Result<(), Failure> {
-        let said = self.machine(&format!("machine {MAC} --json"))?;
-        match said.contains(&format!("\"attempts\": {wanted},")) {
-            true => Ok(()),
-            false => Err(Failure::new(format!("not {wanted} attempts: {said}"))),
-        }
-    }
+/// A server that installs all machines but desks once.
+fn asked(lab: &Lab) -> Result<Asked<'_>, Failure> {
+    Asked::begin(lab, BINARY.as_ref(), GROUPS)
 }
 
 #[test]
 fn the_ledgers_word_stands_for_grub() {
     lab::run("the_ledgers_word_stands_for_grub", &Office::Plain, 0, |lab| {
-        let asked = Asked::begin(lab)?;
+        let asked = asked(lab)?;
         let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};product=Box;platform=efi");
         let linux = "\nlinux '/lab/vmlinuz'\n";
         // The first config decides nothing, whatever its name.
@@ -265,26 +208,26 @@ fn the_ledgers_word_stands_for_grub() {
         let half = format!("tftp://10.77.0.2/grub.cfg;mac={MAC}");
         asked.expect(&half, "told too little of itself", linux)?;
 
-        asked.expect(&own, linux, "chainloader ($root)")?;
-        asked.expect_attempts(1)?;
+        asked.expect(&own, linux, "is installed since")?;
+        asked.expect_attempts(MAC, 1)?;
         // Asked again before anything was fetched: a packet was lost, or GRUB looked first.
         asked.expect(&own.replace("tftp", "http"), linux, "held")?;
-        asked.expect_attempts(1)?;
+        asked.expect_attempts(MAC, 1)?;
         asked.desk.run("curl -fsS -m 60 -o /dev/null tftp://10.77.0.2/lab/vmlinuz")?;
         asked.expect(&own, linux, "held")?;
-        asked.expect_attempts(2)?;
+        asked.expect_attempts(MAC, 2)?;
         // Now the short name is enough: what it told is known.
         asked.expect(&half, linux, "held")?;
-        asked.expect_attempts(2)?;
+        asked.expect_attempts(MAC, 2)?;
 
         asked.machine(&format!("hold {MAC} --reason because"))?;
         let question = format!("source '/grub.cfg;mac={MAC};product=Box;platform=efi'");
         asked.expect(&own, &question, linux)?;
         asked.machine(&format!("release {MAC}"))?;
         asked.fetch(&own)?;
-        asked.desk.run("curl -fsS -m 10 -X POST http://10.77.0.2/v1/event?state=installed")?;
-        asked.expect(&own, "chainloader", linux)?;
-        asked.expect(&half, "chainloader", linux)
+        asked.reports_installed()?;
+        asked.expect(&own, "p is installed since", linux)?;
+        asked.expect(&half, "p is installed since", linux)
     });
 }
 
@@ -292,7 +235,7 @@ fn the_ledgers_word_stands_for_grub() {
 fn a_grub_that_names_no_card_is_not_installed_by_its_address() {
     let name = "a_grub_that_names_no_card_is_not_installed_by_its_address";
     lab::run(name, &Office::Plain, 0, |lab| {
-        let asked = Asked::begin(lab)?;
+        let asked = asked(lab)?;
         let linux = "\nlinux '/lab/vmlinuz'\n";
         let [uuid, other] =
             ["564da6d2-1706-6343-dc2d-0123456789ab", "564da6d2-1706-6343-dc2d-0123456789ac"];
@@ -302,7 +245,7 @@ fn a_grub_that_names_no_card_is_not_installed_by_its_address() {
             linux,
             "held",
         )?;
-        asked.expect_attempts(1)?;
+        asked.expect_attempts(MAC, 1)?;
         asked.desk.run("curl -fsS -m 60 -o /dev/null tftp://10.77.0.2/lab/vmlinuz")?;
         for scheme in ["tftp", "http"] {
             let named =
@@ -311,7 +254,7 @@ fn a_grub_that_names_no_card_is_not_installed_by_its_address() {
             asked.expect(&named(""), "by its address alone", linux)?;
             asked.expect(&named(other), "nobody knows which machine it is", linux)?;
         }
-        asked.expect_attempts(1)?;
+        asked.expect_attempts(MAC, 1)?;
         let said = asked.machine(&format!("machine {MAC} --json"))?;
         match said.contains(uuid) && !said.contains(other) {
             true => Ok(()),
@@ -323,7 +266,7 @@ fn a_grub_that_names_no_card_is_not_installed_by_its_address() {
 #[test]
 fn an_operators_own_grub_config_wins() {
     lab::run("an_operators_own_grub_config_wins", &Office::Plain, 0, |lab| {
-        let asked = Asked::begin(lab)?;
+        let asked = asked(lab)?;
         let grub = lab.scratch().join("repository/grub");
         fs::create_dir(&grub)?;
         fs::write(grub.join("grub.cfg"), "echo theirs\n")?;
@@ -363,7 +306,7 @@ fn a_held_machine_waits_in_grub_until_it_is_released() {
     let name = "a_held_machine_waits_in_grub_until_it_is_released";
     lab::run(name, &Office::NextServer, 1, |lab| {
         let programs = signed_programs(lab)?;
-        let asked = Asked::begin_with(lab, &shim_in(&programs))?;
+        let asked = Asked::begin(lab, BINARY.as_ref(), &format!("{GROUPS}{}", shim_in(&programs)))?;
         let own = format!("tftp://10.77.0.2/grub.cfg;mac={MAC};product=Box;platform=efi");
         asked.fetch(&own)?;
         asked.machine(&format!("hold {MAC} --reason because"))?;

@@ -144,7 +144,7 @@ fn lay_out(folder: &Path, groups: &str) -> Result<PathBuf, Failure> {
 
 /// Machines of these numbers at a desk, and the server.
 fn plays(name: &str, groups: &str, body: fn([Guest; 3]) -> Result<(), Failure>) {
-    lab::run(name, &Office::Plain, 1, |lab| {
+    lab::run(name, &Office::Plain, 0, |lab| {
         let config = lay_out(lab.scratch(), groups)?;
         let _server = Bootbox::start(lab, Path::new(BINARY), &config, "text")?;
         let desk = lab.desk("desk", "02:00:00:00:77:60")?;

@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, Finding, Group, Outcome, Verdict},
-    config::Access,
+    config::{Access, Config},
     control::{NextBoot, Refusal, Request, Sheet},
+    firmware::BootFile,
     http::request::Query,
-    machine::{Machine, Subject},
+    machine::{Machine, Subject, Uuid},
     render::Language,
     serve::{
         control::link::{AskError, ask},
@@ -80,7 +81,11 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Access::Token => Some(Token::new([0; 16])),
     };
     let words = Words { base_url, ip: SOME_ADDRESS, machine, token };
-    let says = what_the_ledger_says(&site, options.machine);
+    let socket = &site.config.control_socket;
+    let asks = |machine| ask(socket, &Request::Machine { machine });
+    let mut says = what_the_ledger_says(asks, options.machine, words.machine.uuid);
+    says.extend(by_image(&site.config, &words.machine));
+    let says = says.join("\n");
     let language = if options.grub { Language::Grub } else { Language::Ipxe };
     let (found, mut text) = report(&site.config.catalog, &words, language, &says);
     text.push_str(&configs(&site, &words));
@@ -104,16 +109,63 @@ impl Options {
     }
 }
 
-/// What the running server makes of the machine's next network boot, by what it has done.
-fn what_the_ledger_says(site: &Site, machine: Subject) -> String {
-    let said = match ask(&site.config.control_socket, &Request::Machine { machine }) {
-        Ok(sheets) => sheets.first().map(by_the_ledger),
-        Err(AskError::Refused(Refusal::Unknown(_))) => {
-            Some("the running server has not seen it yet: by its ledger it is new".to_owned())
+/// What the running server makes of the machine's next network boot, by what it has done, line by
+/// line.
+fn what_the_ledger_says(
+    asks: impl Fn(Subject) -> Result<Vec<Sheet>, AskError>,
+    machine: Subject,
+    uuid: Option<Uuid>,
+) -> Vec<String> {
+    let (said, hint) = match (asks(machine), machine, uuid) {
+        (Ok(sheets), ..) => (sheets.first().map(by_the_ledger), None),
+        (Err(AskError::Refused(Refusal::Unknown(_))), Subject::Mac(_), Some(uuid)) => {
+            (Some(by_its_uuid(asks(Subject::Uuid(uuid)))), None)
         }
-        Err(error) => Some(format!("what the ledger says of it is not known: {error}")),
+        (Err(AskError::Refused(Refusal::Unknown(_))), Subject::Mac(_), None) => {
+            (Some(NEW.to_owned()), Some(NO_UUID.to_owned()))
+        }
+        (Err(AskError::Refused(Refusal::Unknown(_))), Subject::Uuid(_), _) => {
+            (Some(NEW.to_owned()), None)
+        }
+        (Err(error), ..) => {
+            (Some(format!("what the ledger says of it is not known: {error}")), None)
+        }
     };
-    plain(&said.unwrap_or_else(|| "the running server says nothing of it".to_owned()))
+    let said = said.unwrap_or_else(|| "the running server says nothing of it".to_owned());
+    [plain(&said)].into_iter().chain(hint).collect()
+}
+
+const NEW: &str = "the running server has not seen it yet: by its ledger it is new";
+const NO_UUID: &str =
+    "  unless its UUID is a known machine's: --label uuid=… asks the server for that, too";
+
+/// Of a hardware address that the server has not seen, by what it says of the UUID.
+fn by_its_uuid(said: Result<Vec<Sheet>, AskError>) -> String {
+    let unseen = "the running server has not seen its hardware address";
+    match said {
+        Err(AskError::Refused(Refusal::Unknown(_))) => NEW.to_owned(),
+        Err(error) => format!("{unseen}, and says of its UUID: {error}"),
+        Ok(sheets) => match sheets.first() {
+            Some(sheet) => format!(
+                "{unseen}, but its UUID: it is that of {}, whose next network boot {}. Once anything \
+                 was done to that one, this one counts as its other card and is not installed",
+                sheet.mac,
+                next_boot(sheet)
+            ),
+            None => NEW.to_owned(),
+        },
+    }
+}
+
+/// What firmware gets that is given no program, but an image.
+fn by_image(config: &Config, machine: &Machine) -> Option<String> {
+    let own = config.catalog.select(machine)?.boot.program.as_ref();
+    let usual = config.named_programs.values().filter(|_| own.is_none());
+    let (stub, _) = own.into_iter().chain(usual).find_map(BootFile::stub)?;
+    Some(format!(
+        "firmware that is given {stub} runs no script: it gets one image of the same kernel and \
+         initrds, with the kernel's arguments below, without initrd=, as its command line"
+    ))
 }
 
 fn by_the_ledger(sheet: &Sheet) -> String {
@@ -216,7 +268,6 @@ impl std::fmt::Display for Reason<'_> {
 mod tests {
     use super::*;
     use crate::{
-        config::Config,
         control::Choice,
         ledger::{Decision, Moment, Record},
     };
@@ -316,6 +367,43 @@ selector.firmware = \"uefi\"
             let said = by_the_ledger(&Sheet::of(&record, choice, 3));
             assert_eq!(said, format!("by the running server's ledger, its next network {words}"));
         }
+    }
+
+    #[test]
+    fn a_card_that_is_not_known_is_asked_for_by_its_uuid_too() {
+        let known: Uuid = "564da6d2-1706-6343-dc2d-0123456789ab".parse().unwrap();
+        let machine = Machine::heard("52:54:00:12:34:56".parse().unwrap(), Some(known), None);
+        let decision = Decision::Disk("p is installed".to_owned());
+        let choice = Choice::Group("g".to_owned(), "p".to_owned(), decision);
+        let sheet = Sheet::of(&Record::new(machine, Moment(0)), choice, 3);
+        let asks = |machine: Subject| match machine {
+            Subject::Uuid(uuid) if uuid == known => Ok(vec![sheet.clone()]),
+            Subject::Mac(_) | Subject::Uuid(_) => Err(AskError::Refused(Refusal::Unknown(machine))),
+        };
+        let other: Subject = "52:54:00:12:34:57".parse().unwrap();
+        let says = |uuid| what_the_ledger_says(asks, other, uuid);
+        let said = says(Some(known)).concat();
+        assert!(said.contains("its UUID: it is that of 52:54:00:12:34:56, whose next"), "{said}");
+        assert!(said.contains("p is installed") && !said.contains("new"), "{said}");
+        let elsewhere = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        assert_eq!(says(Some(elsewhere)), [NEW]);
+        assert_eq!(says(None), [NEW, NO_UUID]);
+    }
+
+    #[test]
+    fn a_machine_that_boots_by_an_image_gets_no_script() {
+        let stub = CONFIG.replacen(
+            "profile = \"p\"\nselector.m",
+            "profile = \"p\"\nboot-program = \"linuxx64.efi.stub\"\nselector.m",
+            1,
+        );
+        let labels = [("manufacturer".to_owned(), "VMware, Inc.".to_owned())].into();
+        let machine = Machine::told("52:54:00:12:34:56".parse().unwrap(), None, labels);
+        let said = |config: &str| by_image(&Config::parse(config, "b.toml").unwrap(), &machine);
+        assert!(said(&stub).unwrap().contains("given /linuxx64.efi.stub runs no script"));
+        assert_eq!(said(CONFIG), None);
+        let usual = format!("{CONFIG}[boot.programs]\nuefi-x64 = \"a/linuxx64.efi.stub\"\n");
+        assert!(said(&usual).unwrap().contains("a/linuxx64.efi.stub"));
     }
 
     #[test]

@@ -30,12 +30,8 @@ impl Desk<'_> {
         firmware: Option<Firmware>,
     ) -> Option<BootFile> {
         let text = written.get_ref();
-        if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
-            if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                self.wrong(written, format!("{text:?} has a space; write it as %20"));
-                return None;
-            }
-            return Some(BootFile::Url(text.clone()));
+        if let Some(url) = self.url(written, &SCHEMES) {
+            return url.ok().map(BootFile::Url);
         }
         match RepositoryPath::parse(text.as_bytes()) {
             Ok(path) => {
@@ -62,34 +58,8 @@ mod tests {
     };
 
     #[test]
-    fn each_mistake_in_what_is_answered_names_its_line() {
+    fn each_mistake_in_a_boot_program_names_its_line() {
         for (from, to, said) in [
-            (
-                "[\"eth1\"]",
-                "[]\nmode = \"watch\"",
-                "b.toml:4: unknown variant `watch`, expected `observe` or `serve`",
-            ),
-            (
-                "[\"eth1\"]",
-                "[]\nallow = []",
-                "b.toml:4: allow has no value, so no machine is answered; leave it out",
-            ),
-            (
-                "[\"eth1\"]",
-                "[]\nallow = [\"52:54:00:*\", \"x*\"]",
-                "b.toml:4: \"x*\" is no part of a hardware address; write it like \"52:54:00:*\"",
-            ),
-            (
-                "[\"eth1\"]",
-                "[]\nreply-delay-ms = 10001",
-                "b.toml:4: 10001 ms; write a number from 0 to 10000",
-            ),
-            (
-                "mac = \"52:54:00:12:34:56\"",
-                "uuid = \"00020003-0004-0005-0006-000700080009\"",
-                "b.toml:19: \"00020003-0004-0005-0006-000700080009\" is what board makers leave on many \
-                 boards, and names no machine; select by mac",
-            ),
             (
                 "[firmware]",
                 "[boot.programs]\nuefi-x64 = \"../shimx64.efi\"\n[firmware]",
@@ -99,6 +69,18 @@ mod tests {
                 "profile = \"coreos\"",
                 "profile = \"coreos\"\nboot-program = \"http://x/a b.efi\"",
                 "b.toml:18: \"http://x/a b.efi\" has a space; write it as %20",
+            ),
+            (
+                "profile = \"coreos\"",
+                "profile = \"coreos\"\nboot-program = \"http://x/{{ mac }}.efi\"",
+                "b.toml:18: \"http://x/{{ mac }}.efi\" is no template: words are for args; write a \
+                 path in the repository, or a whole URL",
+            ),
+            (
+                "[firmware]",
+                "[boot.programs]\nuefi-x64 = \"https://x/{{ uuid }}\"\n[firmware]",
+                "b.toml:9: \"https://x/{{ uuid }}\" is no template: words are for args; write a path \
+                 in the repository, or a whole URL",
             ),
         ] {
             assert_eq!(problems(&post(from, to)), said);

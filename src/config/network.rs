@@ -57,3 +57,29 @@ impl Desk<'_> {
         Duration::from_millis(delay.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{post, problems};
+
+    #[test]
+    fn each_mistake_in_whom_to_answer_names_its_line() {
+        for (to, said) in [
+            (
+                "[]\nmode = \"watch\"",
+                "b.toml:4: unknown variant `watch`, expected `observe` or `serve`",
+            ),
+            (
+                "[]\nallow = []",
+                "b.toml:4: allow has no value, so no machine is answered; leave it out",
+            ),
+            (
+                "[]\nallow = [\"52:54:00:*\", \"x*\"]",
+                "b.toml:4: \"x*\" is no part of a hardware address; write it like \"52:54:00:*\"",
+            ),
+            ("[]\nreply-delay-ms = 10001", "b.toml:4: 10001 ms; write a number from 0 to 10000"),
+        ] {
+            assert_eq!(problems(&post("[\"eth1\"]", to)), said);
+        }
+    }
+}

@@ -282,17 +282,8 @@ impl<'a> Desk<'a> {
 
     fn source(&mut self, written: &Spanned<String>) -> Option<Source> {
         let text = written.get_ref();
-        if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
-            if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                self.wrong(written, format!("{text:?} has a space; write it as %20"));
-                return None;
-            }
-            if text.contains(['{', '}']) {
-                let instead = "words are for args; write a path in the repository, or a whole URL";
-                self.wrong(written, format!("{text:?} is no template: {instead}"));
-                return None;
-            }
-            return Some(Source::Url(text.clone()));
+        if let Some(url) = self.url(written, &SCHEMES) {
+            return url.ok().map(Source::Url);
         }
         if !text.starts_with('/') {
             let instead = "write a path in the repository from / on, or a URL";
@@ -326,6 +317,26 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// What begins as a URL; an error where it is none, which is told.
+    pub(super) fn url(
+        &mut self,
+        written: &Spanned<String>,
+        schemes: &[&str],
+    ) -> Option<Result<String, NotAUrl>> {
+        let text = written.get_ref();
+        schemes.iter().find(|&&scheme| text.starts_with(scheme))?;
+        if text.contains(['{', '}']) {
+            let instead = "words are for args; write a path in the repository, or a whole URL";
+            self.wrong(written, format!("{text:?} is no template: {instead}"));
+            return Some(Err(NotAUrl));
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            self.wrong(written, format!("{text:?} has a space; write it as %20"));
+            return Some(Err(NotAUrl));
+        }
+        Some(Ok(text.clone()))
+    }
+
     fn arg(&mut self, written: &Spanned<String>) -> Option<Template> {
         let text = written.get_ref();
         if let Some(problem) = unfit(text) {
@@ -335,6 +346,9 @@ impl<'a> Desk<'a> {
         Template::parse(text).map_err(|error| self.wrong(written, format!("{text:?} {error}"))).ok()
     }
 }
+
+/// What was told of a URL.
+pub(super) struct NotAUrl;
 
 /// What would break the line of a script that this argument stands in.
 fn unfit(arg: &str) -> Option<String> {

@@ -64,6 +64,14 @@ fn without_a_config_no_machine_is_answered() {
 }
 
 #[test]
+fn a_uuid_that_many_boards_have_selects_no_machine() {
+    let uuid = "uuid = \"00020003-0004-0005-0006-000700080009\"";
+    let said = "b.toml:19: \"00020003-0004-0005-0006-000700080009\" is what board makers leave on \
+                many boards, and names no machine; select by mac";
+    assert_eq!(problems(&post("mac = \"52:54:00:12:34:56\"", uuid)), said);
+}
+
+#[test]
 fn each_mistake_names_its_line_and_what_to_write() {
     for (from, to, said) in [
         (

@@ -12,7 +12,7 @@ use std::{fmt, io};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    ledger::{Book, Order, State},
+    ledger::{Book, Order},
     machine::{Mac, Subject, Uuid},
 };
 pub use refusal::Refusal;
@@ -113,13 +113,7 @@ impl Request {
                 Err(Refusal::Unknown(machine)) => return Err(Refusal::NewAnyway(machine)),
                 Err(refusal) => return Err(refusal),
             },
-            Self::Release { machine } => {
-                let mac = known(machine, book)?;
-                match book.get(mac).map(|record| &record.state) {
-                    Some(State::Held(_)) => Step::Order(mac, Order::Release),
-                    Some(_) | None => return Err(Refusal::NotHeld(mac)),
-                }
-            }
+            Self::Release { machine } => Step::Order(known(machine, book)?, Order::Release),
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::unified::Processor;
 pub use embedded::{Embedded, embedded};
 pub use grub::{from_grub, to_grub};
 pub use identify::{Clues, Unidentified, identify, means};
-pub use pe::{HEAD, made_for};
+pub use pe::made_for;
 pub use program::{BootFile, Programs, comes_back};
 pub use table::{ARCHITECTURES, Architecture};
 
@@ -123,26 +123,6 @@ impl Firmware {
             Self::RaspberryPi => "raspberry-pi",
             Self::UbootArm32 => "u-boot-arm32",
             Self::UbootArm64 => "u-boot-arm64",
-        }
-    }
-
-    /// By which names it was met in the field.
-    pub fn met_as(self) -> &'static str {
-        match self {
-            Self::Bios => {
-                "Intel Boot Agent (AMI boards, HP, Hyper-V generation 1, VirtualBox); iPXE in \
-                 QEMU's cards"
-            }
-            Self::Efi64 => "EDK2 (OVMF, boards of AMD and ASRock); some x64 firmware says 9",
-            Self::EfiArm64 => "EDK2 in QEMU; U-Boot that looks for UEFI programs",
-            Self::EfiRiscv64 => "U-Boot, as `0001b` in option 60",
-            Self::Efi32 | Self::EfiArm32 | Self::EfiLoong64 | Self::EfiRiscv32 => "not yet",
-            Self::RaspberryPi => {
-                "boot ROM and EEPROM of the Raspberry Pi 3 and 4, which say 0 and are known by \
-                 their address or GUID"
-            }
-            Self::UbootArm32 => "not yet",
-            Self::UbootArm64 => "U-Boot that looks for pxelinux.cfg",
         }
     }
 

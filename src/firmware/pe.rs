@@ -1,25 +1,23 @@
 //! Which processor a UEFI program is for, by its PE header.
 
 use super::Firmware;
+use crate::unified::{Processor, machine_type};
 
-/// So much of a file holds its header; that of a kernel with an EFI stub, too.
-pub const HEAD: usize = 4096;
+/// The machine type of a processor that there is neither a stub nor a kernel for.
+const RISCV32: u16 = 0x5032;
 
 /// The UEFI that starts this program; `None` of what is none, or for a processor we do not know.
 pub fn made_for(head: &[u8]) -> Option<Firmware> {
-    let dos = head.strip_prefix(b"MZ")?;
-    let at: [u8; 4] = dos.get(0x3a..0x3e)?.try_into().ok()?;
-    let at = usize::try_from(u32::from_le_bytes(at)).ok()?;
-    let machine: [u8; 2] = head.get(at..)?.strip_prefix(b"PE\0\0")?.get(..2)?.try_into().ok()?;
-    match u16::from_le_bytes(machine) {
-        0x014c => Some(Firmware::Efi32),
-        0x8664 => Some(Firmware::Efi64),
-        0x01c0 | 0x01c2 | 0x01c4 => Some(Firmware::EfiArm32),
-        0xaa64 => Some(Firmware::EfiArm64),
-        0x6264 => Some(Firmware::EfiLoong64),
-        0x5032 => Some(Firmware::EfiRiscv32),
-        0x5064 => Some(Firmware::EfiRiscv64),
-        _ => None,
+    match machine_type(head)? {
+        RISCV32 => Some(Firmware::EfiRiscv32),
+        number => Some(match Processor::of_machine_type(number)? {
+            Processor::Arm => Firmware::EfiArm32,
+            Processor::Arm64 => Firmware::EfiArm64,
+            Processor::LoongArch64 => Firmware::EfiLoong64,
+            Processor::RiscV64 => Firmware::EfiRiscv64,
+            Processor::X64 => Firmware::Efi64,
+            Processor::X86 => Firmware::Efi32,
+        }),
     }
 }
 
@@ -43,7 +41,10 @@ mod tests {
         for (machine, firmware) in [
             (0x14c, Some(Firmware::Efi32)),
             (0x8664, Some(Firmware::Efi64)),
+            (0x1c0, Some(Firmware::EfiArm32)),
+            (0x1c4, Some(Firmware::EfiArm32)),
             (0xaa64, Some(Firmware::EfiArm64)),
+            (0x5032, Some(Firmware::EfiRiscv32)),
             (0x5064, Some(Firmware::EfiRiscv64)),
             (0x1234, None),
         ] {

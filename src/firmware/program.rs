@@ -1,6 +1,6 @@
 //! What a firmware is told to fetch.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use super::{Firmware, Means, Platform};
 use crate::{
@@ -38,24 +38,12 @@ impl BootFile {
             (Self::Served(path), Means::Pxe) => {
                 Some(String::from_utf8_lossy(path.as_bytes()).into_owned())
             }
-            (Self::Served(path), Means::Http) => {
-                let mut url = format!("{base_url}/");
-                for &byte in path.as_bytes() {
-                    match byte {
-                        b'/' | b'.' | b'-' | b'_' | b'~' => url.push(char::from(byte)),
-                        _ if byte.is_ascii_alphanumeric() => url.push(char::from(byte)),
-                        _ => drop(write!(url, "%{byte:02X}")),
-                    }
-                }
-                Some(url)
-            }
+            (Self::Served(path), Means::Http) => Some(format!("{base_url}/{}", path.in_url())),
             (Self::Url(url), Means::Http) => Some(url.clone()),
             (Self::Url(_), Means::Pxe) => None,
         }
     }
-}
 
-impl BootFile {
     /// The stub that it is, and what for: no program by itself, but unified images are made with it.
     pub fn stub(&self) -> Option<(&RepositoryPath, Processor)> {
         match self {
@@ -119,11 +107,6 @@ impl Programs {
         Self { programs, made_for: BTreeMap::new() }
     }
 
-    /// The usual ones, all of them there.
-    pub fn usual() -> Self {
-        Self::new(&BTreeMap::new(), |_| true)
-    }
-
     /// The boot program of this firmware.
     pub fn get(&self, firmware: Firmware) -> Option<&BootFile> {
         self.programs.get(&firmware)
@@ -179,7 +162,8 @@ mod tests {
             Some(&served("shimx64.efi"))
         );
         assert_eq!(programs.missing().count(), Firmware::ALL.len() - 2);
-        assert!(Programs::usual().missing().eq([Firmware::UbootArm32, Firmware::UbootArm64]));
+        let usual = Programs::new(&BTreeMap::new(), |_| true);
+        assert!(usual.missing().eq([Firmware::UbootArm32, Firmware::UbootArm64]));
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::net::Ipv4Addr;
 
 use dhcproto::v4::{HType, Opcode, OptionCode, borrowed::Message};
 
-use crate::{machine::Mac, trace::Finding};
+use crate::{
+    firmware::{self, Means},
+    machine::Mac,
+    trace::Finding,
+};
 
 /// The magic cookie, RFC 2131 section 3.
 const MAGIC_COOKIE: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
@@ -28,12 +32,10 @@ pub struct ServerMessage {
     pub xid: u32,
     /// The address it gives; unspecified from a proxy.
     pub address: Ipv4Addr,
-    /// Where the boot file is, from the header.
-    pub next_server: Ipv4Addr,
     /// The boot file, printable; empty where none is named.
     pub boot_file: String,
-    /// What it says of itself in option 60.
-    pub class: Class,
+    /// How it boots machines, as it says of itself in option 60; most say nothing there.
+    pub boots: Option<Means>,
 }
 
 /// The kinds of message that servers send to clients.
@@ -45,17 +47,6 @@ pub enum Kind {
     Nak,
     /// Something is offered.
     Offer,
-}
-
-/// Option 60 of a server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Class {
-    /// It boots machines by HTTP.
-    Http,
-    /// Not there, or about something else.
-    Other,
-    /// It boots machines by PXE.
-    Pxe,
 }
 
 /// What a server is to us, as far as one message tells.
@@ -110,9 +101,8 @@ pub fn read(packet: &[u8]) -> Result<ServerMessage, Unreadable> {
         mac,
         xid: message.xid(),
         address: message.yiaddr(),
-        next_server: message.siaddr(),
         boot_file: printable(message.fname()),
-        class: Class::Other,
+        boots: None,
     };
     let mut kind = None;
     for option in message.opts() {
@@ -125,7 +115,7 @@ pub fn read(packet: &[u8]) -> Result<ServerMessage, Unreadable> {
                     read.server = octets.into();
                 }
             }
-            OptionCode::ClassIdentifier => read.class = class(data),
+            OptionCode::ClassIdentifier => read.boots = firmware::means(data),
             OptionCode::BootfileName => read.boot_file = printable(data),
             _ => {}
         }
@@ -159,14 +149,6 @@ fn datagram(packet: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     Some((source.into(), datagram.get(UDP_HEADER..usize::from(number(4)?))?))
 }
 
-fn class(data: &[u8]) -> Class {
-    match data {
-        [b'P', b'X', b'E', b'C', b'l', b'i', b'e', b'n', b't', ..] => Class::Pxe,
-        [b'H', b'T', b'T', b'P', b'C', b'l', b'i', b'e', b'n', b't', ..] => Class::Http,
-        _ => Class::Other,
-    }
-}
-
 /// A name as far as its first NUL, fit for a log line.
 fn printable(name: &[u8]) -> String {
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -177,26 +159,21 @@ fn printable(name: &[u8]) -> String {
 impl ServerMessage {
     /// What the server is; nothing is told by, say, an offer of neither address nor boot file.
     pub fn role(&self, ours: Ipv4Addr) -> Option<Role> {
-        match (self.kind, self.class) {
+        match (self.kind, self.boots) {
             (Kind::Ack | Kind::Offer, _) if !self.address.is_unspecified() => Some(Role::Dhcp),
-            (Kind::Ack | Kind::Offer, Class::Http | Class::Pxe) if self.server == ours => {
-                Some(Role::Us)
-            }
-            (Kind::Ack | Kind::Offer, Class::Http | Class::Pxe) => Some(Role::Proxy),
+            (Kind::Ack | Kind::Offer, Some(_)) if self.server == ours => Some(Role::Us),
+            (Kind::Ack | Kind::Offer, Some(_)) => Some(Role::Proxy),
             (Kind::Ack | Kind::Nak, _) => Some(Role::Dhcp),
-            (Kind::Offer, Class::Other) => None,
+            (Kind::Offer, None) => None,
         }
     }
 
     /// What an operator wants to know of it.
     pub fn finding(&self, ours: Ipv4Addr) -> Option<Finding> {
         let (server, boot_file) = (self.server, self.boot_file.clone());
-        match (self.role(ours)?, self.class) {
-            (Role::Dhcp, Class::Pxe) => Some(Finding::ClaimsToBoot { server, class: "PXEClient" }),
-            (Role::Dhcp, Class::Http) => {
-                Some(Finding::ClaimsToBoot { server, class: "HTTPClient" })
-            }
-            (Role::Dhcp, Class::Other) => {
+        match (self.role(ours)?, self.boots) {
+            (Role::Dhcp, Some(by)) => Some(Finding::ClaimsToBoot { server, by }),
+            (Role::Dhcp, None) => {
                 (!boot_file.is_empty()).then_some(Finding::OwnBootFile { server, boot_file })
             }
             (Role::Proxy, _) => Some(Finding::RivalProxy { server, boot_file }),

@@ -15,11 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use message::{Class, Kind, Role, ServerMessage, Unreadable, read};
+pub use message::{Kind, Role, ServerMessage, Unreadable, read};
 pub use probe::{Probe, is_probe, misses_us};
 pub use survey::{Survey, Verdict};
 
-use crate::trace::{Finding, Heard};
+use crate::{
+    firmware::Means,
+    trace::{Finding, Heard},
+};
 
 /// Servers that are remembered at once.
 const MOST: usize = 64;
@@ -46,7 +49,7 @@ struct Server {
     gives_addresses: Option<Instant>,
     claims_to_boot: Option<Instant>,
     is_rival: Option<Instant>,
-    /// The findings about it, and when each was told last.
+    /// The kinds of findings about it, and when each was told last.
     told: BTreeMap<&'static str, Instant>,
 }
 
@@ -69,22 +72,28 @@ impl Lan {
         }
         let finding = finding?;
         let again = match &finding {
-            Finding::ClaimsToBoot { .. } => {
+            Finding::ClaimsToBoot { by: Means::Pxe, .. } => {
                 server.claims_to_boot = Some(now);
                 AGAIN
             }
+            // No PXE machine heeds it, so it explains none of their stops.
+            Finding::ClaimsToBoot { by: Means::Http, .. } => AGAIN,
             Finding::RivalProxy { .. } => {
                 server.is_rival = Some(now);
                 AGAIN
             }
             Finding::OwnBootFile { .. } => AGAIN_IF_HARMLESS,
         };
-        let name = finding.name();
-        if server.told.get(name).is_some_and(|&at| now.duration_since(at) < again) {
+        let kind = finding.kind();
+        if server.told.get(kind).is_some_and(|&at| now.duration_since(at) < again) {
             return None;
         }
-        server.told.insert(name, now);
-        self.admits(now).then_some(finding)
+        // What is over the budget is still news the next time.
+        if !self.admits(now) {
+            return None;
+        }
+        self.server(message.server, now).told.insert(kind, now);
+        Some(finding)
     }
 
     /// Takes in what a server says to a machine that boots, and so asks for option 60 too: one that
@@ -93,7 +102,7 @@ impl Lan {
         let gives = message.role(self.ours) == Some(Role::Dhcp) && message.kind != Kind::Nak;
         if let Some(server) = self.servers.get_mut(&message.server)
             && gives
-            && message.class == Class::Other
+            && message.boots.is_none()
         {
             server.claims_to_boot = None;
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Probe, Role, ServerMessage};
-use crate::trace::Finding;
+use crate::{firmware::Means, trace::Finding};
 
 /// Messages that are kept: a few servers answer two questions.
 const MOST: usize = 256;
@@ -52,14 +52,15 @@ impl Survey {
         }
     }
 
-    /// Whether a DHCP server has answered.
+    /// Whether a DHCP server has answered us.
     pub fn has_dhcp_server(&self) -> bool {
-        self.heard.iter().any(|message| message.role(self.ours) == Some(Role::Dhcp))
+        !self.offered().is_empty()
     }
 
     /// What it comes to.
     pub fn verdict(&self) -> Verdict {
-        let claims = |finding: &Finding| matches!(finding, Finding::ClaimsToBoot { .. });
+        let claims =
+            |finding: &Finding| matches!(finding, Finding::ClaimsToBoot { by: Means::Pxe, .. });
         if self.findings().iter().any(claims) {
             Verdict::DhcpServerClaimsToBoot
         } else if self.has_dhcp_server() {
@@ -74,7 +75,7 @@ impl Survey {
         let mut findings: Vec<Finding> = Vec::new();
         for finding in self.heard.iter().filter_map(|message| message.finding(self.ours)) {
             let same =
-                |it: &Finding| (it.name(), it.server()) == (finding.name(), finding.server());
+                |it: &Finding| (it.kind(), it.server()) == (finding.kind(), finding.server());
             if !findings.iter().any(same) {
                 findings.push(finding);
             }
@@ -82,7 +83,27 @@ impl Survey {
         findings
     }
 
-    /// The servers in one role, each with its answers to our questions.
+    /// The addresses that DHCP servers offer us, by server. What they say to others proves nothing of
+    /// a machine that nobody knows, and who refuses offers nothing.
+    fn offered(&self) -> BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>> {
+        let mut offered: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        for message in &self.heard {
+            let gives =
+                message.role(self.ours) == Some(Role::Dhcp) && !message.address.is_unspecified();
+            if gives && self.asked_by(message).is_some() {
+                offered.entry(message.server).or_default().insert(message.address);
+            }
+        }
+        offered
+    }
+
+    /// The question of ours that a message answers.
+    fn asked_by(&self, message: &ServerMessage) -> Option<&Probe> {
+        let asked = |probe: &&Probe| (probe.mac, probe.xid) == (message.mac, message.xid);
+        self.probes.iter().find(asked)
+    }
+
+    /// The servers in one role, each with what it says.
     fn servers(&self, role: Role) -> BTreeMap<Ipv4Addr, Vec<&ServerMessage>> {
         let mut servers: BTreeMap<Ipv4Addr, Vec<&ServerMessage>> = BTreeMap::new();
         for message in self.heard.iter().filter(|it| it.role(self.ours) == Some(role)) {
@@ -95,8 +116,7 @@ impl Survey {
     fn files(&self, messages: &[&ServerMessage]) -> String {
         let mut files = BTreeSet::new();
         for message in messages {
-            let asked = |probe: &&Probe| (probe.mac, probe.xid) == (message.mac, message.xid);
-            let who = match self.probes.iter().find(asked) {
+            let who = match self.asked_by(message) {
                 Some(probe) => probe.guise.to_string(),
                 None => format!("machine {}", message.mac),
             };
@@ -113,8 +133,7 @@ impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place, ours, .. } = self;
         writeln!(f, "the LAN at {place} ({ours}), asked as a BIOS and as a UEFI machine:")?;
-        for (server, messages) in self.servers(Role::Dhcp) {
-            let given: BTreeSet<Ipv4Addr> = messages.iter().map(|it| it.address).collect();
+        for (server, given) in self.offered() {
             let given: Vec<String> = given.iter().map(Ipv4Addr::to_string).collect();
             writeln!(f, "  DHCP server {server} offers {}", given.join(", "))?;
         }
@@ -142,8 +161,12 @@ impl fmt::Display for Survey {
                     writeln!(f, "  look: if {server} is not your bootbox, turn it off there")?;
                 }
                 Finding::OwnBootFile { .. } => writeln!(f, "  note: {finding}")?,
-                Finding::ClaimsToBoot { .. } => writeln!(f, "  problem: {finding}")?,
-                Finding::RivalProxy { .. } => writeln!(f, "  warning: {finding}")?,
+                Finding::ClaimsToBoot { by: Means::Pxe, .. } => {
+                    writeln!(f, "  problem: {finding}")?;
+                }
+                Finding::ClaimsToBoot { by: Means::Http, .. } | Finding::RivalProxy { .. } => {
+                    writeln!(f, "  warning: {finding}")?;
+                }
             }
         }
         match self.verdict() {

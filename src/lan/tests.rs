@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    firmware::Means,
     machine::Mac,
     mutator::{Random, wanted},
 };
@@ -24,7 +25,6 @@ fn packet(server: Ipv4Addr, kind: u8, yiaddr: Ipv4Addr, file: &str, options: &[u
     message[..3].copy_from_slice(&[2, 1, 6]);
     message[4..8].copy_from_slice(&[0, 0, 0, 9]);
     message[16..20].copy_from_slice(&yiaddr.octets());
-    message[20..24].copy_from_slice(&server.octets());
     message[28..34].copy_from_slice(&mac().octets());
     message[108..108 + file.len()].copy_from_slice(file.as_bytes());
     message.extend([0x63, 0x82, 0x53, 0x63, 53, 1, kind, 54, 4]);
@@ -61,9 +61,8 @@ fn each_field_is_read() {
         mac: mac(),
         xid: 9,
         address: GIVEN,
-        next_server: OFFICE,
         boot_file: "pxelinux.0".to_owned(),
-        class: Class::Pxe,
+        boots: Some(Means::Pxe),
     };
     assert_eq!(read, expected);
 }
@@ -177,6 +176,20 @@ fn a_lan_of_made_up_servers_costs_neither_memory_nor_lines() {
 }
 
 #[test]
+fn a_finding_over_the_budget_is_told_when_there_is_room_again() {
+    let mut lan = Lan::new(US);
+    let start = Instant::now();
+    for number in 1..=u32::try_from(FINDINGS).expect("few") {
+        let server = Ipv4Addr::from(0x0a00_0000 + number);
+        assert!(lan.hear(&message(server, OFFER, NONE, "x", "PXEClient"), start).is_some());
+    }
+    let claims = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
+    let told = [59, 61, 62]
+        .map(|minute| lan.hear(&claims, start + Duration::from_secs(60 * minute)).is_some());
+    assert_eq!(told, [false, true, false]);
+}
+
+#[test]
 fn mutated_server_messages_never_panic_and_stay_printable() {
     let seeds = [
         packet(OFFICE, OFFER, GIVEN, "pxelinux.0", &option_60("PXEClient")),
@@ -259,6 +272,21 @@ fn a_server_that_no_longer_sends_option_60_no_longer_explains_a_stop() {
 }
 
 #[test]
+fn what_a_server_says_to_http_boot_explains_no_stop_by_pxe() {
+    let mut lan = Lan::new(US);
+    let now = Instant::now();
+    let by_http = message(OFFICE, OFFER, GIVEN, "http://192.0.2.1/x.efi", "HTTPClient");
+    let said = lan.hear(&by_http, now).expect("told").to_string();
+    assert!(said.contains("HTTPClient") && said.contains("UEFI HTTP Boot"), "{said}");
+    assert!(!said.contains("PXE-E16"), "{said}");
+    assert_eq!(lan.heard(now).claims_to_boot, None);
+    let by_pxe = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
+    let said = lan.hear(&by_pxe, now).expect("the graver one is told, too").to_string();
+    assert!(said.contains("PXE-E16"), "{said}");
+    assert_eq!(lan.heard(now).claims_to_boot, Some(OFFICE));
+}
+
+#[test]
 fn ipxe_says_whom_it_has_heard() {
     let discover = |name: &str| {
         let file = format!("tests/fixtures/dhcp/virtual/{name}_discover_68-67.bin");
@@ -278,7 +306,12 @@ fn a_survey_says_who_answered_and_whether_machines_can_boot() {
     };
     let (pxe, none) = ("PXEClient", Ipv4Addr::UNSPECIFIED);
     type Answer = (usize, Ipv4Addr, Ipv4Addr, &'static str, &'static str);
-    let rows: [(&[Answer], Verdict, &[&str]); 6] = [
+    let rows: [(&[Answer], Verdict, &[&str]); 7] = [
+        (
+            &[(0, OFFICE, GIVEN, "", "HTTPClient")],
+            Verdict::Fine,
+            &["warning: DHCP server 192.0.2.1 itself sends option 60 HTTPClient"],
+        ),
         (
             &[],
             Verdict::NoDhcpServer,
@@ -332,4 +365,22 @@ fn a_survey_says_who_answered_and_whether_machines_can_boot() {
             assert_eq!(said.matches(word).count(), 1, "{word}: {said}");
         }
     }
+}
+
+#[test]
+fn what_others_are_answered_is_no_answer_to_a_survey() {
+    const NAK: u8 = 6;
+    let mut survey = Survey::new("eth0", US, 7);
+    survey.hear(message(OFFICE, OFFER, GIVEN, "", ""));
+    let Probe { mac, xid, .. } = survey.probes()[0];
+    survey.hear(ServerMessage { mac, xid, ..message(OFFICE, NAK, NONE, "", "") });
+    let other_run = ServerMessage { mac, ..message(OFFICE, OFFER, GIVEN, "", "") };
+    survey.hear(other_run.clone());
+    let said = survey.to_string();
+    assert_eq!((survey.has_dhcp_server(), survey.verdict()), (false, Verdict::NoDhcpServer));
+    assert!(!said.contains("offers 192") && !said.contains("0.0.0.0"), "{said}");
+    survey.hear(ServerMessage { xid, ..other_run });
+    let said = survey.to_string();
+    assert_eq!(survey.verdict(), Verdict::Fine, "{said}");
+    assert!(said.contains("DHCP server 192.0.2.1 offers 192.0.2.100\n"), "{said}");
 }

@@ -183,7 +183,8 @@ impl Record {
             },
             State::Installed(installed) => match gap {
                 Some(gap) if gap < SAME_POWER_ON => {}
-                Some(gap) if gap < RETURN => {
+                // The installer's own restart ends the power-on before, and is no return.
+                Some(gap) if gap < RETURN && last.is_some_and(|last| last.0 >= installed.at.0) => {
                     installed.returns += 1;
                     if installed.returns == RETURNS {
                         let text = format!(
@@ -324,7 +325,13 @@ impl Record {
             }
             Order::Reinstall => {
                 self.note(now, "to be installed again, by the operator's word".to_owned());
-                self.is_distinct = true;
+                // Where nobody doubts whose UUID it is, this says nothing about that.
+                self.is_distinct |= match &self.state {
+                    State::Held(held) => held.by == Holder::Twin,
+                    // Its ROM may have been told of its twin before it had a record to hold.
+                    State::New => true,
+                    State::Failed { .. } | State::Installed(_) | State::Installing(_) => false,
+                };
                 self.attempts = 0;
                 self.token = None;
                 self.group = None;

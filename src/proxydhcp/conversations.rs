@@ -15,6 +15,7 @@
 
 use std::{
     collections::HashMap,
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ use crate::{
     catalog::Offer,
     firmware::{Form, Means, Platform},
     machine::Mac,
-    trace::Stage,
+    trace::{BELONGS_TOGETHER, Stage},
 };
 
 /// Machines that are remembered at once.
@@ -32,8 +33,6 @@ const MOST: usize = 4096;
 const COLLECTION: Duration = Duration::from_secs(3);
 /// How often a form that worked before may lead to nothing.
 const PATIENCE: u32 = 2;
-/// A lease that is taken later after our offer is that of the system on its disk.
-const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
 /// How long firmware goes on asking by PXE before it tries its next boot option: EDK2 60 s.
 const ROUND: Duration = Duration::from_secs(75);
 
@@ -137,8 +136,12 @@ impl Conversations {
         self.of(mac, now).take_up(Form::BootServer);
     }
 
-    /// The machine takes a lease, so there is a DHCP server.
-    pub fn took_lease(&mut self, mac: Mac, now: Instant) {
+    /// The machine takes a lease of this server, which so is there. Who names none asks for an address
+    /// that it had before, perhaps elsewhere (RFC 2131 section 4.3.2): that proves nothing.
+    pub fn took_lease(&mut self, mac: Mac, server: Option<Ipv4Addr>, now: Instant) {
+        if server.is_none() {
+            return;
+        }
         self.heard_dhcp_server();
         // An office full of laptops is no concern of ours.
         if let Some(pending) =
@@ -268,7 +271,7 @@ mod tests {
 
         fn with_a_dhcp_server() -> Self {
             let mut lan = Self::new();
-            lan.conversations.took_lease(mac(99), lan.start);
+            lan.conversations.took_lease(mac(99), OFFICE, lan.start);
             lan
         }
 
@@ -306,6 +309,7 @@ mod tests {
         }
     }
 
+    const OFFICE: Option<Ipv4Addr> = Some(Ipv4Addr::new(192, 0, 2, 1));
     const A: Form = Form::Direct;
     const B: Form = Form::BootServer;
 
@@ -318,6 +322,10 @@ mod tests {
     fn without_a_dhcp_server_the_form_is_not_to_blame() {
         let mut lan = Lan::new();
         assert_eq!(lan.offers(&[0, 4, 12, 28]), [A, A, A, A]);
+        // A laptop that wakes up asks for the address it had at home.
+        lan.conversations.took_lease(mac(99), None, lan.at(40));
+        lan.conversations.took_lease(mac(1), None, lan.at(40));
+        assert_eq!(lan.offers(&[50]), [A]);
         lan.conversations.heard_dhcp_server();
         assert_eq!(lan.offers(&[60, 64]), [B, A]);
     }
@@ -334,7 +342,7 @@ mod tests {
     fn a_lease_and_then_silence_says_that_the_offer_was_not_understood() {
         let mut lan = Lan::new();
         assert_eq!(lan.offers(&[0]), [A]);
-        lan.conversations.took_lease(mac(1), lan.at(4));
+        lan.conversations.took_lease(mac(1), OFFICE, lan.at(4));
         // Switched on again half an hour later.
         assert_eq!(lan.offers(&[1800]), [B]);
         lan.conversations.asked_boot_server(mac(1), lan.at(1804));
@@ -419,7 +427,7 @@ mod tests {
         assert_eq!(lan.offers(&[0]), [A]);
         lan.fetched = Some(lan.at(4));
         assert_eq!(lan.offers(&[1000]), [A]);
-        lan.conversations.took_lease(mac(1), lan.at(1200));
+        lan.conversations.took_lease(mac(1), OFFICE, lan.at(1200));
         assert_eq!(lan.offers(&[9000]), [A], "the form that works");
     }
 
@@ -429,7 +437,7 @@ mod tests {
         for number in 0..u16::try_from(2 * MOST).unwrap() {
             let second = u64::from(number);
             assert_eq!(lan.choose(second, &Discover { mac: mac(number), ..rom() }), Ok(A));
-            lan.conversations.took_lease(mac(number.wrapping_add(30_000)), lan.at(second));
+            lan.conversations.took_lease(mac(number.wrapping_add(30_000)), OFFICE, lan.at(second));
         }
         assert!((MOST / 2..=MOST).contains(&lan.conversations.machines.len()));
         let last = mac(u16::try_from(2 * MOST - 1).unwrap());

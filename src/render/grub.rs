@@ -10,13 +10,12 @@ use crate::{
     catalog::{Group, HandOff, Source},
     firmware::to_grub,
     machine::{Mac, Machine},
+    path::LONGEST_BY_TFTP,
     template::{TemplateError, Words},
 };
 
 /// What the name of a machine's own config begins with; what it tells of itself follows.
 pub(super) const QUESTION: &str = "grub.cfg;";
-/// The longest name that TFTP takes here, in bytes.
-const LONGEST_NAME: usize = 255;
 /// How often a machine tries before it gives up.
 const TRIES: &str = "1 2 3 4 5 6 7 8 9 10";
 /// GRUB_ERR_BAD_SIGNATURE of 2.06: a kernel that Secure Boot refuses is refused again.
@@ -191,7 +190,7 @@ fn question(machine: &Machine) -> String {
             let _ = write!(long, ";{name}={}", to_grub(name, value));
         }
     }
-    if long.len() <= LONGEST_NAME { long } else { short }
+    if long.len() <= LONGEST_BY_TFTP { long } else { short }
 }
 
 /// GRUB's `exit` tells EDK2 of success, which then opens its menu; so the disk's own loader is

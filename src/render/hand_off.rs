@@ -82,7 +82,7 @@ pub(super) fn disk_script(reason: &str, ending: Ending) -> String {
     script
 }
 
-/// The script that shows a reason on the machine's console, and waits.
+/// The script that shows a reason on the machine's console, and lets it go on after 10 s.
 pub(super) fn notice_for(machine: &Machine, reason: &str) -> String {
     ended_notice(reason, Ending::after_a_notice(machine))
 }

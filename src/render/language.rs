@@ -21,7 +21,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// Boots a machine of this group that has told all; the error is the reason why nothing boots.
+    /// Boots a machine of this group; the error is the reason why nothing boots.
     pub fn boot(self, group: &Group, words: &Words) -> Result<String, String> {
         match self {
             Self::Grub => grub::machine_config(group, words)

@@ -11,7 +11,7 @@ pub use config::{ConfigText, Configs, Unfit};
 pub use grub::first_config;
 pub use language::Language;
 pub use rehearsal::{Finding, Role, rehearse};
-pub use script::{arguments, autoexec_script, boot_script, machine_script, notice_script};
+pub use script::{arguments, autoexec_script, boot_script, notice_script};
 
 #[cfg(test)]
 mod tests;

@@ -19,19 +19,17 @@ const TRIES: u32 = 20;
 /// The first script, the same for every machine: iPXE fills in what it knows of itself.
 ///
 /// `:uristring` escapes what SMBIOS holds: VMware's serial has spaces.
-pub fn boot_script() -> &'static str {
-    "#!ipxe\n\
-     set attempt:int32 1\n\
-     :ask\n\
-     chain --replace ipxe?mac=${mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}\
-     &arch=${buildarch:uristring}&platform=${platform:uristring}\
-     &manufacturer=${manufacturer:uristring}&product=${product:uristring} || goto again\n\
-     :again\n\
-     echo bootbox: no answer to this machine's question, attempt ${attempt} of 20, again in 3 s\n\
-     inc attempt\n\
-     iseq ${attempt} 21 && exit 1 ||\n\
-     sleep 3\n\
-     goto ask\n"
+pub fn boot_script() -> String {
+    format!(
+        "#!ipxe\n\
+         set attempt:int32 1\n\
+         :ask\n\
+         chain --replace ipxe?mac=${{mac:hexhyp}}&uuid=${{uuid}}&serial=${{serial:uristring}}\
+         &arch=${{buildarch:uristring}}&platform=${{platform:uristring}}\
+         &manufacturer=${{manufacturer:uristring}}&product=${{product:uristring}} || goto again\n\
+         {}",
+        asked_again("no answer to this machine's question"),
+    )
 }
 
 /// What newer iPXE runs before it has an address of its own: leads to the first script.
@@ -42,16 +40,25 @@ pub fn autoexec_script(base_url: &str) -> String {
          :ask\n\
          isset ${{ip}} || dhcp || goto again\n\
          chain --replace {base_url}/boot.ipxe || goto again\n\
-         :again\n\
-         echo bootbox: no first script, attempt ${{attempt}} of 20, again in 3 s\n\
-         inc attempt\n\
-         iseq ${{attempt}} 21 && exit 1 ||\n\
-         sleep 3\n\
-         goto ask\n"
+         {}",
+        asked_again("no first script"),
     )
 }
 
-/// The script of a machine of this group that has told all; else the reason why nothing boots.
+/// Goes back to `:ask`, and on to the next boot device in the end.
+fn asked_again(why: &str) -> String {
+    format!(
+        ":again\n\
+         echo bootbox: {why}, attempt ${{attempt}} of {TRIES}, again in 3 s\n\
+         inc attempt\n\
+         iseq ${{attempt}} {} && exit 1 ||\n\
+         sleep 3\n\
+         goto ask\n",
+        TRIES + 1,
+    )
+}
+
+/// The script of a machine of this group; else the reason why nothing boots.
 pub(super) fn script_for(group: &Group, words: &Words) -> Result<String, String> {
     // Who does not say gets the name: a stray word hurts less than a kernel without its initrd.
     let names_initrd = words.machine.platform != Some(Platform::Bios);
@@ -63,7 +70,7 @@ pub(super) fn script_for(group: &Group, words: &Words) -> Result<String, String>
 ///
 /// On BIOS the kernel gets its initrd from the boot loader, and naming it too would only put a
 /// stray word on the command line.
-pub fn machine_script(
+fn machine_script(
     group: &Group,
     words: &Words,
     names_initrd: bool,
@@ -150,28 +157,10 @@ fn named(sources: &[Source]) -> Vec<(String, &Source)> {
 
 fn url(source: &Source, words: &Words) -> String {
     match source {
-        Source::Repository(path) => {
-            let path = percent_encoding::percent_encode(path.as_bytes(), IN_SCRIPT);
-            format!("{}/{path}", words.base_url)
-        }
+        Source::Repository(path) => format!("{}/{}", words.base_url, path.in_url()),
         Source::Url(url) => url.clone(),
     }
 }
-
-/// What may not stand in a URL in a script: iPXE splits at spaces and expands `${…}`.
-const IN_SCRIPT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'$')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'\\')
-    .add(b'`')
-    .add(b'{')
-    .add(b'}');
 
 #[cfg(test)]
 mod tests {

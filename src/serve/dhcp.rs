@@ -116,8 +116,9 @@ impl Service {
         match decided {
             Answer::Ignore(reason) => journal.silence("dhcp", reason.label()),
             Answer::Learn(lease) => {
-                learn(journal, arrival, &lease);
-                self.conversations().took_lease(lease.machine.mac, Instant::now());
+                journal.lease(arrival.address, &lease);
+                let (mac, server) = (lease.machine.mac, lease.server);
+                self.conversations().took_lease(mac, server, Instant::now());
                 leases.note(ledger, journal, &lease);
             }
             Answer::LeaveAlone(_, _, reason) if is_for_probe => {
@@ -231,11 +232,6 @@ impl Leases {
             false => journal.silence("dhcp", "too-many-addresses"),
         }
     }
-}
-
-fn learn(journal: &Journal, arrival: &Arrival, lease: &Lease) {
-    let step = Step::Lease { address: lease.address, server: lease.server };
-    journal.lease(arrival.address, lease.machine.mac, lease.address, &step);
 }
 
 fn is_unspecified(source: SocketAddr) -> bool {

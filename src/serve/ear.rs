@@ -78,7 +78,7 @@ pub(super) async fn run(
                     conversations.unwrap_or_else(PoisonError::into_inner).heard_dhcp_server();
                 }
             }
-            Err(reason) => journal.silence("dhcp", reason.label()),
+            Err(reason) => journal.silence("lan", reason.label()),
         }
     }
 }

@@ -16,9 +16,11 @@ use tokio::time::interval;
 
 use super::{drain::Drain, interface::Interface};
 use crate::{
+    firmware::Firmware,
     lan::{Lan, Role, ServerMessage},
     machine::Mac,
-    trace::{Boots, Finding, Heading, Heard, Step, Throttle, Who},
+    proxydhcp::Lease,
+    trace::{Boots, Finding, Heading, Heard, Stage, Step, Throttle, Who},
 };
 
 /// Lines that may be written at once, and then each second: room for 200 machines that boot
@@ -61,45 +63,59 @@ impl Journal {
 
     /// Notes one step of a machine's boot.
     pub fn step(&self, who: Who, step: &Step) {
-        let now = Instant::now();
-        let mut pages = self.pages();
-        let heading = pages.boots.note(who, step, now);
-        let admitted = pages.throttle.admit(now);
-        drop(pages);
-        if admitted {
-            write(heading, who, step);
-        }
+        self.file(who, step, |_| {});
     }
 
     /// Notes what a machine is answered; `ours` is our address where it asks.
     pub fn answers(&self, ours: Ipv4Addr, mac: Mac, step: &Step) {
-        self.step(Who::Machine(mac), step);
-        self.pages().boots.discovers(mac, ours);
+        self.file(Who::Machine(mac), step, |boots| boots.discovers(mac, ours));
     }
 
-    /// Notes what a machine is told again and again only once in a boot, or when it is news.
+    /// Notes what a machine is told again and again only once in a boot. It is news where the machine
+    /// was switched on again: another boot.
     pub fn once(&self, mac: Mac, step: &Step, is_news: bool) {
         let (text, now) = (step.to_string(), Instant::now());
-        if is_news || !self.pages().boots.repeats(mac, &text, now) {
-            self.step(Who::Machine(mac), step);
-            self.pages().boots.repeats(mac, &text, now);
+        let mut pages = self.pages();
+        if is_news {
+            pages.boots.starts_over(mac, now);
+        }
+        let repeats = pages.boots.repeats(mac, &text, now);
+        drop(pages);
+        if !repeats {
+            // The step may begin another boot.
+            self.file(Who::Machine(mac), step, |boots| {
+                boots.repeats(mac, &text, now);
+            });
+        }
+    }
+
+    /// Files a step, and what else of its boot is known by it.
+    fn file(&self, who: Who, step: &Step, also: impl FnOnce(&mut Boots)) {
+        let now = Instant::now();
+        let mut pages = self.pages();
+        let heading = pages.boots.note(who, step, now);
+        also(&mut pages.boots);
+        // What is normally not written costs no line.
+        let is_admitted = step.is_routine() || pages.throttle.admit(now);
+        drop(pages);
+        if is_admitted {
+            write(heading, who, step);
         }
     }
 
     /// Notes the address that a booting machine takes; `ours` is our address where it was heard.
-    pub fn lease(&self, ours: Ipv4Addr, mac: Mac, address: Ipv4Addr, step: &Step) {
+    pub fn lease(&self, ours: Ipv4Addr, lease: &Lease) {
         let now = Instant::now();
+        let (mac, address, server) = (lease.machine.mac, lease.address, lease.server);
         let mut pages = self.pages();
-        if let Step::Lease { server, .. } = step {
-            pages.boots.requests(mac, *server, now);
-            if let (Some(lan), Some(server)) = (pages.lans.get_mut(&ours), server) {
-                lan.named(*server, now);
-            }
+        pages.boots.requests(mac, server, now);
+        if let (Some(lan), Some(server)) = (pages.lans.get_mut(&ours), server) {
+            lan.named(server, now);
         }
         let is_news = pages.boots.learn(mac, address);
         drop(pages);
         if is_news {
-            self.step(Who::Machine(mac), step);
+            self.step(Who::Machine(mac), &Step::Lease { address, server });
         }
     }
 
@@ -350,18 +366,13 @@ impl<'a> Fields<'a> {
     fn of(step: &'a Step) -> Self {
         match step {
             Step::Ack { firmware, stage, boot_file }
-            | Step::Offer { firmware, stage, boot_file, .. }
-            | Step::WouldOffer { firmware, stage, boot_file } => Self {
-                firmware: firmware.map(|firmware| firmware.to_string()),
-                stage: Some(stage.to_string()),
-                boot_file: Some(boot_file),
-                form: if let Step::Offer { form, .. } = step {
-                    Some(form.to_string())
-                } else {
-                    None
-                },
-                ..Self::default()
-            },
+            | Step::WouldOffer { firmware, stage, boot_file } => {
+                Self::answer(*firmware, *stage, boot_file)
+            }
+            Step::Offer { firmware, stage, boot_file, form } => {
+                let form = Some(form.to_string());
+                Self { form, ..Self::answer(*firmware, *stage, boot_file) }
+            }
             Step::Advertise | Step::DiskFails => Self::default(),
             Step::Failed { profile, reason } | Step::Installed { profile, reason } => {
                 Self { profile: Some(profile), reason: Some(reason), ..Self::default() }
@@ -403,8 +414,20 @@ impl<'a> Fields<'a> {
             },
         }
     }
+
+    fn answer(firmware: Option<Firmware>, stage: Stage, boot_file: &'a str) -> Self {
+        Self {
+            firmware: firmware.map(|firmware| firmware.to_string()),
+            stage: Some(stage.to_string()),
+            boot_file: Some(boot_file),
+            ..Self::default()
+        }
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     config::{Config, NamedBootFile, Problem},
-    firmware::{Firmware, HEAD, Programs, made_for},
+    firmware::{Firmware, Programs, made_for},
     path::RepositoryPath,
-    unified::{Processor, Stub},
+    unified::{HEAD, Processor, Stub},
 };
 
 /// What firmware is given, and what is wrong with it.

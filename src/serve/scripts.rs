@@ -61,7 +61,7 @@ impl Scripts for Renderer {
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
         Box::pin(async move {
             match script {
-                Script::Boot => boot_script().to_owned(),
+                Script::Boot => boot_script(),
                 Script::Machine(query) => {
                     let language = Language::Ipxe;
                     let fill = |group: &Group, words: &Words| language.boot(group, words);

@@ -45,7 +45,8 @@ const SEATS_OF_ONE: usize = 640;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// Requests of one client that wait for its task.
 const WAITING: usize = 4;
-/// A request is at most 512 bytes by RFC 1350; what is longer than this is cut, and so refused.
+/// A request is at most 512 bytes by RFC 1350. Of a longer one than this the rest is never seen: options
+/// there are as good as not asked for, and a name that does not end before is refused.
 const LONGEST_REQUEST: usize = 2048;
 
 /// Serves read requests that come to `socket`, which is bound to `address`, on a network of `mtu`

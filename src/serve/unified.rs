@@ -17,7 +17,7 @@ use crate::{
     path::RepositoryPath,
     render::arguments,
     template::Words,
-    unified::{KERNEL_HEAD, Name, Stub},
+    unified::{HEAD, Name, Stub},
 };
 
 /// The stubs that images are made with, by their names.
@@ -63,7 +63,7 @@ impl Renderer {
         let arguments = arguments(group, words)
             .map_err(|error| format!("an argument of profile {} {error}", profile.name))?;
         let kernel = self.open(&profile.kernel, site)?;
-        let head = kernel.head(KERNEL_HEAD).map_err(|error| error.to_string())?;
+        let head = kernel.head(HEAD).map_err(|error| error.to_string())?;
         stub.processor()
             .starts(&head)
             .map_err(|error| format!("the kernel of profile {} {error}", profile.name))?;

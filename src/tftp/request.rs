@@ -6,10 +6,7 @@
 use std::borrow::Cow;
 
 use super::{Answer, reply::Code};
-use crate::path::{PathError, RepositoryPath};
-
-/// The longest name that is looked up, in bytes.
-const LONGEST_NAME: usize = 255;
+use crate::path::{LONGEST_BY_TFTP, PathError, RepositoryPath};
 
 const RRQ: u16 = 1;
 const WRQ: u16 = 2;
@@ -114,7 +111,7 @@ fn read_request(rest: &[u8]) -> Result<ReadRequest, Refusal> {
         let text = "only octet mode is served here (tftp -m binary)";
         return Err(Refusal::of(Code::IllegalOperation, text, &name));
     }
-    if name.len() > LONGEST_NAME {
+    if name.len() > LONGEST_BY_TFTP {
         return Err(Refusal::of(Code::AccessViolation, "the file name is too long", &name));
     }
     let path = RepositoryPath::parse(&name).map_err(|error| {
@@ -168,7 +165,7 @@ fn number(value: &[u8]) -> Option<u64> {
 
 /// A name as it is logged: one line, whatever the client sent.
 pub fn file_name(name: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]);
+    let shown = String::from_utf8_lossy(&name[..name.len().min(LONGEST_BY_TFTP)]);
     shown.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

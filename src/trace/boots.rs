@@ -1,6 +1,7 @@
 //! Which boot a step belongs to, from the machine's hardware address or the address it took.
 //!
-//! Bounded: a LAN full of made-up machines costs the oldest boot its id, never memory.
+//! Bounded: a LAN full of made-up machines costs the oldest quarter of the boots their ids, never
+//! memory.
 
 use std::{
     collections::HashMap,
@@ -97,7 +98,8 @@ impl Boots {
             now.duration_since(boot.last) > FORGOTTEN || begins_anew(step, boot.reached)
         });
         if stale {
-            self.begin(mac, now);
+            let starts_over = matches!(step, Step::Offer { .. } | Step::LeaveAlone { .. });
+            self.begin(mac, starts_over, now);
         }
         let boot = self.by_mac.get_mut(&mac)?;
         boot.last = now;
@@ -107,6 +109,12 @@ impl Boots {
         boot.reached = reached.map_or(boot.reached, |reached| reached.max(boot.reached));
         boot.watch.note(step, now);
         Some(Heading { boot: boot.id, mac, since: now.duration_since(boot.started) })
+    }
+
+    /// It is known otherwise that a machine was switched on: its steps alone do not tell where it is
+    /// left alone each time.
+    pub fn starts_over(&mut self, mac: Mac, now: Instant) {
+        self.begin(mac, true, now);
     }
 
     /// Learns the address a machine takes; true when it was not known before.
@@ -182,7 +190,8 @@ impl Boots {
         heard: impl Fn(Option<Ipv4Addr>) -> Heard,
     ) -> Vec<(Heading, Stop)> {
         let stopped = |(&mac, boot): (&Mac, &mut Boot)| {
-            if now.duration_since(boot.last) > FORGOTTEN && boot.watch.is_told() {
+            // What is learnt of the LAN hours later says nothing of a machine that runs by now.
+            if now.duration_since(boot.last) > FORGOTTEN {
                 return None;
             }
             let stop = boot.watch.due(now, &heard(boot.ours))?;
@@ -220,7 +229,7 @@ impl Boots {
         })
     }
 
-    fn begin(&mut self, mac: Mac, now: Instant) {
+    fn begin(&mut self, mac: Mac, starts_over: bool, now: Instant) {
         if self.by_mac.len() >= MOST && !self.by_mac.contains_key(&mac) {
             self.forget_some();
         }
@@ -228,6 +237,10 @@ impl Boots {
         self.next = self.next.wrapping_add(1);
         // The address stays known across a reboot: most DHCP servers give the same one again.
         let before = self.by_mac.get(&mac);
+        let watch = match before.filter(|_| !starts_over) {
+            Some(before) => before.watch.after_a_pause(now),
+            None => Watch::new(now),
+        };
         let boot = Boot {
             id,
             started: now,
@@ -237,7 +250,7 @@ impl Boots {
             ours: before.and_then(|boot| boot.ours),
             fetched: before.and_then(|boot| boot.fetched),
             notice: None,
-            watch: Watch::new(now),
+            watch,
         };
         self.by_mac.insert(mac, boot);
     }
@@ -266,7 +279,10 @@ fn reached(step: &Step) -> Option<Reached> {
             Some(Reached::Ipxe)
         }
         Step::Ack { stage: Stage::Rom, .. } => Some(Reached::BootProgram),
-        Step::Config { .. } | Step::Disk { .. } | Step::Script { .. } => Some(Reached::Script),
+        // Each stands in the place of a script.
+        Step::Config { .. } | Step::Disk { .. } | Step::Notice { .. } | Step::Script { .. } => {
+            Some(Reached::Script)
+        }
         Step::Transfer(_) => Some(Reached::BootProgram),
         Step::Advertise
         | Step::DiskFails
@@ -276,7 +292,6 @@ fn reached(step: &Step) -> Option<Reached> {
         | Step::Installing { .. }
         | Step::Lease { .. }
         | Step::LeaveAlone { .. }
-        | Step::Notice { .. }
         | Step::Offer { stage: Stage::Rom, .. }
         | Step::Stop(_)
         | Step::WouldOffer { .. } => None,

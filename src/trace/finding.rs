@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv4Addr};
 
+use crate::firmware::Means;
+
 /// Something about one server that an operator wants to know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Finding {
@@ -9,8 +11,8 @@ pub enum Finding {
     ClaimsToBoot {
         /// The server.
         server: Ipv4Addr,
-        /// What it says.
-        class: &'static str,
+        /// Which of them.
+        by: Means,
     },
     /// A DHCP server names a boot file beside the addresses it gives.
     OwnBootFile {
@@ -38,6 +40,16 @@ impl Finding {
         }
     }
 
+    /// What two messages of one server that say the same have in common.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ClaimsToBoot { by: Means::Http, .. } => "option-60 HTTPClient",
+            Self::ClaimsToBoot { .. } | Self::OwnBootFile { .. } | Self::RivalProxy { .. } => {
+                self.name()
+            }
+        }
+    }
+
     /// The server it is about.
     pub fn server(&self) -> Ipv4Addr {
         match self {
@@ -61,9 +73,15 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClaimsToBoot { server, class } => write!(
+            Self::ClaimsToBoot { server, by: Means::Http } => write!(
                 f,
-                "DHCP server {server} itself sends option 60 {class}: machines ask it for their \
+                "DHCP server {server} itself sends option 60 HTTPClient: machines that boot by UEFI \
+                 HTTP Boot take the file it names, and not ours; those that boot by PXE do not heed \
+                 it. Where ours is meant, remove option 60 HTTPClient there, and the URL in option 67"
+            ),
+            Self::ClaimsToBoot { server, by: Means::Pxe } => write!(
+                f,
+                "DHCP server {server} itself sends option 60 PXEClient: machines ask it for their \
                  boot file, and no proxy can boot them (PXE-E16, PXE-E55). Remove option 60 there: \
                  on Windows it is 060 PXEClient of the server or scope options, in dnsmasq \
                  dhcp-option=60, or pxe-service where it gives addresses, too; in ISC dhcpd and Kea \

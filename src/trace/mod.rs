@@ -11,8 +11,13 @@ mod stop;
 mod throttle;
 mod watch;
 
+use std::time::Duration;
+
 pub use boots::{BootId, Boots, Heading, Who};
 pub use finding::Finding;
 pub use step::{End, Protocol, Stage, Step, Transfer};
 pub use stop::{Heard, Knows, Stop};
 pub use throttle::Throttle;
+
+/// A lease that is taken later after our last offer is that of the system on its disk.
+pub const BELONGS_TOGETHER: Duration = Duration::from_secs(60);

@@ -11,14 +11,14 @@ use std::{
 
 use crate::firmware::{Form, comes_back};
 
-use super::{End, Heard, Knows, Protocol, Stage, Step, Stop, Transfer, stop::patience};
+use super::{
+    BELONGS_TOGETHER, End, Heard, Knows, Protocol, Stage, Step, Stop, Transfer, stop::patience,
+};
 
 /// Offers before a discover counts as repeated in vain, and the time they must span: EDK2 sends
 /// its own 0, 4 and 12 s after the first.
 const OFFERS: u32 = 3;
 const ASKING: Duration = Duration::from_secs(10);
-/// A request that comes later after our last offer is the system's on its disk.
-const BELONGS_TOGETHER: Duration = Duration::from_secs(60);
 /// How long a boot program may take to its first discover, iPXE to its kernel, and either to try
 /// a broken transfer again.
 const NEXT: Duration = Duration::from_secs(60);
@@ -88,6 +88,16 @@ impl Watch {
         }
     }
 
+    /// Of a machine that was silent for long, and did not start over: one that was sent on is so still.
+    pub(super) fn after_a_pause(&self, now: Instant) -> Self {
+        match self.at {
+            At::Past => Self { at: At::Past, ..Self::new(now) },
+            At::Acked | At::Asks | At::Broken(_) | At::Fine | At::Loaded | At::Scripted => {
+                Self::new(now)
+            }
+        }
+    }
+
     /// Takes in a step of this boot.
     pub(super) fn note(&mut self, step: &Step, now: Instant) {
         self.stirred = now;
@@ -150,11 +160,6 @@ impl Watch {
     /// Whether it discovers, or has taken an address.
     pub(super) fn asks(&self) -> bool {
         self.at == At::Asks
-    }
-
-    /// Whether a stop was told already.
-    pub(super) fn is_told(&self) -> bool {
-        !self.told.is_empty()
     }
 
     /// Where it stopped, if that is known by now and has not been told.
@@ -256,6 +261,9 @@ impl Watch {
         }
         let next = match &transfer.end {
             End::Complete if is_boot_file && self.comes_back() => At::Loaded,
+            // The script's own: by TFTP it is made before it is sent. A file that is asked for later
+            // is heard of before it ends.
+            End::Complete if self.at == At::Scripted => return,
             End::Complete => At::Fine,
             // Firmware opens with this; it stops there where the answers do not arrive.
             End::Probe if transfer.protocol == Protocol::Tftp => At::Broken(transfer.to_string()),

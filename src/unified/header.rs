@@ -4,6 +4,10 @@
 
 use std::fmt;
 
+/// So much of a file holds its headers, as far as its machine type; those of a kernel with an EFI
+/// stub, too.
+pub const HEAD: usize = 4096;
+
 /// Offset of the PE header's own offset.
 const AT: usize = 0x3c;
 /// From the PE signature to the optional header.
@@ -95,15 +99,16 @@ impl Processor {
         }
     }
 
-    /// PE's machine type.
-    pub(super) fn number(self) -> u16 {
-        match self {
-            Self::Arm => 0x01c2,
-            Self::Arm64 => 0xaa64,
-            Self::LoongArch64 => 0x6264,
-            Self::RiscV64 => 0x5064,
-            Self::X64 => 0x8664,
-            Self::X86 => 0x014c,
+    /// The one that PE's machine type means. ARM has three, and U-Boot starts them all.
+    pub fn of_machine_type(number: u16) -> Option<Self> {
+        match number {
+            0x01c0 | 0x01c2 | 0x01c4 => Some(Self::Arm),
+            0xaa64 => Some(Self::Arm64),
+            0x6264 => Some(Self::LoongArch64),
+            0x5064 => Some(Self::RiscV64),
+            0x8664 => Some(Self::X64),
+            0x014c => Some(Self::X86),
+            _ => None,
         }
     }
 
@@ -112,11 +117,10 @@ impl Processor {
         if kernel.starts_with(&[0x1f, 0x8b]) {
             return Err(NoKernel::Gzip);
         }
-        let pe = signature_at(kernel).ok_or(NoKernel::NotEfi)?;
-        match u16_at(kernel, pe + 4) {
-            Some(has) if has == self.number() => Ok(()),
-            Some(has) => Err(NoKernel::Processor { has, wants: self }),
-            None => Err(NoKernel::NotEfi),
+        let has = machine_type(kernel).ok_or(NoKernel::NotEfi)?;
+        match Self::of_machine_type(has) == Some(self) {
+            true => Ok(()),
+            false => Err(NoKernel::Processor { has, wants: self }),
         }
     }
 }
@@ -129,7 +133,7 @@ impl Headers {
     /// `None` where the bytes end too soon.
     fn parse(bytes: &[u8]) -> Option<Result<Self, Unfit>> {
         let pe = signature_at(bytes)?;
-        let processor = u16_at(bytes, pe + 4)?;
+        let processor = machine_type(bytes)?;
         let count = usize::from(u16_at(bytes, pe + 6)?);
         let optional = pe + COFF;
         let directories = match u16_at(bytes, optional)? {
@@ -212,6 +216,11 @@ impl Headers {
             put(bytes, signature, &[0; 8]);
         }
     }
+}
+
+/// The machine type of the EFI program that begins so; `None` of what is none.
+pub fn machine_type(head: &[u8]) -> Option<u16> {
+    u16_at(head, signature_at(head)? + 4)
 }
 
 /// Where "PE" stands.
@@ -315,8 +324,6 @@ impl fmt::Display for NoKernel {
 impl std::error::Error for NoKernel {}
 
 fn named(number: u16) -> String {
-    Processor::ALL
-        .iter()
-        .find(|processor| processor.number() == number)
-        .map_or_else(|| format!("PE machine type {number:#06x}"), Processor::to_string)
+    Processor::of_machine_type(number)
+        .map_or_else(|| format!("PE machine type {number:#06x}"), |processor| processor.to_string())
 }

@@ -11,7 +11,7 @@ mod name;
 use std::{fmt, sync::Arc};
 
 use header::{Addition, Headers};
-pub use header::{NoKernel, Processor, Unfit};
+pub use header::{HEAD, NoKernel, Processor, Unfit, machine_type};
 pub use name::Name;
 
 /// What a stub of systemd says of itself, before its version.
@@ -25,8 +25,6 @@ const SECTIONS: usize = 3;
 /// The kernel passes over zeros between the archives of an initrd, up to this multiple
 /// (Documentation/driver-api/early-userspace/buffer-format.rst).
 const ARCHIVE_ALIGNMENT: u64 = 4;
-/// How much of a kernel [`Processor::starts`] looks at.
-pub const KERNEL_HEAD: usize = 4096;
 
 /// A stub that images can be made with.
 #[derive(Clone, Debug)]
@@ -71,7 +69,7 @@ impl Stub {
             return Err(Unfit::NotAStub);
         }
         let headers = Headers::read(bytes)?;
-        if headers.processor != processor.number() {
+        if Processor::of_machine_type(headers.processor) != Some(processor) {
             return Err(Unfit::Processor { has: headers.processor, wants: processor });
         }
         if !bytes.windows(MARK.len()).any(|part| part == MARK) {
@@ -158,7 +156,7 @@ impl<'a> Layout<'a> {
 
     fn pad(&mut self, alignment: u64) {
         let count = aligned(self.len, alignment) - self.len;
-        // Smaller than an alignment, which is a page at most.
+        // Smaller than an alignment: `Headers::read` takes none over 64 KiB.
         self.push(Piece::Bytes(vec![0; usize::try_from(count).unwrap_or_default()]));
     }
 

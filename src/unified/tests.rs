@@ -122,6 +122,11 @@ fn a_kernel_is_known_by_its_head() {
     assert_eq!(Processor::Arm64.starts(&kernel), Ok(()));
     let other = Processor::X64.starts(&kernel).unwrap_err();
     assert_eq!(other.to_string(), "is for arm64, not for x86_64");
+    let mut arm = kernel.clone();
+    for machine_type in [0xc0, 0xc2, 0xc4] {
+        arm[0x44..0x46].copy_from_slice(&[machine_type, 1]);
+        assert_eq!(Processor::Arm.starts(&arm), Ok(()), "{machine_type:x}");
+    }
     assert_eq!(Processor::Arm64.starts(b"\x1f\x8b\x08"), Err(NoKernel::Gzip));
     assert_eq!(Processor::Arm64.starts(b"\x7fELF"), Err(NoKernel::NotEfi));
     assert_eq!(Processor::Arm64.starts(&kernel[..0x44]), Err(NoKernel::NotEfi));

@@ -78,3 +78,14 @@ fn main() -> ExitCode {
     }
     ExitCode::SUCCESS
 }
+
+/// The figure in the middle, or halfway between the two that are.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 {
+        figures[middle]
+    } else {
+        f64::midpoint(figures[middle - 1], figures[middle])
+    }
+}

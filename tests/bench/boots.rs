@@ -1,10 +1,10 @@
 //! Power-on to `/init`, ours beside dnsmasq + nginx, one machine at a time, the
 //! order alternating. `BOOTBOX_UNDER_TEST=peer` measures the peer alone.
 
-use crate::Options;
 use crate::lab::cases::Case;
 use crate::lab::server::Subject;
 use crate::lab::{Failure, Lab};
+use crate::{Options, median};
 
 /// Prints the table; every figure is the median of its runs.
 pub(crate) fn print(options: &Options) -> Result<(), Failure> {
@@ -44,14 +44,4 @@ fn seconds(case: Case, subject: &Subject) -> Result<f64, Failure> {
     let mut lab = Lab::new("bench-boots", &case.office())?;
     let (_, took) = case.boot(&mut lab, subject)?;
     Ok(took.as_secs_f64())
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    if figures.len() % 2 == 1 {
-        figures[middle]
-    } else {
-        f64::midpoint(figures[middle - 1], figures[middle])
-    }
 }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Options, fake::Fake, lab::Failure};
+use crate::{Options, fake::Fake, lab::Failure, median};
 use bootbox::serve::{
     drain,
     http::{self, Limits, Service},
@@ -309,11 +309,6 @@ fn cpu(pid: u32) -> f64 {
         );
     }
     ticks as f64 / 100.0
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 fn free_port() -> u16 {

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Options, fake::Fake, lab::Failure};
+use crate::{Options, fake::Fake, lab::Failure, median};
 use bootbox::serve::{drain, journal::Journal, site::Site, store::Store, tftp};
 use client::Fetch;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -125,7 +125,7 @@ fn throughput(servers: &[Server], rounds: usize) -> io::Result<()> {
                     speeds.push(server.speed(block_size, window)?);
                 }
             }
-            let medians: Vec<f64> = speeds.iter_mut().map(|speeds| median(speeds)).collect();
+            let medians: Vec<f64> = speeds.into_iter().map(median).collect();
             let best = medians[1..].iter().copied().fold(0.0, f64::max);
             print!("{block_size:>8} {window:>7}");
             medians.iter().for_each(|median| print!(" {median:>11.1}"));
@@ -180,11 +180,6 @@ fn crowd(servers: &[Server]) -> io::Result<()> {
 
 fn fetch(server: SocketAddr, name: &str, block_size: u16, window: u16) -> Fetch<'_> {
     Fetch { server, name, block_size: Some(block_size), window: (window > 1).then_some(window) }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 struct Server {

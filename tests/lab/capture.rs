@@ -1,12 +1,16 @@
 //! The wire, as tcpdump wrote it: who sent which frame to whom, and which DHCP
 //! replies came from where. Reads classic pcap files of an Ethernet LAN.
 
+// How long a machine took is printed, as the boot tests print theirs.
+#![allow(clippy::print_stdout)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Failure;
+use super::cases::ARRIVAL;
 use super::namespace::Namespace;
 use super::process::Process;
 
@@ -112,6 +116,19 @@ impl Capture {
         }
     }
 
+    /// Holds the time from a card's first discover to the first read request.
+    pub fn asks_tftp_within(&self, card: &str, limit: Duration) -> Result<(), Failure> {
+        let card = mac(card);
+        let asked = self.wait_for(Datagram::is_tftp, ARRIVAL)?;
+        let discover = self.wait_for(|datagram| datagram.is_discover_of(card), ARRIVAL)?;
+        let took = asked.at.saturating_sub(discover.at);
+        println!("discover to TFTP: {:.1} s", took.as_secs_f64());
+        match took <= limit {
+            true => Ok(()),
+            false => Err(Failure::new(format!("{took:?} from discover to TFTP"))),
+        }
+    }
+
     /// Who answered the DHCP messages of this card: the senders' addresses, each
     /// once per reply, in order.
     pub fn dhcp_replies_to(&self, card: &str) -> Result<Vec<[u8; 4]>, Failure> {
@@ -122,6 +139,18 @@ impl Capture {
                 && datagram.payload.get(28..34) == Some(&card)
         });
         Ok(replies.map(|datagram| datagram.from).collect())
+    }
+}
+
+impl Datagram {
+    /// Whether a machine asks for a file.
+    pub fn is_tftp(&self) -> bool {
+        self.ports.1 == 69
+    }
+
+    /// Whether this card says something to DHCP servers; a discover comes first.
+    pub fn is_discover_of(&self, card: [u8; 6]) -> bool {
+        self.ports == (68, 67) && self.payload.get(28..34) == Some(&card)
     }
 }
 

@@ -16,6 +16,7 @@
 // A poisoned lock or a capture that is no capture ends the test, as it should.
 #![allow(clippy::unwrap_used)]
 
+pub mod asked;
 pub mod capture;
 pub mod cases;
 pub mod client;

@@ -115,6 +115,11 @@ impl Bootbox {
         &mut self.process
     }
 
+    /// The config it runs with, ledger and control socket among it.
+    pub fn own_config(&self, lab: &Lab) -> PathBuf {
+        own_config(lab)
+    }
+
     /// From its start to `READY=1`.
     pub fn ready_after(&self) -> Duration {
         self.ready_after
@@ -155,7 +160,7 @@ fn unprivileged(lab: &Lab, binary: &Path) -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// Where a lab's ledger is: in a folder that nobody may write to.
+/// Where a lab's ledger is: in a folder that the user nobody may write to.
 pub fn ledger(lab: &Lab) -> Result<PathBuf, Failure> {
     let folder = lab.scratch().join("ledger");
     if !folder.exists() {
@@ -163,6 +168,10 @@ pub fn ledger(lab: &Lab) -> Result<PathBuf, Failure> {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
     }
     Ok(folder.join("ledger.redb"))
+}
+
+fn own_config(lab: &Lab) -> PathBuf {
+    lab.scratch().join("bootbox.toml")
 }
 
 /// Starts the binary and waits for sd_notify's READY=1, the one signal that does
@@ -188,7 +197,7 @@ fn serve(
         let socket = ledger(lab)?.with_file_name("control.sock");
         let _ = write!(config, "\n[control]\nsocket = {socket:?}\n");
     }
-    let own_config = lab.scratch().join("bootbox.toml");
+    let own_config = own_config(lab);
     fs::write(&own_config, config)?;
     let mut command = unprivileged(lab, binary)?;
     command

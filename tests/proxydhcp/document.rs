@@ -51,10 +51,32 @@ fn firmware() -> String {
         let programs =
             if quoted.is_empty() { "only what is named".to_owned() } else { quoted.join(", ") };
         let (pxe, http) = (numbers(Means::Pxe), numbers(Means::Http));
-        let (word, met) = (firmware.word(), firmware.met_as());
+        let (word, met) = (firmware.word(), met_as(firmware));
         let _ = writeln!(rows, "| {firmware} | `{word}` | {pxe} | {http} | {programs} | {met} |");
     }
     rows
+}
+
+/// By which names it was met in the field.
+fn met_as(firmware: Firmware) -> &'static str {
+    match firmware {
+        Firmware::Bios => {
+            "Intel Boot Agent (AMI boards, HP, Hyper-V generation 1, VirtualBox); iPXE in \
+             QEMU's cards"
+        }
+        Firmware::Efi64 => "EDK2 (OVMF, boards of AMD and ASRock); some x64 firmware says 9",
+        Firmware::EfiArm64 => "EDK2 in QEMU; U-Boot that looks for UEFI programs",
+        Firmware::EfiRiscv64 => "U-Boot, as `0001b` in option 60",
+        Firmware::Efi32 | Firmware::EfiArm32 | Firmware::EfiLoong64 | Firmware::EfiRiscv32 => {
+            "not yet"
+        }
+        Firmware::RaspberryPi => {
+            "boot ROM and EEPROM of the Raspberry Pi 3 and 4, which say 0 and are known by \
+             their address or GUID"
+        }
+        Firmware::UbootArm32 => "not yet",
+        Firmware::UbootArm64 => "U-Boot that looks for pxelinux.cfg",
+    }
 }
 
 fn ignored() -> String {

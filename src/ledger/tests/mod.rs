@@ -192,6 +192,18 @@ fn what_a_profile_says_decides_too() {
 }
 
 #[test]
+fn the_installers_own_restart_is_no_return_from_the_disk() {
+    let on = |story: Story| story.wait(100).then(&Event::PoweredOn);
+    for story in [Story::new().boots().then(&installed()), Story::new().installs()] {
+        let restarted = on(story);
+        assert!(restarted.proof().is_some());
+        let twice = on(on(restarted));
+        assert!(!twice.record.returns_from_its_disk(), "somebody switched it off and on twice");
+        assert!(on(twice).record.returns_from_its_disk());
+    }
+}
+
+#[test]
 fn a_disk_that_does_not_boot_is_told_and_not_installed_again() {
     let mut story = Story::new().installs().then(&Event::PoweredOn);
     for _ in 0..2 {
@@ -372,9 +384,7 @@ fn no_word_but_the_operators_hides_a_machines_other_card() {
     // Somebody asks in its name, as `curl …/ipxe?mac=…` does.
     let told = Machine::told(one.mac, None, [].into());
     let first = then(then(fresh(&one), &scripted()), &Event::Told(told));
-    // Another one tells its UUID only after it was given a script.
-    let second =
-        then(then(fresh(&machine("52:54:00:00:00:02", None)), &scripted()), &Event::Told(two));
+    let second = then(fresh(&two), &Event::Twin("it has the UUID of the first".to_owned()));
     let mut book = Book::default();
     book.put(first.clone()).unwrap();
     assert_eq!(book.find(&other), Found::Twin(&first));
@@ -390,4 +400,40 @@ fn no_word_but_the_operators_hides_a_machines_other_card() {
     book.put(first.clone()).unwrap();
     book.put(released).unwrap();
     assert_eq!(book.find(&other), Found::Twin(&first));
+}
+
+#[test]
+fn reinstalling_a_machine_that_nobody_doubted_says_nothing_of_its_uuid() {
+    let [one, two, third] =
+        [1, 2, 3].map(|last| machine(&format!("52:54:00:00:00:0{last}"), Some(UUID)));
+    let then = |record: Record, event: &Event| record.after(event, MOST, Moment(2)).unwrap();
+    let installs = |record: Record| then(then(record, &scripted()), &installed());
+    // One machine with three cards: the second was seen, and then held by hand.
+    let held = then(Record::new(two, Moment(1)), &Event::Twin("x".to_owned()));
+    let held = then(held, &Event::Ordered(Order::Hold("mine".to_owned())));
+    for before in [
+        installs(Record::new(one.clone(), Moment(1))),
+        then(Record::new(one.clone(), Moment(1)), &scripted()),
+        then(then(Record::new(one, Moment(1)), &scripted()), &failed("x")),
+    ] {
+        let again = installs(then(before, &Event::Ordered(Order::Reinstall)));
+        let mut book = Book::default();
+        book.put(again).unwrap();
+        book.put(held.clone()).unwrap();
+        assert!(matches!(book.find(&third), Found::Twin(_)), "its disk is installed");
+    }
+}
+
+#[test]
+fn a_machine_that_has_no_hold_yet_is_made_another_one_by_the_operators_word() {
+    let [one, two] = [1, 2].map(|last| machine(&format!("52:54:00:00:00:0{last}"), Some(UUID)));
+    let then = |record: Record, event: &Event| record.after(event, MOST, Moment(2)).unwrap();
+    let mut book = Book::default();
+    book.put(then(Record::new(one, Moment(1)), &scripted())).unwrap();
+    let fresh = Record::new(two.clone(), Moment(1));
+    book.put(fresh.clone()).unwrap();
+    assert!(matches!(book.find(&two), Found::Twin(_)));
+    let said = then(fresh, &Event::Ordered(Order::Reinstall));
+    book.put(said.clone()).unwrap();
+    assert_eq!(book.find(&two), Found::Own(&said));
 }

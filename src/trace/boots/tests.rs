@@ -35,14 +35,18 @@ fn offer(stage: Stage) -> Step {
 }
 
 fn transfer() -> Step {
-    Step::Transfer(Transfer {
+    Step::Transfer(a_transfer())
+}
+
+fn a_transfer() -> Transfer {
+    Transfer {
         protocol: Protocol::Tftp,
         file: "undionly.kpxe".to_owned(),
         end: End::Complete,
         bytes: 1,
         size: 1,
         took: Duration::ZERO,
-    })
+    }
 }
 
 fn script() -> Step {
@@ -110,6 +114,17 @@ fn a_notice_is_repeated_within_one_boot() {
 }
 
 #[test]
+fn a_card_with_ipxe_that_is_held_starts_over_at_its_next_discover() {
+    let mut story = Story::new();
+    let held = Step::Notice { reason: "held".to_owned() };
+    let first = story.machine(&offer(Stage::Ipxe));
+    assert_eq!(story.machine(&held), first);
+    assert!(!story.boots.repeats(story.mac, "held", story.now));
+    assert_ne!(story.machine(&offer(Stage::Ipxe)), first);
+    assert!(!story.boots.repeats(story.mac, "held", story.now), "it is told at each power-on");
+}
+
+#[test]
 fn only_a_machine_in_its_ipxe_stage_runs_ipxe() {
     let mut story = Story::new();
     let window = Duration::from_secs(60);
@@ -151,6 +166,39 @@ fn a_machine_that_is_off_is_told_of_once() {
         story.machine(&offer(Stage::Rom));
     }
     assert_eq!(told(&mut story, 2), 1, "it is on again: another boot");
+}
+
+#[test]
+fn a_dhcp_server_that_is_heard_hours_later_makes_no_stop() {
+    let mut story = Story::new();
+    story.machine(&offer(Stage::Rom));
+    story.boots.requests(story.mac, None, story.now);
+    let heard = |_| Heard { dhcp_server: Some([192, 0, 2, 1].into()), ..Heard::default() };
+    story.now += Duration::from_secs(60);
+    assert!(story.boots.stops(story.now, |_| Heard::default()).is_empty(), "none is known");
+    story.now += Duration::from_secs(AN_HOUR);
+    assert!(story.boots.stops(story.now, heard).is_empty(), "it runs by now");
+}
+
+#[test]
+fn a_broken_download_of_a_system_that_has_run_for_long_is_no_stop() {
+    let broken = Step::Transfer(Transfer { end: End::TimeOut, ..a_transfer() });
+    for (starts_over, expected) in [(false, 0), (true, 1)] {
+        let mut story = Story::new();
+        story.machine(&offer(Stage::Ipxe));
+        story.machine(&Step::Disk { reason: "done".to_owned() });
+        let before = story.machine(&transfer());
+        story.now += FORGOTTEN;
+        if starts_over {
+            story.machine(&offer(Stage::Ipxe));
+            story.boots.learn(story.mac, [192, 0, 2, 7].into());
+            story.boots.comes([192, 0, 2, 7].into(), story.now);
+        }
+        assert_ne!(story.machine(&broken), before);
+        story.now += Duration::from_secs(61);
+        let stops = story.boots.stops(story.now, |_| Heard::default());
+        assert_eq!(stops.len(), expected, "{stops:?}");
+    }
 }
 
 #[test]

@@ -202,6 +202,15 @@ fn what_stops_later_is_told_and_what_goes_on_is_not() {
     }));
     let refused = Sent("/autoexec.ipxe", End::Refuse { reason: "none".to_owned() });
     let probed = Sent("undionly.kpxe", End::Probe);
+    // Its config is a file like others, and made when it is asked for.
+    let grub = |then: &[(u64, &'static str)]| {
+        let mut events = vec![(0, Offer(Rom)), (1, Comes), loaded(2), (3, Comes), (3, Script)];
+        events.push((4, Sent("grub/grub.cfg", End::Complete)));
+        for &(second, file) in then {
+            events.extend([(second, Comes), (second + 9, Sent(file, End::Complete))]);
+        }
+        events
+    };
     let to_disk = Seen::Step(Step::Disk { reason: "done".to_owned() });
     tells(vec![
         (
@@ -222,6 +231,13 @@ fn what_stops_later_is_told_and_what_goes_on_is_not() {
             WITH_DHCP,
             &[("kernel-not-fetched", 62, "Its console says")],
         ),
+        (
+            "GRUB's config by TFTP, and no kernel",
+            grub(&[]),
+            WITH_DHCP,
+            &[("kernel-not-fetched", 64, "Its console says")],
+        ),
+        ("GRUB's config by TFTP, and its kernel", grub(&[(5, "vmlinuz")]), WITH_DHCP, &[]),
         (
             "a kernel of another server",
             vec![(0, Offer(Ipxe)), (1, Comes), (2, Script), (2, Elsewhere)],
