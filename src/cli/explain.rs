@@ -14,7 +14,6 @@ use crate::{
     catalog::{Catalog, Finding, Group, Outcome, Verdict},
     config::{Access, Config},
     control::{NextBoot, Refusal, Request, Sheet},
-    firmware::BootFile,
     http::request::Query,
     machine::{Machine, Subject, Uuid},
     render::Language,
@@ -161,7 +160,7 @@ fn by_its_uuid(said: Result<Vec<Sheet>, AskError>) -> String {
 fn by_image(config: &Config, machine: &Machine) -> Option<String> {
     let own = config.catalog.select(machine)?.boot.program.as_ref();
     let usual = config.named_programs.values().filter(|_| own.is_none());
-    let (stub, _) = own.into_iter().chain(usual).find_map(BootFile::stub)?;
+    let stub = own.into_iter().chain(usual).find(|program| program.stub().is_some())?;
     Some(format!(
         "firmware that is given {stub} runs no script: it gets one image of the same kernel and \
          initrds, with the kernel's arguments below, without initrd=, as its command line"

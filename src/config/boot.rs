@@ -78,8 +78,8 @@ mod tests {
             ),
             (
                 "[firmware]",
-                "[boot.programs]\nuefi-x64 = \"https://x/{{ uuid }}\"\n[firmware]",
-                "b.toml:9: \"https://x/{{ uuid }}\" is no template: words are for args; write a path \
+                "[boot.programs]\nuefi-x64 = \"https://x/{{uuid}}\"\n[firmware]",
+                "b.toml:9: \"https://x/{{uuid}}\" is no template: words are for args; write a path \
                  in the repository, or a whole URL",
             ),
         ] {
