@@ -399,7 +399,7 @@ selector.firmware = \"uefi\"
         let labels = [("manufacturer".to_owned(), "VMware, Inc.".to_owned())].into();
         let machine = Machine::told("52:54:00:12:34:56".parse().unwrap(), None, labels);
         let said = |config: &str| by_image(&Config::parse(config, "b.toml").unwrap(), &machine);
-        assert!(said(&stub).unwrap().contains("given /linuxx64.efi.stub runs no script"));
+        assert!(said(&stub).unwrap().contains("given linuxx64.efi.stub runs no script"));
         assert_eq!(said(CONFIG), None);
         let usual = format!("{CONFIG}[boot.programs]\nuefi-x64 = \"a/linuxx64.efi.stub\"\n");
         assert!(said(&usual).unwrap().contains("a/linuxx64.efi.stub"));
