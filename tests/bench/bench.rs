@@ -20,6 +20,10 @@ mod tftp;
 use std::process::ExitCode;
 
 use lab::Failure;
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 
 /// One table: its name on the command line, and what prints it.
 type Table = (&'static str, fn(&Options) -> Result<(), Failure>);
@@ -77,6 +81,19 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Where both sides have a core of their own, these.
+const OUR_CORE: usize = 0;
+const SERVERS_CORE: usize = 1;
+
+/// Keeps this thread, and whom it starts, on this core, or lets it go again.
+fn stay_on(core: Option<usize>) -> Result<(), Failure> {
+    let mut cores = CpuSet::new();
+    let wanted = core.map_or(0..CpuSet::count(), |core| core..core + 1);
+    let outcome = wanted.into_iter().try_for_each(|core| cores.set(core));
+    let outcome = outcome.and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores));
+    outcome.map_err(|error| Failure::new(error.to_string()))
 }
 
 /// The figure in the middle, or halfway between the two that are.

@@ -13,14 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
 use socket2::SockRef;
 
 use crate::{
-    Options,
+    OUR_CORE, Options, SERVERS_CORE,
     lab::{
         BOX_INTERFACE, Failure, Lab,
         namespace::Namespace,
@@ -28,7 +24,7 @@ use crate::{
         process::Process,
         walker::{Stage, Walker},
     },
-    median,
+    median, stay_on,
 };
 
 /// Discovers a second.
@@ -40,8 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const READY: Duration = Duration::from_secs(10);
 const EVERYONE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, 67);
 const SUSTAINED: f64 = 0.999;
-const OUR_CORE: usize = 0;
-const SERVERS_CORE: usize = 1;
 
 /// What one rate brought.
 #[derive(Clone, Copy)]
@@ -115,15 +109,9 @@ fn run(start: Start, log: Log, rate: u32) -> Result<Figures, Failure> {
     let desk = lab.desk("desk", "02:00:00:00:77:50")?;
     desk.run("ip address add 10.77.0.50/24 dev eth0")?;
     // Whom this thread starts stays there, too, and sees one core.
-    stay_on(SERVERS_CORE)?;
+    stay_on(Some(SERVERS_CORE))?;
     let _server = start(&lab, log)?;
     load(&desk, rate)
-}
-
-fn stay_on(core: usize) -> Result<(), Failure> {
-    let mut cores = CpuSet::new();
-    let outcome = cores.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores));
-    outcome.map_err(|error| Failure::new(error.to_string()))
 }
 
 fn ours(lab: &Lab, log: Log) -> Result<Process, Failure> {
@@ -180,7 +168,7 @@ fn started(lab: &Lab, name: &str, words: &[&str]) -> Result<Process, Failure> {
 /// Sends at this rate from a namespace, and takes the time of each answer.
 fn load(desk: &Namespace, rate: u32) -> Result<Figures, Failure> {
     desk.enter(|| -> Result<Figures, Failure> {
-        stay_on(OUR_CORE)?;
+        stay_on(Some(OUR_CORE))?;
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68))?;
         socket.set_broadcast(true)?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;

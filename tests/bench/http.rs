@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Options, fake::Fake, lab::Failure, median};
+use crate::{OUR_CORE, Options, SERVERS_CORE, fake::Fake, lab::Failure, median, stay_on};
 use bootbox::serve::{
     drain,
     http::{self, Limits, Service},
@@ -37,29 +37,42 @@ const GIB: f64 = (1_u64 << 30) as f64;
 pub(crate) fn print(options: &Options) -> Result<(), Failure> {
     let runs = options.runs.unwrap_or(9);
     let folder = Folder::new();
-    let nginx = Server::nginx(&folder.0);
-    let ours = match env::var_os("BOOTBOX") {
-        Some(binary) => Server::binary(&folder.0, Path::new(&binary)),
-        None => Server::service(&folder.0),
-    };
+    let binary = env::var_os("BOOTBOX");
     println!(
         "HTTP: {} MiB from the page cache over loopback (medians of {runs}, in turns; ratios of pairs)",
         SIZE >> 20
     );
-    println!("nginx: a worker per core, sendfile on, access_log off; bootbox: {}", ours.what);
+    let what = match &binary {
+        Some(binary) => binary.display().to_string(),
+        None => "serve::http alone, no log subscriber".to_owned(),
+    };
+    println!("nginx: a worker per core, sendfile on, access_log off; bootbox: {what}");
+    println!("one download: the server on one core, the client on another");
     println!(
         "{:>8}{:>13}{:>13}{:>8}{:>17}{:>17}{:>8}",
         "at once", "GiB/s", "nginx", "ratio", "CPU s/GiB", "nginx", "ratio"
     );
     for at_once in AT_ONCE {
+        // One download keeps both busy without a break: who shares a core with whom by chance would
+        // be all that is measured.
+        let [servers, client] = match at_once {
+            1 => [Some(SERVERS_CORE), Some(OUR_CORE)],
+            _ => [None, None],
+        };
+        stay_on(servers)?;
+        let nginx = Server::nginx(&folder.0);
+        let ours = match &binary {
+            Some(binary) => Server::binary(&folder.0, Path::new(binary)),
+            None => Server::service(&folder.0),
+        };
         let (mut our_runs, mut nginx_runs) = (Vec::new(), Vec::new());
         for round in 0..runs {
             // Whoever goes first has the colder caches: take turns.
             for ours_now in [round % 2 == 0, round % 2 == 1] {
                 if ours_now {
-                    our_runs.push(ours.measure(at_once));
+                    our_runs.push(ours.measure(at_once, client));
                 } else {
-                    nginx_runs.push(nginx.measure(at_once));
+                    nginx_runs.push(nginx.measure(at_once, client));
                 }
             }
         }
@@ -89,8 +102,11 @@ pub(crate) fn role(arguments: &[String]) -> bool {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["http-serve", root] => serve(Path::new(root)),
-        ["http-discard", port, at_once, downloads] => {
+        ["http-discard", port, at_once, downloads, core @ ..] => {
             let number = |text: &str| text.parse::<usize>().expect("a number");
+            if let [core] = core {
+                stay_on(Some(number(core))).expect("a core");
+            }
             discard(number(port) as u16, number(at_once), number(downloads));
         }
         _ => return false,
@@ -99,7 +115,6 @@ pub(crate) fn role(arguments: &[String]) -> bool {
 }
 
 struct Server {
-    what: String,
     port: u16,
     child: Child,
 }
@@ -122,7 +137,7 @@ impl Server {
             .read_line(&mut line)
             .expect("a port");
         let port = line.trim().parse().expect("a port");
-        Self { what: "serve::http alone, no log subscriber".to_owned(), port, child }
+        Self { port, child }
     }
 
     fn binary(folder: &Path, binary: &Path) -> Self {
@@ -140,7 +155,7 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .expect("starting bootbox");
-        Self { what: binary.display().to_string(), port, child }.ready()
+        Self { port, child }.ready()
     }
 
     fn nginx(folder: &Path) -> Self {
@@ -161,19 +176,19 @@ impl Server {
             .args(["-p".as_ref(), folder.as_os_str(), "-c".as_ref(), config.as_os_str()])
             .spawn()
             .expect("nginx: apt-get install nginx-light");
-        Self { what: "nginx".to_owned(), port, child }.ready()
+        Self { port, child }.ready()
     }
 
     fn ready(self) -> Self {
         let end = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(Instant::now() < end, "{} does not listen", self.what);
+            assert!(Instant::now() < end, "nobody listens on {}", self.port);
             thread::sleep(Duration::from_millis(20));
         }
         self
     }
 
-    fn measure(&self, at_once: usize) -> Run {
+    fn measure(&self, at_once: usize, core: Option<usize>) -> Run {
         let downloads = DOWNLOADS.max(at_once);
         let before = cpu(self.child.id());
         let client = Command::new(env::current_exe().expect("own path"))
@@ -183,6 +198,7 @@ impl Server {
                 &at_once.to_string(),
                 &downloads.to_string(),
             ])
+            .args(core.map(|core| core.to_string()))
             .output()
             .expect("starting the client");
         let text = String::from_utf8_lossy(&client.stdout);
