@@ -106,7 +106,7 @@ impl Part {
             let left = bytes.get(start..start.checked_add(left)?)?;
             return Some(Chunk::Memory { left, download });
         }
-        line.queue(Section { opened, offset: start, left });
+        line.queue(Section::new(opened, start, left));
         Some(Chunk::Hole { left, download })
     }
 }
