@@ -84,6 +84,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let asks = |machine| ask(socket, &Request::Machine { machine });
     let mut says = what_the_ledger_says(asks, options.machine, words.machine.uuid);
     says.extend(by_image(&site.config, &words.machine));
+    says.extend(told_too_little(&site.config.catalog, &words.machine));
     let says = says.join("\n");
     let language = if options.grub { Language::Grub } else { Language::Ipxe };
     let (found, mut text) = report(&site.config.catalog, &words, language, &says);
@@ -165,6 +166,20 @@ fn by_image(config: &Config, machine: &Machine) -> Option<String> {
         "firmware that is given {stub} runs no script: it gets one image of the same kernel and \
          initrds, with the kernel's arguments below, without initrd=, as its command line"
     ))
+}
+
+/// Of what is said without labels: the server does not decide by that alone where it could be wrong.
+fn told_too_little(catalog: &Catalog, machine: &Machine) -> Option<String> {
+    let tells = machine.labels.as_ref().is_some_and(|labels| !labels.is_empty());
+    let heard = Machine::heard(machine.mac, machine.uuid, None);
+    match tells || catalog.settle(&heard).is_ok() {
+        true => None,
+        false => Some(
+            "this is what it gets if that is all it tells by iPXE; a narrower group may have it: say \
+             with --label what it tells (manufacturer=…, product=…, serial=…)"
+                .to_owned(),
+        ),
+    }
 }
 
 fn by_the_ledger(sheet: &Sheet) -> String {
@@ -403,6 +418,20 @@ selector.firmware = \"uefi\"
         assert_eq!(said(CONFIG), None);
         let usual = format!("{CONFIG}[boot.programs]\nuefi-x64 = \"a/linuxx64.efi.stub\"\n");
         assert!(said(&usual).unwrap().contains("a/linuxx64.efi.stub"));
+    }
+
+    #[test]
+    fn who_says_nothing_of_a_machine_is_told_that_its_group_is_not_sure() {
+        let catalog = Config::parse(CONFIG, "b.toml").unwrap().catalog;
+        let mac = "52:54:00:12:34:56".parse().unwrap();
+        let said = |uuid: Option<&str>, labels: &[(&str, &str)]| {
+            let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            let uuid = uuid.map(|uuid| uuid.parse().unwrap());
+            told_too_little(&catalog, &Machine::told(mac, uuid, labels.collect())).is_some()
+        };
+        assert!(said(None, &[]));
+        assert!(!said(None, &[("manufacturer", "QEMU")]));
+        assert!(!said(Some("564da6d2-1706-6343-dc2d-0123456789ab"), &[]), "its group asks no more");
     }
 
     #[test]
