@@ -31,6 +31,7 @@ use bootbox::{
     machine::Machine,
     proxydhcp::{
         Answer, Arrival, Circumstances, Conversations, Discover, Offering, Port, Recipient, answer,
+        first_choice,
     },
 };
 use dhcproto::{
@@ -78,8 +79,7 @@ fn asked(packet: &[u8], port: Port) -> Answer {
 /// Asks with nothing remembered of the machine.
 fn ask(packet: &[u8], port: Port, offering: &Offering<'_>) -> Answer {
     let about = Circumstances { fetched: None, prefer_http: false, delay: Duration::ZERO };
-    let choose =
-        |discover: &Discover| Conversations::default().choose(discover, &about, Instant::now());
+    let choose = |discover: &Discover| first_choice(discover, &about, Instant::now());
     answer(packet, &Arrival { address: HERE, port }, offering, choose)
 }
 

@@ -14,10 +14,12 @@
 //! (PxeBcDhcp4.c), and both lead to the same file. iPXE takes either and gets the direct one.
 
 use std::{
-    collections::HashMap,
     net::Ipv4Addr,
+    num::NonZeroUsize,
     time::{Duration, Instant},
 };
+
+use lru::LruCache;
 
 use super::{Discover, Reason};
 use crate::{
@@ -28,7 +30,7 @@ use crate::{
 };
 
 /// Machines that are remembered at once.
-const MOST: usize = 4096;
+const MOST: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// A discover that comes sooner after an offer was sent before that could have been heard.
 const COLLECTION: Duration = Duration::from_secs(3);
 /// How often a form that worked before may lead to nothing.
@@ -38,9 +40,9 @@ const ROUND: Duration = Duration::from_secs(75);
 
 /// What went on with each machine of one interface. Bounded: those that were heard longest ago
 /// are forgotten first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Conversations {
-    machines: HashMap<Mac, Conversation>,
+    machines: LruCache<Mac, Conversation>,
     has_dhcp_server: bool,
 }
 
@@ -55,9 +57,8 @@ pub struct Circumstances {
     pub delay: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Conversation {
-    heard: Instant,
     /// What was offered since anything was taken up.
     pending: Option<Pending>,
     works: Option<Form>,
@@ -77,7 +78,7 @@ struct Pending {
 }
 
 /// Whether firmware that asks by PXE is known to come by HTTP Boot, too.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Http {
     /// It came, was offered a file by HTTP first then, and never fetched any: firmware may refuse
     /// `http://`. PXE is answered for good.
@@ -85,13 +86,26 @@ enum Http {
     /// It was left alone, and never came.
     Never,
     /// It came. A fetch is not seen where the file is another server's.
-    Offered {
-        since: Instant,
-        is_elsewhere: bool,
-    },
+    Offered { since: Instant, is_elsewhere: bool },
+    #[default]
     Unknown,
     /// Left alone since then.
     WaitedFor(Instant),
+}
+
+/// The form of an offer to a machine of which nothing is known, and nothing is to be remembered.
+pub fn first_choice(
+    discover: &Discover,
+    about: &Circumstances,
+    now: Instant,
+) -> Result<Form, Reason> {
+    Conversation::default().choose(discover, about, false, now)
+}
+
+impl Default for Conversations {
+    fn default() -> Self {
+        Self { machines: LruCache::new(MOST), has_dhcp_server: false }
+    }
 }
 
 impl Conversations {
@@ -104,36 +118,12 @@ impl Conversations {
         now: Instant,
     ) -> Result<Form, Reason> {
         let has_dhcp_server = self.has_dhcp_server;
-        let conversation = self.of(discover.mac, now);
-        if discover.stage == Stage::Ipxe {
-            conversation.take_up(Form::Direct);
-            return Ok(Form::Direct);
-        }
-        if discover.means == Means::Http {
-            conversation.http.comes(discover.is_elsewhere, about.fetched, now);
-            return Ok(Form::Http);
-        }
-        if about.prefer_http
-            && discover.platform == Some(Platform::Uefi)
-            && conversation.http.is_waited_for(about.fetched, now)
-        {
-            return Err(Reason::LeftToHttp);
-        }
-        match discover.offer {
-            Offer::Auto => {}
-            Offer::BootServer => return Ok(Form::BootServer),
-            Offer::Direct => return Ok(Form::Direct),
-        }
-        let is_up = |pending: Pending| about.fetched.is_some_and(|fetched| fetched > pending.sent);
-        if conversation.pending.is_some_and(is_up) {
-            conversation.take_up(Form::Direct);
-        }
-        Ok(conversation.offer(has_dhcp_server, now, about.delay))
+        self.of(discover.mac).choose(discover, about, has_dhcp_server, now)
     }
 
     /// The machine asks port 4011 for its boot file.
-    pub fn asked_boot_server(&mut self, mac: Mac, now: Instant) {
-        self.of(mac, now).take_up(Form::BootServer);
+    pub fn asked_boot_server(&mut self, mac: Mac) {
+        self.of(mac).take_up(Form::BootServer);
     }
 
     /// The machine takes a lease of this server, which so is there. Who names none asks for an address
@@ -145,7 +135,7 @@ impl Conversations {
         self.heard_dhcp_server();
         // An office full of laptops is no concern of ours.
         if let Some(pending) =
-            self.machines.get_mut(&mac).and_then(|machine| machine.pending.as_mut())
+            self.machines.peek_mut(&mac).and_then(|machine| machine.pending.as_mut())
             && now.saturating_duration_since(pending.sent) <= BELONGS_TOGETHER
         {
             pending.took_a_lease = true;
@@ -157,26 +147,45 @@ impl Conversations {
         self.has_dhcp_server = true;
     }
 
-    fn of(&mut self, mac: Mac, now: Instant) -> &mut Conversation {
-        if self.machines.len() >= MOST && !self.machines.contains_key(&mac) {
-            self.forget_some();
-        }
-        let new = Conversation { heard: now, pending: None, works: None, http: Http::Unknown };
-        let conversation = self.machines.entry(mac).or_insert(new);
-        conversation.heard = now;
-        conversation
-    }
-
-    /// The half that was heard longest ago, at once: looking for the oldest one at each discover of
-    /// a flood would cost more than the answers.
-    fn forget_some(&mut self) {
-        let mut heard: Vec<Instant> = self.machines.values().map(|machine| machine.heard).collect();
-        let (_, &mut middle, _) = heard.select_nth_unstable(MOST / 2);
-        self.machines.retain(|_, machine| machine.heard > middle);
+    fn of(&mut self, mac: Mac) -> &mut Conversation {
+        self.machines.get_or_insert_mut(mac, Conversation::default)
     }
 }
 
 impl Conversation {
+    fn choose(
+        &mut self,
+        discover: &Discover,
+        about: &Circumstances,
+        has_dhcp_server: bool,
+        now: Instant,
+    ) -> Result<Form, Reason> {
+        if discover.stage == Stage::Ipxe {
+            self.take_up(Form::Direct);
+            return Ok(Form::Direct);
+        }
+        if discover.means == Means::Http {
+            self.http.comes(discover.is_elsewhere, about.fetched, now);
+            return Ok(Form::Http);
+        }
+        if about.prefer_http
+            && discover.platform == Some(Platform::Uefi)
+            && self.http.is_waited_for(about.fetched, now)
+        {
+            return Err(Reason::LeftToHttp);
+        }
+        match discover.offer {
+            Offer::Auto => {}
+            Offer::BootServer => return Ok(Form::BootServer),
+            Offer::Direct => return Ok(Form::Direct),
+        }
+        let is_up = |pending: Pending| about.fetched.is_some_and(|fetched| fetched > pending.sent);
+        if self.pending.is_some_and(is_up) {
+            self.take_up(Form::Direct);
+        }
+        Ok(self.offer(has_dhcp_server, now, about.delay))
+    }
+
     /// The next form; it counts as sent after `delay`.
     fn offer(&mut self, has_dhcp_server: bool, now: Instant, delay: Duration) -> Form {
         let Some(pending) = &mut self.pending else {
@@ -345,7 +354,7 @@ mod tests {
         lan.conversations.took_lease(mac(1), OFFICE, lan.at(4));
         // Switched on again half an hour later.
         assert_eq!(lan.offers(&[1800]), [B]);
-        lan.conversations.asked_boot_server(mac(1), lan.at(1804));
+        lan.conversations.asked_boot_server(mac(1));
         assert_eq!(lan.offers(&[3600]), [B], "and that worked");
     }
 
@@ -358,7 +367,7 @@ mod tests {
         lan.fetched = Some(lan.at(130));
         assert_eq!(lan.offers(&[200]), [A], "fetched without asking port 4011: the direct one");
         assert_eq!(lan.offers(&[204, 212]), [A, B]);
-        lan.conversations.asked_boot_server(mac(1), lan.at(214));
+        lan.conversations.asked_boot_server(mac(1));
         assert_eq!(lan.offers(&[300, 304, 312]), [B, B, A], "it is the other one that works");
     }
 
@@ -434,13 +443,15 @@ mod tests {
     #[test]
     fn a_lan_full_of_made_up_machines_costs_no_memory() {
         let mut lan = Lan::with_a_dhcp_server();
-        for number in 0..u16::try_from(2 * MOST).unwrap() {
+        let count = u16::try_from(2 * MOST.get()).unwrap();
+        for number in 0..count {
             let second = u64::from(number);
             assert_eq!(lan.choose(second, &Discover { mac: mac(number), ..rom() }), Ok(A));
             lan.conversations.took_lease(mac(number.wrapping_add(30_000)), OFFICE, lan.at(second));
         }
-        assert!((MOST / 2..=MOST).contains(&lan.conversations.machines.len()));
-        let last = mac(u16::try_from(2 * MOST - 1).unwrap());
-        assert!(lan.conversations.machines.contains_key(&last), "the newest is known");
+        let machines = &lan.conversations.machines;
+        assert_eq!(machines.len(), MOST.get());
+        let [oldest, newest] = [MOST.get() as u16, count - 1].map(mac);
+        assert!(machines.contains(&oldest) && machines.contains(&newest));
     }
 }

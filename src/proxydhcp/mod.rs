@@ -19,7 +19,7 @@ use crate::{
     template::base_url,
     trace::{Stage, Step},
 };
-pub use conversations::{Circumstances, Conversations};
+pub use conversations::{Circumstances, Conversations, first_choice};
 pub use reason::Reason;
 use request::{Asks, BootClient, Heard};
 

@@ -25,7 +25,7 @@ use crate::{
     machine::Mac,
     proxydhcp::{
         Answer, Arrival, Circumstances, Conversations, Discover, Lease, Port, Reason, Recipient,
-        Reply, answer,
+        Reply, answer, first_choice,
     },
     trace::{Stage, Step, Throttle, Who},
 };
@@ -142,7 +142,7 @@ impl Service {
             Answer::Reply(reply) => {
                 powers_on(ledger, arrival, reply.machine.mac, reply.means);
                 if arrival.port == Port::BootServer {
-                    self.conversations().asked_boot_server(reply.machine.mac, Instant::now());
+                    self.conversations().asked_boot_server(reply.machine.mac);
                 }
                 let to = match reply.to {
                     Recipient::Broadcast => BROADCAST.into(),
@@ -167,12 +167,11 @@ impl Service {
             delay: config.reply_delay,
         };
         match config.mode {
-            // What is not sent is not remembered, nor is who is no machine.
-            Mode::Observe => Conversations::default().choose(discover, &about, Instant::now()),
-            Mode::Serve if is_for_probe => {
-                Conversations::default().choose(discover, &about, Instant::now())
+            Mode::Serve if !is_for_probe => {
+                self.conversations().choose(discover, &about, Instant::now())
             }
-            Mode::Serve => self.conversations().choose(discover, &about, Instant::now()),
+            // What is not sent is not remembered, nor is who is no machine.
+            Mode::Observe | Mode::Serve => first_choice(discover, &about, Instant::now()),
         }
     }
 

@@ -7,9 +7,12 @@
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
+    num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use lru::LruCache;
 
 use crate::{
     machine::{Mac, Machine, Uuid},
@@ -17,7 +20,7 @@ use crate::{
 };
 
 /// Machines that are remembered at once.
-const MOST: usize = 4096;
+const MOST: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// A token serves one boot, and no boot takes longer.
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 
@@ -25,9 +28,10 @@ const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Visitors(Arc<Mutex<Visits>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Visits {
-    by_mac: HashMap<Mac, Visit>,
+    /// The one that was given a script last comes first.
+    by_mac: LruCache<Mac, Visit>,
     by_address: HashMap<Ipv4Addr, Mac>,
     by_token: HashMap<Token, Mac>,
 }
@@ -52,16 +56,12 @@ impl Visitors {
     ) {
         let mut visits = self.visits();
         let mac = machine.mac;
-        visits.forget(mac);
-        if visits.by_mac.len() >= MOST {
-            let oldest = visits.by_mac.iter().min_by_key(|(_, visit)| visit.since);
-            if let Some(mac) = oldest.map(|(&mac, _)| mac) {
-                visits.forget(mac);
-            }
+        let visit = Visit { machine, address, token, since: now };
+        if let Some((mac, visit)) = visits.by_mac.push(mac, visit) {
+            visits.forget(mac, &visit);
         }
         visits.by_address.insert(address, mac);
         visits.by_token.extend(token.map(|token| (token, mac)));
-        visits.by_mac.insert(mac, Visit { machine, address, token, since: now });
     }
 
     /// The machine that has this address.
@@ -73,7 +73,7 @@ impl Visitors {
     /// The machine that this token was made for, while it is good.
     pub(super) fn by_token(&self, token: Token, now: Instant) -> Option<Machine> {
         let visits = self.visits();
-        let visit = visits.by_mac.get(visits.by_token.get(&token)?)?;
+        let visit = visits.by_mac.peek(visits.by_token.get(&token)?)?;
         (now.saturating_duration_since(visit.since) < TOKEN_LIFE).then(|| visit.machine.clone())
     }
 
@@ -85,7 +85,7 @@ impl Visitors {
     /// The machines that have this UUID.
     pub(super) fn with_uuid(&self, uuid: Uuid) -> Vec<Machine> {
         let visits = self.visits();
-        let machines = visits.by_mac.values().map(|visit| &visit.machine);
+        let machines = visits.by_mac.iter().map(|(_, visit)| &visit.machine);
         machines.filter(|machine| machine.has_uuid(uuid)).cloned().collect()
     }
 
@@ -94,13 +94,20 @@ impl Visitors {
     }
 }
 
+impl Default for Visits {
+    fn default() -> Self {
+        let (by_address, by_token) = (HashMap::new(), HashMap::new());
+        Self { by_mac: LruCache::new(MOST), by_address, by_token }
+    }
+}
+
 impl Visits {
     fn machine(&self, mac: Mac) -> Option<Machine> {
-        self.by_mac.get(&mac).map(|visit| visit.machine.clone())
+        self.by_mac.peek(&mac).map(|visit| visit.machine.clone())
     }
 
-    fn forget(&mut self, mac: Mac) {
-        let Some(visit) = self.by_mac.remove(&mac) else { return };
+    /// Forgets by what this visit was found.
+    fn forget(&mut self, mac: Mac, visit: &Visit) {
         visit.token.map(|token| self.by_token.remove(&token));
         if self.by_address.get(&visit.address) == Some(&mac) {
             self.by_address.remove(&visit.address);
@@ -151,7 +158,7 @@ mod tests {
     #[test]
     fn a_lan_full_of_made_up_machines_costs_no_memory() {
         let (visitors, now) = (Visitors::default(), Instant::now());
-        let count = u32::try_from(2 * MOST).unwrap();
+        let count = u32::try_from(2 * MOST.get()).unwrap();
         for number in 0..count {
             let token = Token::new(u128::from(number).to_be_bytes());
             let since = now + Duration::from_secs(number.into());
@@ -160,8 +167,8 @@ mod tests {
         let visits = visitors.visits();
         assert_eq!(
             [visits.by_mac.len(), visits.by_address.len(), visits.by_token.len()],
-            [MOST; 3]
+            [MOST.get(); 3]
         );
-        assert!(visits.by_mac.contains_key(&machine(count - 1).mac));
+        assert!(visits.by_mac.contains(&machine(count - 1).mac));
     }
 }

@@ -1,20 +1,23 @@
 //! Which boot a step belongs to, from the machine's hardware address or the address it took.
 //!
-//! Bounded: a LAN full of made-up machines costs the oldest quarter of the boots their ids, never
-//! memory.
+//! Bounded: a LAN full of made-up machines costs the boots without a step for longest their ids,
+//! never memory.
 
 use std::{
     collections::HashMap,
     fmt,
     net::Ipv4Addr,
+    num::NonZeroUsize,
     time::{Duration, Instant},
 };
+
+use lru::LruCache;
 
 use super::{Heard, Stage, Step, Stop, watch::Watch};
 use crate::machine::Mac;
 
 /// Boots that are remembered at once.
-const MOST: usize = 4096;
+const MOST: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// After this long without a step, the next one starts a new boot.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
@@ -51,7 +54,8 @@ pub struct Heading {
 /// The boots that go on now.
 #[derive(Debug)]
 pub struct Boots {
-    by_mac: HashMap<Mac, Boot>,
+    /// The one that took a step last comes first.
+    by_mac: LruCache<Mac, Boot>,
     by_address: HashMap<Ipv4Addr, Mac>,
     next: u32,
 }
@@ -84,7 +88,7 @@ enum Reached {
 impl Boots {
     /// Starts with no boots; `seed` keeps the ids of two runs of the server apart.
     pub fn new(seed: u32) -> Self {
-        Self { by_mac: HashMap::new(), by_address: HashMap::new(), next: seed }
+        Self { by_mac: LruCache::new(MOST), by_address: HashMap::new(), next: seed }
     }
 
     /// Files a step under its boot; `None` when nothing is known of who took it.
@@ -94,7 +98,7 @@ impl Boots {
             Who::Machine(mac) => mac,
         };
         let reached = reached(step);
-        let stale = self.by_mac.get(&mac).is_none_or(|boot| {
+        let stale = self.by_mac.peek(&mac).is_none_or(|boot| {
             now.duration_since(boot.last) > FORGOTTEN || begins_anew(step, boot.reached)
         });
         if stale {
@@ -121,7 +125,7 @@ impl Boots {
     ///
     /// Only machines that are booting are followed, so an office full of laptops costs nothing.
     pub fn learn(&mut self, mac: Mac, address: Ipv4Addr) -> bool {
-        let Some(boot) = self.by_mac.get_mut(&mac) else { return false };
+        let Some(boot) = self.by_mac.peek_mut(&mac) else { return false };
         if boot.address == Some(address) && self.by_address.get(&address) == Some(&mac) {
             return false;
         }
@@ -136,40 +140,40 @@ impl Boots {
 
     /// A machine discovers on the interface where this address is ours.
     pub fn discovers(&mut self, mac: Mac, ours: Ipv4Addr) {
-        if let Some(boot) = self.by_mac.get_mut(&mac) {
+        if let Some(boot) = self.by_mac.peek_mut(&mac) {
             boot.ours = Some(ours);
         }
     }
 
     /// Whether a machine has discovered, and nothing came of it yet.
     pub fn asks(&self, mac: Mac) -> bool {
-        self.by_mac.get(&mac).is_some_and(|boot| boot.watch.asks())
+        self.by_mac.peek(&mac).is_some_and(|boot| boot.watch.asks())
     }
 
     /// A booting machine takes an address from this server.
     pub fn requests(&mut self, mac: Mac, server: Option<Ipv4Addr>, now: Instant) {
-        if let Some(boot) = self.by_mac.get_mut(&mac) {
+        if let Some(boot) = self.by_mac.peek_mut(&mac) {
             boot.watch.requests(server, now);
         }
     }
 
     /// A DHCP server was heard to answer a booting machine.
     pub fn answered(&mut self, mac: Mac, server: Ipv4Addr) {
-        if let Some(boot) = self.by_mac.get_mut(&mac) {
+        if let Some(boot) = self.by_mac.peek_mut(&mac) {
             boot.watch.answered(server);
         }
     }
 
     /// A booting machine says that it has heard a DHCP server and not us.
     pub fn misses_us(&mut self, mac: Mac) {
-        if let Some(boot) = self.by_mac.get_mut(&mac) {
+        if let Some(boot) = self.by_mac.peek_mut(&mac) {
             boot.watch.misses_us();
         }
     }
 
     /// A booting machine asks for some file.
     pub fn comes(&mut self, address: Ipv4Addr, now: Instant) {
-        let boot = self.by_address.get(&address).and_then(|mac| self.by_mac.get_mut(mac));
+        let boot = self.by_address.get(&address).and_then(|mac| self.by_mac.peek_mut(mac));
         if let Some(boot) = boot {
             boot.watch.comes(now);
         }
@@ -177,7 +181,7 @@ impl Boots {
 
     /// A machine's kernel comes from another server, where we do not see it.
     pub fn goes_elsewhere(&mut self, mac: Mac, now: Instant) {
-        if let Some(boot) = self.by_mac.get_mut(&mac) {
+        if let Some(boot) = self.by_mac.peek_mut(&mac) {
             boot.watch.goes_elsewhere(now);
         }
     }
@@ -203,7 +207,7 @@ impl Boots {
 
     /// When a machine fetched a file from us the last time, or tried to.
     pub fn fetched(&self, mac: Mac) -> Option<Instant> {
-        self.by_mac.get(&mac)?.fetched
+        self.by_mac.peek(&mac)?.fetched
     }
 
     /// The machine that took this address.
@@ -213,7 +217,7 @@ impl Boots {
 
     /// Whether a machine was told this already in this boot; from now on it was.
     pub fn repeats(&mut self, mac: Mac, notice: &str, now: Instant) -> bool {
-        let Some(boot) = self.by_mac.get_mut(&mac) else { return false };
+        let Some(boot) = self.by_mac.peek_mut(&mac) else { return false };
         let repeats = boot.notice.as_deref() == Some(notice)
             && now.saturating_duration_since(boot.last) <= FORGOTTEN;
         if !repeats {
@@ -224,19 +228,16 @@ impl Boots {
 
     /// Whether iPXE runs on this machine now, chainloaded or answered by us within `window`.
     pub fn runs_ipxe(&self, mac: Mac, now: Instant, window: Duration) -> bool {
-        self.by_mac.get(&mac).is_some_and(|boot| {
+        self.by_mac.peek(&mac).is_some_and(|boot| {
             boot.reached >= Reached::Ipxe && now.duration_since(boot.last) <= window
         })
     }
 
     fn begin(&mut self, mac: Mac, starts_over: bool, now: Instant) {
-        if self.by_mac.len() >= MOST && !self.by_mac.contains_key(&mac) {
-            self.forget_some();
-        }
         let id = BootId(self.next & 0x00ff_ffff);
         self.next = self.next.wrapping_add(1);
         // The address stays known across a reboot: most DHCP servers give the same one again.
-        let before = self.by_mac.get(&mac);
+        let before = self.by_mac.peek(&mac);
         let watch = match before.filter(|_| !starts_over) {
             Some(before) => before.watch.after_a_pause(now),
             None => Watch::new(now),
@@ -252,24 +253,12 @@ impl Boots {
             notice: None,
             watch,
         };
-        self.by_mac.insert(mac, boot);
-    }
-
-    /// The quarter without a step for longest, at once: looking for the oldest one at each new
-    /// machine of a flood would cost more than the answers.
-    fn forget_some(&mut self) {
-        let mut last: Vec<Instant> = self.by_mac.values().map(|boot| boot.last).collect();
-        let (_, &mut limit, _) = last.select_nth_unstable(MOST / 4);
-        let by_address = &mut self.by_address;
-        self.by_mac.retain(|mac, boot| {
-            let stays = boot.last > limit;
-            if let Some(address) = boot.address.filter(|_| !stays)
-                && by_address.get(&address) == Some(mac)
-            {
-                by_address.remove(&address);
-            }
-            stays
-        });
+        if let Some((forgotten, Boot { address: Some(address), .. })) = self.by_mac.push(mac, boot)
+            && forgotten != mac
+            && self.by_address.get(&address) == Some(&forgotten)
+        {
+            self.by_address.remove(&address);
+        }
     }
 }
 
