@@ -164,6 +164,24 @@ fn a_dhcp_server_that_sends_option_60_is_told_by_name_in_the_log_and_by_check() 
 }
 
 #[test]
+fn a_dhcp_server_on_the_box_itself_is_heard() {
+    on_a_lan("on_the_box_itself", &Office::Plain, |lab, server, _| {
+        lab.server().enter(|| -> Result<(), Failure> {
+            let socket = UdpSocket::bind((BOX, 0))?;
+            socket.set_broadcast(true)?;
+            let mut offer = walker(1).message(2, Stage::Bios, &[]);
+            offer[0] = 2;
+            offer[16..20].copy_from_slice(&[10, 77, 0, 99]);
+            socket.send_to(&offer, (Ipv4Addr::BROADCAST, 68))?;
+            Ok(())
+        })??;
+        let line = diagnosis(server, "option-60")?;
+        assert_eq!(line["server"], BOX.to_string(), "{line}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_real_uefi_machine_that_option_60_leads_astray_is_told_why_it_stopped() {
     with_machines(1, "option_60_and_a_real_machine", &Office::ClaimsPxe, |lab, server, _| {
         let hardware = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, "52:54:00:b0:02:01");

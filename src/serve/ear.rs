@@ -28,28 +28,38 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How often a survey looks at the clock.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
-/// What the kernel lets through of all UDP: a destination port of 68.
-const TO_CLIENTS: [SockFilter; 5] = [
-    // X = length of the IP header.
-    SockFilter::new(0xb1, 0, 0, 0),
-    // A = the 16 bits at X + 2.
-    SockFilter::new(0x48, 0, 0, 2),
-    SockFilter::new(0x15, 0, 1, 68),
-    SockFilter::new(0x06, 0, 0, 0xffff),
-    SockFilter::new(0x06, 0, 0, 0),
-];
+/// What the kernel lets through of all UDP: a destination port of 68, but no proxy at this address.
+///
+/// A broadcast brings our own answers back to us, and to hear them costs as much as to give them. A
+/// DHCP server on this very machine has our address and is heard: it gives addresses.
+fn to_clients(no_proxy_at: Ipv4Addr) -> [SockFilter; 9] {
+    [
+        // X = length of the IP header; A = the destination port.
+        SockFilter::new(0xb1, 0, 0, 0),
+        SockFilter::new(0x48, 0, 0, 2),
+        SockFilter::new(0x15, 0, 5, 68),
+        // A = the sender.
+        SockFilter::new(0x20, 0, 0, 12),
+        SockFilter::new(0x15, 0, 2, no_proxy_at.to_bits()),
+        // A = yiaddr.
+        SockFilter::new(0x40, 0, 0, 8 + 16),
+        SockFilter::new(0x15, 1, 0, 0),
+        SockFilter::new(0x06, 0, 0, 0xffff),
+        SockFilter::new(0x06, 0, 0, 0),
+    ]
+}
 
-/// A socket that hears what comes to port 68 on this interface. Needs CAP_NET_RAW.
-fn open(interface: &Interface) -> io::Result<Socket> {
+/// A socket that hears this on the interface. Needs CAP_NET_RAW.
+fn open(interface: &Interface, no_proxy_at: Ipv4Addr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP))?;
     socket.bind_device(Some(interface.name.as_bytes()))?;
-    socket.attach_filter(&TO_CLIENTS)?;
+    socket.attach_filter(&to_clients(no_proxy_at))?;
     Ok(socket)
 }
 
 /// The same for [`run`].
 pub(super) fn listen(interface: &Interface) -> io::Result<UdpSocket> {
-    let socket = open(interface)?;
+    let socket = open(interface, interface.address)?;
     socket.set_nonblocking(true)?;
     // tokio's UDP socket receives on any datagram socket, a raw one included.
     UdpSocket::from_std(StdUdpSocket::from(OwnedFd::from(socket)))
@@ -86,7 +96,8 @@ pub(super) async fn run(
 /// Asks who answers a machine that boots, and listens for some seconds. Opens no port, and takes no
 /// address.
 pub fn survey(interface: &Interface, seed: u32) -> io::Result<Survey> {
-    let socket = open(interface)?;
+    // The bootbox of this machine is one of those that answer.
+    let socket = open(interface, Ipv4Addr::UNSPECIFIED)?;
     socket.set_broadcast(true)?;
     socket.set_read_timeout(Some(LOOK_UP))?;
     let socket = StdUdpSocket::from(OwnedFd::from(socket));
