@@ -22,7 +22,8 @@ use crate::serve::log::Format;
         [control] socket of its config; only root and the server's own user may.\n\n\
         Exit codes: 0 done; 1 the answer is no: no group matches, the machine has not been seen or \
         is not held, a release is not whole, no machine can boot on the LAN; 64 wrong usage; 69 no server runs; 70 a service \
-        failed; 71 a port or the control socket is taken or the system refuses; 77 a capability or \
+        failed, the ledger is damaged, or the running server is of another release; 71 a port or the \
+        control socket is taken, the ledger cannot be written or the system refuses; 77 a capability or \
         the right to the control socket is missing; 78 the config is wrong."
 )]
 pub(super) struct Args {

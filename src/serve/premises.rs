@@ -103,8 +103,8 @@ impl Premises {
         let proofs = proofs_of(&site)?;
         if needs_restart {
             tracing::warn!(
-                "changes of [network], [http] port, [control] and [install] ledger take effect at the next \
-                 start: `systemctl restart bootbox`"
+                "changes of interfaces, answer-router-solicitations, [http] port, [control] and [install] \
+                 ledger take effect at the next start: `systemctl restart bootbox`"
             );
         }
         Ok((site, proofs))
