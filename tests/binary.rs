@@ -7,7 +7,7 @@ mod lab;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -19,6 +19,7 @@ use lab::process::Process;
 use lab::server::Bootbox;
 use lab::walker::{Stage, Walker, ask_http, fetch_http, port_68};
 use lab::{BOX, Failure, Lab};
+use socket2::{Domain, Socket, Type};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bootbox");
 const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 2), 80);
@@ -450,6 +451,30 @@ fn a_hostile_lan_cannot_flood_the_log() {
 }
 
 /// A folder of this test's own.
+#[test]
+fn answers_that_nobody_takes_hold_up_no_offer() {
+    with_server("nobody_takes", "text", |_, _, desk, _| {
+        desk.enter(|| -> Result<(), Failure> {
+            let walker = Walker::number(1, Ipv4Addr::BROADCAST);
+            // A boot item, as a ROM's menu asks for, to addresses that do not exist.
+            let mut inform = walker.message(8, Stage::Bios, &[43, 6, 71, 4, 0, 0, 0, 0]);
+            for number in 0..2000_u16 {
+                let address = Ipv4Addr::new(10, 77, 0, 50 + (number % 200) as u8);
+                inform[12..16].copy_from_slice(&address.octets());
+                let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+                socket.set_ip_transparent_v4(true)?;
+                socket.bind(&SocketAddr::from((address, 68)).into())?;
+                socket.send_to(&inform, &SocketAddr::from((*SERVER.ip(), 67)).into())?;
+            }
+            let began = Instant::now();
+            walker.discover(&port_68()?, Stage::Bios)?;
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            Ok(())
+        })??;
+        Ok(())
+    });
+}
+
 fn tempfile(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("bootbox-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);

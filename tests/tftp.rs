@@ -16,13 +16,14 @@ mod service;
 
 use std::{
     fs, io,
-    net::UdpSocket,
+    net::{Ipv4Addr, UdpSocket},
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use client::Fetch;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use relay::Relay;
 use service::{Service, TEXT_LINES};
 
@@ -337,6 +338,40 @@ fn five_hundred_transfers_at_once_complete() {
     for client in clients {
         client.join().unwrap();
     }
+}
+
+#[test]
+fn addresses_that_never_answer_lose_their_seats_to_machines_that_do() {
+    // Of 1024 seats one address gets 640; each has a socket here and one there.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(8192), hard).unwrap();
+    let service = Service::start();
+    let expected = service.file("a", 5000);
+    let old = socket();
+    old.send_to(b"\0\x01a\0octet\0tsize\x000\0", service.address).unwrap();
+    let (_, transfer) = receive(&old);
+    old.send_to(&[0, 4, 0, 0], transfer).unwrap();
+    assert_eq!(receive(&old).0, "DATA 1");
+
+    let made_up: Vec<UdpSocket> = (0..1100)
+        .map(|number| {
+            let socket =
+                UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2 + (number % 2) as u8), 0)).unwrap();
+            socket.send_to(b"\0\x01a\0octet\0", service.address).unwrap();
+            socket
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(1500));
+    let fetch = Fetch { server: service.address, name: "a", block_size: None, window: None };
+    let started = Instant::now();
+    assert!(fetched(&fetch).unwrap() == expected);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    // Who has answered keeps its own, however long it pauses.
+    old.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    while receive(&old).0 == "DATA 1" {
+        old.send_to(&[0, 4, 0, 1], transfer).unwrap();
+    }
+    drop(made_up);
 }
 
 #[test]

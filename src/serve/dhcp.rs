@@ -38,6 +38,9 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// Addresses that one machine may take at once, and then each second.
 const ADDRESSES: u32 = 20;
 const PER_SECOND: u32 = 1;
+/// Answers of port 67 a second that go to one address each: those that nobody takes must leave room in
+/// the socket's buffer for offers. Each waits there 3 s.
+const INFORMS: u32 = 20;
 /// Offers that wait to be sent, 1.5 KiB each at most.
 const MOST_HELD_BACK: usize = 4096;
 /// Where DHCP clients without an address listen.
@@ -59,6 +62,7 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
     let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
     let mut buffer = [0; LONGEST];
     let mut leases = Leases::default();
+    let mut informs = Throttle::new(INFORMS, INFORMS, Instant::now());
     let mut held_back = VecDeque::new();
     loop {
         let next = held_back.front().map(|held: &HeldBack| held.until);
@@ -79,6 +83,11 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
             Err(error) => return Err(error),
         };
         let Some(parcel) = service.hear(&buffer[..len], source, &mut leases) else { continue };
+        let is_offer = parcel.to == BROADCAST.into();
+        if service.arrival.port == Port::Dhcp && !is_offer && !informs.admit(Instant::now()) {
+            service.journal.silence("dhcp", "too-many-informs");
+            continue;
+        }
         let delay = service.site.borrow().config.reply_delay;
         if delay.is_zero() || !parcel.reply.may_wait() {
             service.send(&socket, &parcel).await;
@@ -182,7 +191,12 @@ impl Service {
 
     async fn send(&self, socket: &UdpSocket, parcel: &Parcel) {
         let Parcel { reply, to, is_for_probe } = parcel;
-        match socket.send_to(&reply.bytes, to).await {
+        let sent = match *to == BROADCAST.into() {
+            true => socket.send_to(&reply.bytes, to).await,
+            // What waits for an address that is not there fills the socket's buffer for 3 s.
+            false => socket.try_send_to(&reply.bytes, *to),
+        };
+        match sent {
             Ok(_) if *is_for_probe => {}
             Ok(_) => {
                 self.journal.answers(self.arrival.address, reply.machine.mac, &reply.step);

@@ -15,8 +15,11 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     pin::pin,
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use socket2::SockRef;
@@ -26,7 +29,7 @@ use tokio::{
         mpsc::{self, error::TrySendError},
         watch,
     },
-    task::{Id, JoinError, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
 use self::transfer::Client;
@@ -41,6 +44,9 @@ use crate::{
 const SEATS: usize = 1024;
 /// Transfers of one address at once, of those.
 const SEATS_OF_ONE: usize = 640;
+/// A client that has not answered for so long may lose its seat to another: a real one answers within
+/// a round trip, and an address that is made up never does.
+const UNPROVEN: Duration = Duration::from_secs(1);
 /// Room for every machine of a large site to ask in the same moment.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// Requests of one client that wait for its task.
@@ -108,9 +114,12 @@ struct Service {
 
 /// One client's task.
 struct Seat {
-    task: Id,
+    task: AbortHandle,
     requests: mpsc::Sender<ReadRequest>,
     file: String,
+    taken: Instant,
+    /// Whether the client has answered.
+    is_proven: Arc<AtomicBool>,
 }
 
 impl Service {
@@ -133,7 +142,7 @@ impl Service {
             },
             None => request,
         };
-        if self.tasks.len() >= SEATS {
+        if self.clients.len() >= SEATS && !self.make_room() {
             return self.silence("too-many-transfers");
         }
         // One host, or one that claims to be it, cannot keep the others from booting.
@@ -145,6 +154,7 @@ impl Service {
         }
         let file = file_name(request.path.as_bytes());
         let (requests, received) = mpsc::channel(WAITING);
+        let is_proven = Arc::new(AtomicBool::new(false));
         let served = Client {
             client,
             address: self.address,
@@ -153,10 +163,30 @@ impl Service {
             site: self.site.clone(),
             journal: self.journal.clone(),
             scripts: Arc::clone(&self.scripts),
+            is_proven: Arc::clone(&is_proven),
         };
-        let task = self.tasks.spawn(served.serve(request, received)).id();
-        self.clients.insert(task, client);
-        self.seats.insert(client, Seat { task, requests, file });
+        let task = self.tasks.spawn(served.serve(request, received));
+        self.clients.insert(task.id(), client);
+        let taken = Instant::now();
+        self.seats.insert(client, Seat { task, requests, file, taken, is_proven });
+    }
+
+    /// Takes the seat of who has it longest without an answer; false where all have answered.
+    fn make_room(&mut self) -> bool {
+        let is_silent = |seat: &Seat| {
+            !seat.is_proven.load(Ordering::Relaxed) && seat.taken.elapsed() >= UNPROVEN
+        };
+        let silent = self.seats.iter().filter(|(_, seat)| is_silent(seat));
+        let Some(client) = silent.min_by_key(|(_, seat)| seat.taken).map(|(&client, _)| client)
+        else {
+            return false;
+        };
+        if let Some(seat) = self.seats.remove(&client) {
+            seat.task.abort();
+            self.clients.remove(&seat.task.id());
+            self.step(client, seat.file, End::TimeOut);
+        }
+        true
     }
 
     fn refuse(&self, socket: &UdpSocket, refusal: Refusal, client: SocketAddrV4) {
@@ -173,7 +203,7 @@ impl Service {
             Err(error) => (error.id(), error.is_panic()),
         };
         let Some(client) = self.clients.remove(&task) else { return };
-        if self.seats.get(&client).is_none_or(|seat| seat.task != task) {
+        if self.seats.get(&client).is_none_or(|seat| seat.task.id() != task) {
             return;
         }
         if let Some(seat) = self.seats.remove(&client)

@@ -117,6 +117,22 @@ fn a_slow_head_and_an_idle_connection_are_closed() {
 }
 
 #[test]
+fn a_few_addresses_cannot_have_all_connections() {
+    let limits = Limits { connections: 6, per_address_when_full: 1, ..Limits::default() };
+    let server = Server::with(limits);
+    server.file("a", b"a");
+    let mut crowd: Vec<Client> = (0..4).map(|_| server.connect_from(2)).collect();
+    // Each is served only after those before it were counted.
+    for (number, client) in crowd.iter_mut().enumerate() {
+        let _ = client.try_send(&get("/a"));
+        let is_served = client.first_line().starts_with(b"HTTP/1.1 200");
+        assert_eq!(is_served, number < 3, "{number}");
+    }
+    let mut other = server.connect_from(3);
+    assert_eq!(other.ask(&get("/a")).body, b"a");
+}
+
+#[test]
 fn a_client_that_stands_still_is_let_go() {
     let limits = Limits { stall: Duration::from_secs(1), per_address: 1, ..Limits::default() };
     let server = Server::with(limits);

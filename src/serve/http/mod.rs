@@ -70,6 +70,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once from one address; more are closed.
     pub per_address: usize,
+    /// The same while more than half of all are taken: a few addresses cannot have all the rest.
+    pub per_address_when_full: usize,
     /// From the first byte of a request, or from the connection, to the end of its head.
     pub head: Duration,
     /// Between two requests of one connection.
@@ -79,11 +81,22 @@ pub struct Limits {
     pub stall: Duration,
 }
 
+impl Limits {
+    /// How many connections one address may have while so many of all are free.
+    fn of_one(&self, free: usize) -> usize {
+        match free < self.connections / 2 {
+            true => self.per_address.min(self.per_address_when_full),
+            false => self.per_address,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
             per_address: 512,
+            per_address_when_full: 16,
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             stall: Duration::from_secs(120),
@@ -180,7 +193,8 @@ pub async fn run(listener: TcpListener, service: Service, mut drain: Drain) -> i
             }
             Err(error) => return Err(error),
         };
-        let Some(guest) = peers.admit(peer.ip(), service.limits.per_address) else {
+        let most = service.limits.of_one(room.available_permits());
+        let Some(guest) = peers.admit(peer.ip(), most) else {
             service.journal.silence("http", "too-many-connections");
             continue;
         };

@@ -5,7 +5,10 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
     os::fd::AsRawFd,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -55,6 +58,8 @@ pub(super) struct Client {
     pub(super) journal: Journal,
     /// Who renders what is no file.
     pub(super) scripts: Arc<dyn Scripts>,
+    /// Set once the client has answered.
+    pub(super) is_proven: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -97,8 +102,10 @@ impl Client {
         };
         drop(site);
         let size = sent.len();
-        let (session, first) = Session::start(request, size, self.mtu, started);
-        let (end, bytes, next) = Ride::new(request, session, socket, sent).run(first, again).await;
+        // A text may have taken its time; the client's clock began with its request all the same.
+        let (session, first) = Session::start(request, size, self.mtu, Instant::now());
+        let (end, bytes, next) =
+            Ride::new(request, session, socket, sent, &self.is_proven).run(first, again).await;
         if matches!(end, End::Complete) {
             self.scripts.has_fetched(&request.path, &self.site.borrow(), *self.client.ip());
         }
@@ -150,12 +157,19 @@ struct Ride<'a> {
     request: &'a ReadRequest,
     session: Session,
     courier: Courier,
+    is_proven: &'a AtomicBool,
 }
 
 impl<'a> Ride<'a> {
-    fn new(request: &'a ReadRequest, session: Session, socket: UdpSocket, sent: Sent) -> Self {
+    fn new(
+        request: &'a ReadRequest,
+        session: Session,
+        socket: UdpSocket,
+        sent: Sent,
+        is_proven: &'a AtomicBool,
+    ) -> Self {
         let courier = Courier::new(socket, sent, &session);
-        Self { request, session, courier }
+        Self { request, session, courier, is_proven }
     }
 
     /// Runs the session to its end: how, how many bytes arrived, and the request that cut in.
@@ -210,7 +224,13 @@ impl<'a> Ride<'a> {
     /// What the session says to what was received; `None` where nothing was.
     fn take(&mut self, buffer: &[u8], received: io::Result<usize>) -> Option<Action> {
         match received {
-            Ok(length) => Some(self.session.take(&buffer[..length], Instant::now())),
+            Ok(length) => {
+                let action = self.session.take(&buffer[..length], Instant::now());
+                if self.session.is_proven() {
+                    self.is_proven.store(true, Ordering::Relaxed);
+                }
+                Some(action)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_lost(&error) => None,
             Err(error) => Some(Action::End(Courier::unreachable(&error))),
         }
