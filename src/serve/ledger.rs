@@ -19,12 +19,13 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
+    time::error::Elapsed,
 };
 
 use super::journal::Journal;
@@ -35,6 +36,8 @@ use crate::{
 pub use disk::LedgerError;
 use writer::{Change, What, Writer};
 
+/// How long the ledger's disk may take for what must be written first.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Changes that may wait for the disk: a few for each machine of a VLAN that is powered on at once.
 const WAITING: usize = 4096;
 
@@ -221,6 +224,11 @@ pub enum NoteError {
     Refused(Refusal),
     /// Nothing is known of this machine.
     Unknown(Mac),
+}
+
+/// What to say where [`PATIENCE`] is over.
+pub(super) fn late<T>(_: Elapsed) -> Result<T, NoteError> {
+    Err(NoteError::Disk("its disk does not answer".to_owned()))
 }
 
 impl NoteError {

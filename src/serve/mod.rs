@@ -110,7 +110,10 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
                 Request::Stop => break,
             },
             // Services end only by failing: nobody has asked them to yet.
-            Some(ended) = tasks.join_next() => return Err(ServeError::Service(outcome(ended))),
+            Some(ended) = tasks.join_next() => {
+                write_last_words(&ledger).await;
+                return Err(ServeError::Service(outcome(ended)));
+            }
         }
     }
     process::notify_stopping();
@@ -127,10 +130,14 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
             tracing::info!("stopped at once, as asked again");
         }
     }
+    write_last_words(&ledger).await;
+    Ok(())
+}
+
+async fn write_last_words(ledger: &Ledger) {
     if timeout(LAST_WORDS, ledger.flush()).await.is_err() {
         tracing::warn!("the ledger's disk does not answer; its last entries may be missing");
     }
-    Ok(())
 }
 
 /// Where commands come in. Machines boot without it: what is missing is a warning, unless another

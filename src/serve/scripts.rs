@@ -43,6 +43,14 @@ pub(super) struct Renderer {
     pub(super) proofs: watch::Receiver<Arc<Proofs>>,
 }
 
+impl Renderer {
+    /// The proofs as they are now. Nobody looks at the disk while they hold the channel: one that
+    /// hangs would hang a reload too, and then everyone.
+    pub(super) fn proofs(&self) -> Arc<Proofs> {
+        Arc::clone(&self.proofs.borrow())
+    }
+}
+
 impl Scripts for Renderer {
     fn image<'a>(
         &'a self,
@@ -86,7 +94,7 @@ impl Scripts for Renderer {
     /// What belongs to a profile that is not served is not, either: an installer that waits tries
     /// again at 503.
     fn admits(&self, path: &RepositoryPath) -> Result<(), Refusal> {
-        self.proofs.borrow().admits(path).map_err(Refusal::NotReady)
+        self.proofs().admits(path).map_err(Refusal::NotReady)
     }
 
     fn config(

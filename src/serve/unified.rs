@@ -82,7 +82,7 @@ impl Renderer {
     fn open(&self, source: &Source, site: &Site) -> Result<Opened, String> {
         match source {
             Source::Repository(path) => {
-                self.proofs.borrow().admits(path)?;
+                self.proofs().admits(path)?;
                 site.store.read(path).map_err(|error| format!("{path} {error}"))
             }
             Source::Url(url) => Err(format!(

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     http::Arrival,
-    ledger::{NoteError, now},
+    ledger::{NoteError, PATIENCE, late, now},
     scripts::{Renderer, ipv4},
     site::Site,
 };
@@ -25,9 +25,7 @@ use crate::{
     trace::{Step, Who},
 };
 
-/// How long the ledger's disk may take for what must be written first.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The same where a machine boots in any case.
+/// As [`PATIENCE`], where a machine boots in any case.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a decision is taken anew because the machine did something meanwhile.
 const TRIES: usize = 4;
@@ -271,8 +269,7 @@ impl Renderer {
         fill: Fill<'_, T>,
     ) -> Result<T, Verdict<'static, T>> {
         let closed = |reason| format!("profile {} is not served: {reason}", group.profile.name);
-        let gate = self.proofs.borrow().gate(&group.profile);
-        match gate {
+        match self.proofs().gate(&group.profile) {
             Gate::Open => fill(group, words).map_err(Verdict::Nothing),
             Gate::Closed(reason) => Err(Verdict::Nothing(closed(reason))),
             Gate::Pending(reason) => Err(Verdict::NotYet(closed(reason))),
@@ -311,10 +308,6 @@ async fn in_time(
         Install::Always | Install::Once => PATIENCE,
     };
     timeout(patience, noted).await.unwrap_or_else(late)
-}
-
-fn late(_: tokio::time::error::Elapsed) -> Result<Record, NoteError> {
-    Err(NoteError::Disk("its disk does not answer".to_owned()))
 }
 
 fn random() -> Result<Token, getrandom::Error> {

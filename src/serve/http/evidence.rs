@@ -10,10 +10,11 @@ use hyper::{
     Request,
     body::{Body as _, Incoming},
 };
+use tokio::time::timeout;
 
 use super::{
     super::{
-        ledger::{Ledger, NoteError, now},
+        ledger::{Ledger, NoteError, PATIENCE, late, now},
         scripts::ipv4,
     },
     Arrival, Service,
@@ -108,7 +109,8 @@ impl Evidence {
             }
         };
         // Who is forgotten meanwhile counts as new, as the operator was told.
-        self.ledger.note_each(macs, &event).await.map_err(|error| error.to_string())
+        let noted = timeout(PATIENCE, self.ledger.note_each(macs, &event)).await;
+        noted.unwrap_or_else(late).map_err(|error| error.to_string())
     }
 
     /// Writes down that all of it was sent.
@@ -163,7 +165,8 @@ pub(super) async fn report(
 ) -> Result<String, EventError> {
     pass_over(request.body_mut()).await?;
     let mac = service.ledger.with(|book| whose(book, ipv4(arrival.peer), &told))?;
-    match service.ledger.note(mac, Event::Reported(told.report)).await {
+    let noted = timeout(PATIENCE, service.ledger.note(mac, Event::Reported(told.report))).await;
+    match noted.unwrap_or_else(late) {
         Ok(_) => Ok("ok\n".to_owned()),
         Err(NoteError::Refused(refusal)) => Err(EventError::Refused(refusal.to_string())),
         Err(NoteError::Unknown(_)) => Err(EventError::Unknown),
