@@ -96,6 +96,14 @@ impl Lan {
         Some(finding)
     }
 
+    /// There was no room in the log for this finding: it is told another time.
+    pub fn was_not_told(&mut self, finding: &Finding) {
+        if let Some(server) = self.servers.get_mut(&finding.server()) {
+            server.told.remove(finding.kind());
+        }
+        self.told.pop();
+    }
+
     /// Takes in what a server says to a machine that boots, and so asks for option 60 too: one that
     /// sends none no longer claims to boot machines. What others are told says nothing of that.
     pub fn answers_booting(&mut self, message: &ServerMessage) {

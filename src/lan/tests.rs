@@ -190,6 +190,16 @@ fn a_finding_over_the_budget_is_told_when_there_is_room_again() {
 }
 
 #[test]
+fn a_finding_that_found_no_room_in_the_log_is_told_later() {
+    let (mut lan, now) = (Lan::new(US), Instant::now());
+    let rival = message(RIVAL, OFFER, NONE, "x", "PXEClient");
+    let finding = lan.hear(&rival, now).unwrap();
+    assert_eq!(lan.hear(&rival, now), None, "it was told");
+    lan.was_not_told(&finding);
+    assert_eq!(lan.hear(&rival, now), Some(finding));
+}
+
+#[test]
 fn mutated_server_messages_never_panic_and_stay_printable() {
     let seeds = [
         packet(OFFICE, OFFER, GIVEN, "pxelinux.0", &option_60("PXEClient")),

@@ -31,7 +31,8 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 /// What the kernel lets through of all UDP: a destination port of 68, but no proxy at this address.
 ///
 /// A broadcast brings our own answers back to us, and to hear them costs as much as to give them. A
-/// DHCP server on this very machine has our address and is heard: it gives addresses.
+/// DHCP server on this very machine has our address and is heard where it gives addresses, its refusals
+/// are not.
 fn to_clients(no_proxy_at: Ipv4Addr) -> [SockFilter; 9] {
     [
         // X = length of the IP header; A = the destination port.

@@ -138,7 +138,13 @@ impl Journal {
             }
             boots.answered(message.mac, message.server);
         }
-        let finding = finding.filter(|_| throttle.admit(now));
+        let finding = finding.filter(|finding| {
+            let is_admitted = throttle.admit(now);
+            if !is_admitted {
+                lan.was_not_told(finding);
+            }
+            is_admitted
+        });
         drop(pages);
         if let Some(finding) = finding {
             write_finding(interface, &finding);
@@ -176,13 +182,20 @@ impl Journal {
         let now = Instant::now();
         let mut pages = self.pages();
         let Pages { boots, lans, throttle, .. } = &mut *pages;
+        let lans: BTreeMap<Ipv4Addr, Heard> =
+            lans.iter().map(|(&ours, lan)| (ours, lan.heard(now))).collect();
         // Another VLAN's servers explain nothing here.
         let heard = |ours: Option<Ipv4Addr>| {
-            let lan = ours.and_then(|ours| lans.get(&ours));
-            lan.map_or_else(Heard::default, |lan| lan.heard(now))
+            ours.and_then(|ours| lans.get(&ours)).copied().unwrap_or_default()
         };
         let mut stops = boots.stops(now, heard);
-        stops.retain(|_| throttle.admit(now));
+        stops.retain(|(heading, stop)| {
+            let is_admitted = throttle.admit(now);
+            if !is_admitted {
+                boots.was_not_told(heading.mac, stop);
+            }
+            is_admitted
+        });
         drop(pages);
         for (heading, stop) in stops {
             write(Some(heading), Who::Machine(heading.mac), &Step::Stop(stop));

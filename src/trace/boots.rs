@@ -205,6 +205,13 @@ impl Boots {
         self.by_mac.iter_mut().filter_map(stopped).collect()
     }
 
+    /// There was no room in the log for this stop of a machine: it is told another time.
+    pub fn was_not_told(&mut self, mac: Mac, stop: &Stop) {
+        if let Some(boot) = self.by_mac.peek_mut(&mac) {
+            boot.watch.was_not_told(stop);
+        }
+    }
+
     /// When a machine fetched a file from us the last time, or tried to.
     pub fn fetched(&self, mac: Mac) -> Option<Instant> {
         self.by_mac.peek(&mac)?.fetched

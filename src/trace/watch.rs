@@ -175,6 +175,11 @@ impl Watch {
         Some(stop)
     }
 
+    /// There was no room in the log for it.
+    pub(super) fn was_not_told(&mut self, stop: &Stop) {
+        self.told.remove(stop.name());
+    }
+
     fn stop(&self, now: Instant, heard: &Heard) -> Option<Stop> {
         let silent = now.duration_since(self.since);
         let boot_file = self.boot_file.clone();

@@ -168,6 +168,20 @@ fn a_machine_that_is_off_is_told_of_once() {
 }
 
 #[test]
+fn a_stop_that_found_no_room_in_the_log_is_told_later() {
+    let mut story = Story::new();
+    for _ in 0..14 {
+        story.machine(&offer(Stage::Rom));
+    }
+    let heard = |_| Heard { hears: true, ..Heard::default() };
+    let stops = story.boots.stops(story.now, heard);
+    let [(heading, stop)] = &stops[..] else { panic!("{stops:?}") };
+    assert!(story.boots.stops(story.now, heard).is_empty(), "it was told");
+    story.boots.was_not_told(heading.mac, stop);
+    assert_eq!(story.boots.stops(story.now, heard).len(), 1);
+}
+
+#[test]
 fn a_dhcp_server_that_is_heard_hours_later_makes_no_stop() {
     let mut story = Story::new();
     story.machine(&offer(Stage::Rom));
