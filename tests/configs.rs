@@ -8,7 +8,7 @@ mod lab;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -199,6 +199,21 @@ fn a_machine_gets_its_own_texts_by_the_address_it_took() {
             assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
         }
         desk.server.process().wait_for("is made for each machine, over HTTP only", LIMIT)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_template_is_not_read_as_it_is_by_way_of_a_linked_folder() {
+    with_server("linked_folder", "address", |desk| {
+        symlink("coreos", desk.lab.scratch().join("repository/mirror"))?;
+        let Reply(status, _, body) = desk.ask(ONE.0, "/mirror/cloud-config.yaml")?;
+        assert!(status == 404 && !body.contains("metadata"), "{status}: {body}");
+        let Reply(status, _, body) = desk.ask(ONE.0, "/mirror/ignition.json")?;
+        assert_eq!((status, body.as_str()), (200, IGNITION), "it is what everybody gets");
+        let Reply(status, ..) =
+            desk.ask(ONE.0, "/mirror/1122.2.0/coreos_production_pxe.vmlinuz")?;
+        assert_eq!(status, 200);
         Ok(())
     });
 }

@@ -138,7 +138,7 @@ impl std::error::Error for Unfit {}
 pub struct Configs {
     by_path: BTreeMap<UrlPath, Arc<ConfigText>>,
     /// Files that texts are made of: never sent as they are.
-    sources: BTreeMap<UrlPath, Arc<ConfigText>>,
+    sources: BTreeMap<UrlPath, (RepositoryPath, Arc<ConfigText>)>,
 }
 
 impl Configs {
@@ -146,14 +146,19 @@ impl Configs {
     pub fn add(&mut self, path: UrlPath, file: Option<&RepositoryPath>, text: ConfigText) {
         let text = Arc::new(text);
         if let Some(file) = file {
-            self.sources.entry(file.into()).or_insert_with(|| Arc::clone(&text));
+            self.sources.entry(file.into()).or_insert_with(|| (file.clone(), Arc::clone(&text)));
         }
         self.by_path.entry(path).or_insert(text);
     }
 
     /// The text of this path, or the one that is made from the file of this path.
     pub fn get(&self, path: &UrlPath) -> Option<&Arc<ConfigText>> {
-        self.by_path.get(path).or_else(|| self.sources.get(path))
+        self.by_path.get(path).or_else(|| self.sources.get(path).map(|(_, text)| text))
+    }
+
+    /// The files that texts are made of, and their texts.
+    pub fn sources(&self) -> impl Iterator<Item = (&RepositoryPath, &ConfigText)> {
+        self.sources.values().map(|(file, text)| (file, &**text))
     }
 
     /// The paths that machines are told, and their texts.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A text that is larger is none that a person wrote, in bytes.
-const LARGEST: u64 = 1 << 20;
+pub(super) const LARGEST: u64 = 1 << 20;
 /// Stand in for what is known only when a machine asks (RFC 5737, documentation only).
 const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const THEIRS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);

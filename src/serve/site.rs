@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{
     catalog::Pattern,
-    config::{Config, ConfigError, Mode, Problem, Releases, Text, names_ignition},
+    config::{Access, Config, ConfigError, Mode, Problem, Releases, Text, names_ignition},
     firmware::Programs,
     ledger::Book,
     machine::{Mac, Machine},
     path::{RepositoryPath, UrlPath},
     proxydhcp::{Offering, Reason},
-    render::Configs,
+    render::{ConfigText, Configs},
 };
 pub use configs::is_meant_for;
 
@@ -189,7 +189,24 @@ impl Site {
     pub fn read(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
         match self.configs.get(&path.into()) {
             Some(_) => Err(OpenError::Config),
-            None => self.store.read(path),
+            None => self.read_file(path),
+        }
+    }
+
+    /// Opens what is no config by its path. By a linked folder it may be the file of one, which
+    /// nobody is to read as it is.
+    pub fn read_file(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
+        let opened = self.store.read(path)?;
+        let is_closed = |text: &ConfigText| {
+            text.words().is_some() || self.config.config_access == Access::Token
+        };
+        let mut closed = self.configs.sources().filter(|(_, text)| is_closed(text));
+        let is_it = |(file, _): (&RepositoryPath, _)| {
+            self.store.read(file).is_ok_and(|source| source.is_same_file(&opened))
+        };
+        match opened.stamp.len <= configs::LARGEST && closed.any(is_it) {
+            true => Err(OpenError::Config),
+            false => Ok(opened),
         }
     }
 

@@ -135,6 +135,15 @@ impl Opened {
                 .is_ok_and(|metadata| metadata.nlink() > 0 && Stamp::of(&metadata) == self.stamp),
         }
     }
+
+    /// Whether both are one file on disk, whatever names they were opened by.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let identity = |opened: &Self| match &opened.content {
+            Content::Embedded(_) => None,
+            Content::File(file) => file.metadata().ok().map(|it| (it.dev(), it.ino())),
+        };
+        identity(self).is_some_and(|own| identity(other) == Some(own))
+    }
 }
 
 impl Stamp {

@@ -150,7 +150,7 @@ impl Exchange {
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let started = Instant::now();
-        let opened = site.store.read(path).or_else(|error| {
+        let opened = site.read_file(path).or_else(|error| {
             // What a release lacks that is not served is not ready, either.
             self.service.scripts.admits(path)?;
             Err(refusal(error))
@@ -234,7 +234,6 @@ fn token_of(request: &Request<Incoming>) -> Option<Token> {
 
 fn refusal(error: OpenError) -> Refusal {
     match error {
-        // Not of a file that is opened here: its path is a config's.
         OpenError::Config => Refusal::NotAFile,
         OpenError::Io(error) if is_want(&error) => Refusal::Busy,
         OpenError::Io(error) => Refusal::Unreadable(error.to_string()),
