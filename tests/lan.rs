@@ -200,9 +200,10 @@ fn a_real_uefi_machine_that_option_60_leads_astray_is_told_why_it_stopped() {
 #[test]
 fn a_real_uefi_machine_whose_tftp_is_dropped_is_told_which_port() {
     with_machines(1, "tftp_is_dropped", &Office::Plain, |lab, server, _| {
-        // What a firewall does, without one: packets to port 69 lead nowhere.
+        // What a firewall does, without one: packets to port 69 lead nowhere. 17 is UDP: a small Debian
+        // knows no names of protocols.
         for rule in
-            ["add pref 10 ipproto udp dport 69 blackhole", "add pref 20 lookup local", "del pref 0"]
+            ["add pref 10 ipproto 17 dport 69 blackhole", "add pref 20 lookup local", "del pref 0"]
         {
             lab.server().run(&format!("ip rule {rule}"))?;
         }
