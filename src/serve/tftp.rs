@@ -142,15 +142,15 @@ impl Service {
             },
             None => request,
         };
-        if self.clients.len() >= SEATS && !self.make_room() {
-            return self.silence("too-many-transfers");
-        }
         // One host, or one that claims to be it, cannot keep the others from booting.
         if self.clients.values().filter(|other| other.ip() == client.ip()).count() >= SEATS_OF_ONE {
             return self.silence("too-many-transfers-of-one");
         }
         if client.port() == 0 {
             return self.silence("no-port");
+        }
+        if self.clients.len() >= SEATS && !self.make_room() {
+            return self.silence("too-many-transfers");
         }
         let file = file_name(request.path.as_bytes());
         let (requests, received) = mpsc::channel(WAITING);
