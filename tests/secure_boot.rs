@@ -188,6 +188,36 @@ fn a_unified_image_boots_where_the_firmware_knows_who_signed_it() {
     });
 }
 
+#[test]
+fn http_boot_takes_a_signed_program_and_refuses_one_of_a_stranger() {
+    let name = "http_boot_takes_a_signed_program_and_refuses_one_of_a_stranger";
+    lab::run(name, &Office::Plain, 1, |lab| {
+        let folder = lab.scratch().join("firmware");
+        fs::create_dir(&folder)?;
+        let key = Key::make(lab.scratch())?;
+        key.sign(&unified(&folder, "console=ttyS0 lab.secret=by-http")?)?;
+        let programs = shim_in(&folder).replace("shimx64.efi", "unified.efi");
+        let site = Site::new().boots(Some(MAC), "by-http").also(&programs);
+        let _server = Server::start(lab, &subject(), &site)?;
+
+        let http = |name| Hardware { firmware: Firmware::SecureOvmfHttp, ..machine(name) };
+        let stranger = Machine::power_on(lab, &http("stranger"))?;
+        stranger.wait_for("Start HTTP Boot over IPv4", ARRIVAL)?;
+        stranger.wait_for("Access Denied", ARRIVAL)?;
+        stranger.power_cut();
+        let machine = Machine::power_on(lab, &http("owned").remembers(&key.enrolled()?))?;
+        let (line, took) = machine.wait_for_init(ARRIVAL)?;
+        println!(
+            "Secure Boot, signed image by HTTP: power-on to /init {:.1} s",
+            took.as_secs_f64()
+        );
+        match line.contains("lab.secret=by-http") && machine.console().contains(SECURE) {
+            true => Ok(()),
+            false => Err(Failure::new(format!("no word of Secure Boot, or another line: {line}"))),
+        }
+    });
+}
+
 /// A server that installs all machines but desks once.
 fn asked(lab: &Lab) -> Result<Asked<'_>, Failure> {
     Asked::begin(lab, BINARY.as_ref(), GROUPS)

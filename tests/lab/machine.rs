@@ -31,6 +31,18 @@ pub enum Firmware {
     AavmfHttp,
     /// OVMF with Secure Boot on and Microsoft's keys, as PCs are sold.
     SecureOvmf,
+    /// The same, whose owner has put HTTP Boot first.
+    SecureOvmfHttp,
+}
+
+impl Firmware {
+    /// Whether its owner has put HTTP Boot first.
+    fn is_http(self) -> bool {
+        match self {
+            Self::OvmfHttp | Self::AavmfHttp | Self::SecureOvmfHttp => true,
+            Self::Bios | Self::Ovmf | Self::SecureOvmf => false,
+        }
+    }
 }
 
 /// The network card.
@@ -102,14 +114,11 @@ impl Hardware {
 
     /// Whether its owner has set a boot order in its firmware's menu.
     fn has_boot_order(&self) -> bool {
-        match self.firmware {
-            Firmware::Bios => false,
-            Firmware::OvmfHttp | Firmware::AavmfHttp => true,
-            Firmware::Ovmf | Firmware::SecureOvmf => match self.disk {
+        self.firmware.is_http()
+            || match self.disk {
                 Disk::Absent | Disk::Marker => false,
-                Disk::Blank | Disk::SignedMarker => true,
-            },
-        }
+                Disk::Blank | Disk::SignedMarker => self.firmware != Firmware::Bios,
+            }
     }
 
     /// The same, with VMware's SMBIOS strings.
@@ -156,24 +165,19 @@ impl Machine {
         // A small cache of translated code: after a reboot, GRUB writes over what the old
         // system ran, and QEMU gives every such page up slowly (36 s fell to 16 s).
         let accelerator = if hardware.disk == Disk::Blank { "tcg,tb-size=64" } else { "tcg" };
-        let mut command = lab.bridge().command(match hardware.firmware {
-            Firmware::AavmfHttp => "qemu-system-aarch64",
-            Firmware::Bios | Firmware::Ovmf | Firmware::OvmfHttp | Firmware::SecureOvmf => {
-                "qemu-system-x86_64"
-            }
+        let mut command = lab.bridge().command(match hardware.firmware == Firmware::AavmfHttp {
+            true => "qemu-system-aarch64",
+            false => "qemu-system-x86_64",
         });
         command
             .args(["-accel", accelerator, "-smp", "1", "-nodefaults", "-display", "none"])
             .args(["-vga", "none", "-serial", "stdio", "-monitor", "none"]);
-        match hardware.firmware {
+        if hardware.firmware == Firmware::Bios {
             // graphics=off makes SeaBIOS, and so every ROM, speak on the serial port.
-            Firmware::Bios => {
-                command.args(["-machine", "pc,graphics=off"]);
-            }
-            Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp | Firmware::SecureOvmf => {
-                let vars = lab.scratch().join(format!("{name}.vars"));
-                flash(&mut command, hardware, &vars)?;
-            }
+            command.args(["-machine", "pc,graphics=off"]);
+        } else {
+            let vars = lab.scratch().join(format!("{name}.vars"));
+            flash(&mut command, hardware, &vars)?;
         }
         command
             .arg("-netdev")
@@ -253,7 +257,7 @@ impl Machine {
 fn flash(command: &mut Command, hardware: &Hardware, vars: &Path) -> Result<(), Failure> {
     let store = match hardware.firmware {
         Firmware::AavmfHttp => Store::Aavmf,
-        Firmware::SecureOvmf => Store::Microsoft,
+        Firmware::SecureOvmf | Firmware::SecureOvmfHttp => Store::Microsoft,
         Firmware::Bios | Firmware::Ovmf | Firmware::OvmfHttp => Store::Blank,
     };
     let bytes = match &hardware.store {
@@ -261,10 +265,7 @@ fn flash(command: &mut Command, hardware: &Hardware, vars: &Path) -> Result<(), 
         None => store.read()?,
     };
     if hardware.has_boot_order() {
-        let first = match hardware.firmware {
-            Firmware::AavmfHttp | Firmware::OvmfHttp => First::Http,
-            Firmware::Bios | Firmware::Ovmf | Firmware::SecureOvmf => First::PxeThenDisk,
-        };
+        let first = if hardware.firmware.is_http() { First::Http } else { First::PxeThenDisk };
         nvram::write(bytes, first, &hardware.mac, vars)?;
     } else {
         fs::write(vars, bytes)?;
@@ -303,10 +304,7 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
     match hardware.disk {
         Disk::Absent => {
             // A unified image is in memory three times: as it came, in its sections, as it runs.
-            let memory = match hardware.firmware {
-                Firmware::AavmfHttp | Firmware::OvmfHttp => "1024",
-                Firmware::Bios | Firmware::Ovmf | Firmware::SecureOvmf => "512",
-            };
+            let memory = if hardware.firmware.is_http() { "1024" } else { "512" };
             command.args(["-m", memory, "-no-reboot"]);
         }
         Disk::Blank => {
@@ -314,14 +312,9 @@ fn attach(command: &mut Command, hardware: &Hardware, file: &Path) -> Result<(),
                 File::create(file)?.set_len(BLANK_DISK)?;
             }
             // VMware's controller, which Debian's OVMF has no driver for.
-            let (controller, order) = match hardware.firmware {
-                Firmware::Bios => ("pvscsi".to_owned(), ",bootindex=2"),
-                Firmware::Ovmf
-                | Firmware::OvmfHttp
-                | Firmware::AavmfHttp
-                | Firmware::SecureOvmf => {
-                    (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), "")
-                }
+            let (controller, order) = match hardware.firmware == Firmware::Bios {
+                true => ("pvscsi".to_owned(), ",bootindex=2"),
+                false => (format!("virtio-scsi-pci,addr={}", nvram::DISK_SLOT), ""),
             };
             command
                 .args(["-m", "1024", "-device", &controller])
@@ -358,12 +351,7 @@ fn card(hardware: &Hardware) -> String {
         Nic::Vmxnet3 => "vmxnet3",
     };
     // An empty romfile leaves OVMF alone with its own PXE stack.
-    let rom = match hardware.firmware {
-        Firmware::Bios => "",
-        Firmware::Ovmf | Firmware::OvmfHttp | Firmware::AavmfHttp | Firmware::SecureOvmf => {
-            ",romfile="
-        }
-    };
+    let rom = if hardware.firmware == Firmware::Bios { "" } else { ",romfile=" };
     // A boot order from QEMU would overrule the one in the firmware's own memory.
     let order = match hardware.has_boot_order() {
         true => format!("addr={}", nvram::NIC_SLOT),
