@@ -162,9 +162,9 @@ fn unified(folder: &Path, cmdline: &str) -> Result<PathBuf, Failure> {
     Ok(image)
 }
 
-#[test]
-fn a_unified_image_boots_where_the_firmware_knows_who_signed_it() {
-    let name = "a_unified_image_boots_where_the_firmware_knows_who_signed_it";
+/// A signed unified image is refused by a machine that `begins` its boot so, and boots once its
+/// firmware knows who signed it.
+fn boots_by_its_signer(name: &str, begins: &str, made: impl Fn(&str) -> Hardware) {
     lab::run(name, &Office::Plain, 1, |lab| {
         let folder = lab.scratch().join("firmware");
         fs::create_dir(&folder)?;
@@ -175,12 +175,13 @@ fn a_unified_image_boots_where_the_firmware_knows_who_signed_it() {
         let site = Site::new().boots(Some(MAC), "sealed").also(&programs);
         let _server = Server::start(lab, &subject(), &site)?;
 
-        let stranger = Machine::power_on(lab, &machine("stranger").signed_disk())?;
+        let stranger = Machine::power_on(lab, &made("stranger"))?;
+        stranger.wait_for(begins, ARRIVAL)?;
         stranger.wait_for("Access Denied", ARRIVAL)?;
         stranger.power_cut();
-        let owned = machine("owned").signed_disk().remembers(&key.enrolled()?);
-        let machine = Machine::power_on(lab, &owned)?;
-        let (line, _) = machine.wait_for_init(ARRIVAL)?;
+        let machine = Machine::power_on(lab, &made("owned").remembers(&key.enrolled()?))?;
+        let (line, took) = machine.wait_for_init(ARRIVAL)?;
+        println!("{begins}, a signed image: power-on to /init {:.1} s", took.as_secs_f64());
         match line.contains("lab.secret=sealed") && machine.console().contains(SECURE) {
             true => Ok(()),
             false => Err(Failure::new(format!("no word of Secure Boot, or another line: {line}"))),
@@ -189,33 +190,16 @@ fn a_unified_image_boots_where_the_firmware_knows_who_signed_it() {
 }
 
 #[test]
+fn a_unified_image_boots_where_the_firmware_knows_who_signed_it() {
+    let name = "a_unified_image_boots_where_the_firmware_knows_who_signed_it";
+    boots_by_its_signer(name, "Start PXE over IPv4", |name| machine(name).signed_disk());
+}
+
+#[test]
 fn http_boot_takes_a_signed_program_and_refuses_one_of_a_stranger() {
     let name = "http_boot_takes_a_signed_program_and_refuses_one_of_a_stranger";
-    lab::run(name, &Office::Plain, 1, |lab| {
-        let folder = lab.scratch().join("firmware");
-        fs::create_dir(&folder)?;
-        let key = Key::make(lab.scratch())?;
-        key.sign(&unified(&folder, "console=ttyS0 lab.secret=by-http")?)?;
-        let programs = shim_in(&folder).replace("shimx64.efi", "unified.efi");
-        let site = Site::new().boots(Some(MAC), "by-http").also(&programs);
-        let _server = Server::start(lab, &subject(), &site)?;
-
-        let http = |name| Hardware { firmware: Firmware::SecureOvmfHttp, ..machine(name) };
-        let stranger = Machine::power_on(lab, &http("stranger"))?;
-        stranger.wait_for("Start HTTP Boot over IPv4", ARRIVAL)?;
-        stranger.wait_for("Access Denied", ARRIVAL)?;
-        stranger.power_cut();
-        let machine = Machine::power_on(lab, &http("owned").remembers(&key.enrolled()?))?;
-        let (line, took) = machine.wait_for_init(ARRIVAL)?;
-        println!(
-            "Secure Boot, signed image by HTTP: power-on to /init {:.1} s",
-            took.as_secs_f64()
-        );
-        match line.contains("lab.secret=by-http") && machine.console().contains(SECURE) {
-            true => Ok(()),
-            false => Err(Failure::new(format!("no word of Secure Boot, or another line: {line}"))),
-        }
-    });
+    let http = |name: &str| Hardware { firmware: Firmware::SecureOvmfHttp, ..machine(name) };
+    boots_by_its_signer(name, "Start HTTP Boot over IPv4", http);
 }
 
 /// A server that installs all machines but desks once.
