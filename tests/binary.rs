@@ -450,7 +450,6 @@ fn a_hostile_lan_cannot_flood_the_log() {
     });
 }
 
-/// A folder of this test's own.
 #[test]
 fn answers_that_nobody_takes_hold_up_no_offer() {
     with_server("nobody_takes", "text", |_, _, desk, _| {
@@ -475,6 +474,7 @@ fn answers_that_nobody_takes_hold_up_no_offer() {
     });
 }
 
+/// A folder of this test's own.
 fn tempfile(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("bootbox-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);

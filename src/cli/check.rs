@@ -19,8 +19,9 @@ pub(super) struct Options {
     config: Option<PathBuf>,
     /// Ask on the LAN, too, who answers a machine that boots: DHCP servers, other proxies, bootbox.
     ///
-    /// Sends discovers of two made-up machines, takes no address, and listens for 4 s, or 6 s
-    /// where no DHCP server answers at first; 1 if no machine can boot there by a proxy. Needs CAP_NET_RAW (root has it).
+    /// Sends discovers of two made-up machines, takes no address, and listens for 4 s, or 6 s where no
+    /// DHCP server answers at first; 1 if no machine can boot there by a proxy. Needs CAP_NET_RAW
+    /// (root has it).
     #[arg(long)]
     lan: bool,
     /// Ask on this interface alone, and look at no config.

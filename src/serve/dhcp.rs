@@ -83,8 +83,8 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
             Err(error) => return Err(error),
         };
         let Some(parcel) = service.hear(&buffer[..len], source, &mut leases) else { continue };
-        let is_offer = parcel.to == BROADCAST.into();
-        if service.arrival.port == Port::Dhcp && !is_offer && !informs.admit(Instant::now()) {
+        let is_inform = service.arrival.port == Port::Dhcp && !parcel.is_broadcast();
+        if is_inform && !informs.admit(Instant::now()) {
             service.journal.silence("dhcp", "too-many-informs");
             continue;
         }
@@ -111,6 +111,12 @@ struct Parcel {
     to: SocketAddr,
     /// Whether a `bootbox check --lan` asked, and no machine.
     is_for_probe: bool,
+}
+
+impl Parcel {
+    fn is_broadcast(&self) -> bool {
+        self.to == BROADCAST.into()
+    }
 }
 
 impl Service {
@@ -191,7 +197,7 @@ impl Service {
 
     async fn send(&self, socket: &UdpSocket, parcel: &Parcel) {
         let Parcel { reply, to, is_for_probe } = parcel;
-        let sent = match *to == BROADCAST.into() {
+        let sent = match parcel.is_broadcast() {
             true => socket.send_to(&reply.bytes, to).await,
             // What waits for an address that is not there fills the socket's buffer for 3 s.
             false => socket.try_send_to(&reply.bytes, *to),
