@@ -1,12 +1,16 @@
 //! Where log lines go, and in which form: readable for people, JSON lines for machines.
 
-use std::fmt::{self, Write as _};
+mod queue;
+
+use std::{
+    fmt::{self, Write as _},
+    io,
+};
 
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     filter::LevelFilter,
     fmt::{
@@ -14,6 +18,8 @@ use tracing_subscriber::{
     },
     registry::LookupSpan,
 };
+
+pub use queue::Guard;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,22 +33,20 @@ pub enum Format {
 /// The least severe level that is written: error, warn, info (the default), debug or trace.
 const VARIABLE: &str = "BOOTBOX_LOG";
 
-/// Lines that may wait for standard error to take them: twice what the journal admits at once.
-const WAITING_LINES: usize = 8192;
-
 /// Sends log lines to standard error. Does nothing when they already go somewhere.
 ///
 /// Lines go through a thread of their own, and are dropped where standard error does not take them:
 /// a terminal that is held must not hold the machines. They are all written when the guard goes.
-pub fn start(format: Format) -> WorkerGuard {
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
+pub fn start(format: Format) -> Guard {
+    let (lines, guard) = queue::start(io::stderr(), |lost| {
+        tracing::warn!("{lost} log lines were lost: standard error did not take them");
+    });
     let asked = std::env::var(VARIABLE).ok();
     let level = asked.as_deref().map(str::parse::<LevelFilter>);
     let filter = level.as_ref().and_then(|level| level.as_ref().ok()).copied();
     let builder = tracing_subscriber::fmt()
         .with_max_level(filter.unwrap_or(LevelFilter::INFO))
-        .with_writer(writer);
+        .with_writer(move || lines.clone());
     let started = match format {
         Format::Json => builder
             .json()

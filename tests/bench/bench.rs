@@ -1,7 +1,7 @@
 //! `make bench`: the tables of figures, each measured beside its peers in the
 //! same run. Arguments choose tables (`boots`); none means all of them.
-//! `runs=N` sets how often each figure is taken, `case=WORD` keeps the rows whose
-//! name holds that word.
+//! `runs=N` sets how often each figure is taken; `case=WORD` keeps the boots whose
+//! name holds that word, and of the offers those at that rate.
 
 // A table is for standard output, and a bench stops at the first thing that is wrong.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
@@ -32,7 +32,7 @@ type Table = (&'static str, fn(&Options) -> Result<(), Failure>);
 struct Options {
     /// How often a figure is taken; each table knows how often it needs.
     runs: Option<usize>,
-    /// Part of the name of the rows that are wanted.
+    /// The rows that are wanted, of the tables that have many.
     case: String,
 }
 

@@ -61,18 +61,18 @@ pub(crate) fn print(options: &Options) -> Result<(), Failure> {
     let rounds = options.runs.unwrap_or(5).max(1);
     for (log, what) in [(Log::Hardly, "hardly any log"), (Log::Usual, "each with its usual log")] {
         println!("ProxyDHCP offers, {what}: {rounds} rounds, server on one core, all machines new");
-        table(log, rounds)?;
+        table(log, rounds, &options.case)?;
     }
     Ok(())
 }
 
-fn table(log: Log, rounds: usize) -> Result<(), Failure> {
+fn table(log: Log, rounds: usize, case: &str) -> Result<(), Failure> {
     println!(
         "{:>9} {:>9} {:>10} {:>9} {:>9} {:>11} {:>11}",
         "rate /s", "server", "answered", "p50 ms", "p99 ms", "p50 ratio", "p99 ratio"
     );
     let mut sustained = [0; 2];
-    for rate in RATES {
+    for rate in RATES.into_iter().filter(|rate| case.is_empty() || rate.to_string() == case) {
         let mut rows: [Vec<Figures>; 2] = Default::default();
         for _ in 0..rounds {
             for ((_, start), row) in SERVERS.iter().zip(&mut rows) {
