@@ -20,11 +20,13 @@ demo:
 	$(CARGO) build --release --bin bootbox --example demo
 	target/release/examples/demo target/release/bootbox
 
+AS_ROOT = --config "target.'cfg(unix)'.runner = 'tests/as-root'"
+
 # Four threads on two cores: firmware spends much of its time waiting.
 test:
 	tests/packages test
 	firmware/fetch
-	RUST_TEST_THREADS=4 $(CARGO) test --no-fail-fast
+	RUST_TEST_THREADS=4 $(CARGO) test $(AS_ROOT) --no-fail-fast
 
 # What .ci/run asks before the tests.
 check:
@@ -38,7 +40,7 @@ bench:
 	tests/packages bench
 	firmware/fetch
 	$(CARGO) build --release
-	$(CARGO) bench --bench bench
+	$(CARGO) bench $(AS_ROOT) --bench bench
 
 robust:
 	firmware/fetch
