@@ -340,11 +340,42 @@ fn five_hundred_transfers_at_once_complete() {
     }
 }
 
-#[test]
-fn addresses_that_never_answer_lose_their_seats_to_machines_that_do() {
-    // Of 1024 seats one address gets 640; each has a socket here and one there.
+/// Each of 1024 seats has a socket here and one there.
+fn allow_many_sockets() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(8192), hard).unwrap();
+}
+
+#[test]
+fn two_addresses_that_answer_cannot_keep_all_seats() {
+    allow_many_sockets();
+    let service = Service::start();
+    let expected = service.file("a", 5000);
+    let greedy: Vec<UdpSocket> = (0..1100)
+        .map(|number| {
+            let address = Ipv4Addr::new(127, 0, 0, 2 + (number % 2) as u8);
+            let socket = UdpSocket::bind((address, 0)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.send_to(b"\0\x01a\0octet\0tsize\x000\0", service.address).unwrap();
+            if number < 1024 {
+                let (_, transfer) = receive(&socket);
+                socket.send_to(&[0, 4, 0, 0], transfer).unwrap();
+                assert_eq!(receive(&socket).0, "DATA 1");
+            }
+            socket
+        })
+        .collect();
+    let fetch = Fetch { server: service.address, name: "a", block_size: None, window: None };
+    let started = Instant::now();
+    assert!(fetched(&fetch).unwrap() == expected);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    drop(greedy);
+}
+
+#[test]
+fn addresses_that_never_answer_lose_their_seats_to_machines_that_do() {
+    allow_many_sockets();
+    // One address gets 640 of them.
     let service = Service::start();
     let expected = service.file("a", 5000);
     let old = socket();

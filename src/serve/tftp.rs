@@ -44,6 +44,9 @@ use crate::{
 const SEATS: usize = 1024;
 /// Transfers of one address at once, of those.
 const SEATS_OF_ONE: usize = 640;
+/// Of an address that asks while all seats are taken, and what one with more is left then: no machine
+/// needs so many.
+const SEATS_OF_ONE_WHEN_FULL: usize = 16;
 /// A client that has not answered for so long may lose its seat to another: a real one answers within
 /// a round trip, and an address that is made up never does.
 const UNPROVEN: Duration = Duration::from_secs(1);
@@ -149,7 +152,7 @@ impl Service {
         if client.port() == 0 {
             return self.silence("no-port");
         }
-        if self.clients.len() >= SEATS && !self.make_room() {
+        if self.clients.len() >= SEATS && !self.make_room(*client.ip()) {
             return self.silence("too-many-transfers");
         }
         let file = file_name(request.path.as_bytes());
@@ -171,22 +174,45 @@ impl Service {
         self.seats.insert(client, Seat { task, requests, file, taken, is_proven });
     }
 
-    /// Takes the seat of who has it longest without an answer; false where all have answered.
-    fn make_room(&mut self) -> bool {
+    /// Takes a seat for `asker` from who never answered, else from who has most; false where there is
+    /// none to take.
+    fn make_room(&mut self, asker: Ipv4Addr) -> bool {
+        let silent = self.longest_silent().map(|client| (client, End::TimeOut));
+        let crowding = || {
+            let reason = "its address has most of all seats, and another needs one".into();
+            self.oldest_of_the_most(asker).map(|client| (client, End::Fail { reason }))
+        };
+        let Some((client, end)) = silent.or_else(crowding) else { return false };
+        if let Some(seat) = self.seats.remove(&client) {
+            seat.task.abort();
+            self.clients.remove(&seat.task.id());
+            self.step(client, seat.file, end);
+        }
+        true
+    }
+
+    fn longest_silent(&self) -> Option<SocketAddrV4> {
         let is_silent = |seat: &Seat| {
             !seat.is_proven.load(Ordering::Relaxed) && seat.taken.elapsed() >= UNPROVEN
         };
         let silent = self.seats.iter().filter(|(_, seat)| is_silent(seat));
-        let Some(client) = silent.min_by_key(|(_, seat)| seat.taken).map(|(&client, _)| client)
-        else {
-            return false;
-        };
-        if let Some(seat) = self.seats.remove(&client) {
-            seat.task.abort();
-            self.clients.remove(&seat.task.id());
-            self.step(client, seat.file, End::TimeOut);
+        silent.min_by_key(|(_, seat)| seat.taken).map(|(&client, _)| client)
+    }
+
+    fn oldest_of_the_most(&self, asker: Ipv4Addr) -> Option<SocketAddrV4> {
+        let mut seats_of: HashMap<Ipv4Addr, usize> = HashMap::new();
+        for client in self.seats.keys() {
+            *seats_of.entry(*client.ip()).or_default() += 1;
         }
-        true
+        if seats_of.get(&asker).is_some_and(|&seats| seats >= SEATS_OF_ONE_WHEN_FULL) {
+            return None;
+        }
+        let (most, seats) = seats_of.into_iter().max_by_key(|&(_, seats)| seats)?;
+        if seats <= SEATS_OF_ONE_WHEN_FULL {
+            return None;
+        }
+        let its = self.seats.iter().filter(|(client, _)| *client.ip() == most);
+        its.min_by_key(|(_, seat)| seat.taken).map(|(&client, _)| client)
     }
 
     fn refuse(&self, socket: &UdpSocket, refusal: Refusal, client: SocketAddrV4) {
