@@ -59,8 +59,14 @@ impl Lan {
         Self { ours, servers: HashMap::new(), told: Vec::new() }
     }
 
-    /// Takes in a message; what of it an operator should read now.
-    pub fn hear(&mut self, message: &ServerMessage, now: Instant) -> Option<Finding> {
+    /// Takes in a message; what of it an operator should read now, or another time where `admit` has no
+    /// room for it.
+    pub fn hear(
+        &mut self,
+        message: &ServerMessage,
+        now: Instant,
+        admit: impl FnOnce() -> bool,
+    ) -> Option<Finding> {
         let role = message.role(self.ours)?;
         let finding = message.finding(self.ours);
         let server = match role {
@@ -89,19 +95,13 @@ impl Lan {
             return None;
         }
         // What is over the budget is still news the next time.
-        if !self.admits(now) {
+        self.told.retain(|&at| now.duration_since(at) < AGAIN);
+        if self.told.len() >= FINDINGS || !admit() {
             return None;
         }
+        self.told.push(now);
         self.server(message.server, now).told.insert(kind, now);
         Some(finding)
-    }
-
-    /// There was no room in the log for this finding: it is told another time.
-    pub fn was_not_told(&mut self, finding: &Finding) {
-        if let Some(server) = self.servers.get_mut(&finding.server()) {
-            server.told.remove(finding.kind());
-        }
-        self.told.pop();
     }
 
     /// Takes in what a server says to a machine that boots, and so asks for option 60 too: one that
@@ -152,14 +152,5 @@ impl Lan {
         });
         server.last = now;
         server
-    }
-
-    fn admits(&mut self, now: Instant) -> bool {
-        self.told.retain(|&at| now.duration_since(at) < AGAIN);
-        let admits = self.told.len() < FINDINGS;
-        if admits {
-            self.told.push(now);
-        }
-        admits
     }
 }

@@ -130,14 +130,14 @@ fn a_finding_is_told_once_and_again_after_an_hour() {
     let start = Instant::now();
     let rival = message(RIVAL, OFFER, NONE, "x", "PXEClient");
     let told = |lan: &mut Lan, minute: u64| {
-        lan.hear(&rival, start + Duration::from_secs(60 * minute)).is_some()
+        lan.hear(&rival, start + Duration::from_secs(60 * minute), || true).is_some()
     };
     let times: Vec<bool> = [0, 1, 59, 60, 61].map(|minute| told(&mut lan, minute)).into();
     assert_eq!(times, [true, false, false, true, false]);
     // One server that does two things is told of both, each once.
     let claims = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
     let names = message(OFFICE, OFFER, GIVEN, "x", "");
-    let told = [&claims, &names, &claims, &names].map(|it| lan.hear(it, start).is_some());
+    let told = [&claims, &names, &claims, &names].map(|it| lan.hear(it, start, || true).is_some());
     assert_eq!(told, [true, true, false, false]);
 }
 
@@ -147,7 +147,7 @@ fn what_explains_a_stop_is_what_was_heard_lately() {
     let start = Instant::now();
     assert_eq!(lan.heard(start), Heard { hears: true, ..Heard::default() });
     lan.named(OFFICE, start);
-    lan.hear(&message(RIVAL, OFFER, NONE, "x", "PXEClient"), start);
+    lan.hear(&message(RIVAL, OFFER, NONE, "x", "PXEClient"), start, || true);
     let expected = Heard {
         hears: true,
         dhcp_server: Some(OFFICE),
@@ -155,7 +155,7 @@ fn what_explains_a_stop_is_what_was_heard_lately() {
         rival_proxy: Some(RIVAL),
     };
     assert_eq!(lan.heard(start), expected);
-    lan.hear(&message(OFFICE, OFFER, GIVEN, "", "PXEClient"), start);
+    lan.hear(&message(OFFICE, OFFER, GIVEN, "", "PXEClient"), start, || true);
     assert_eq!(lan.heard(start).claims_to_boot, Some(OFFICE));
     let later = start + LATELY + Duration::from_secs(1);
     assert_eq!(lan.heard(later), Heard { hears: true, ..Heard::default() });
@@ -169,8 +169,9 @@ fn a_lan_of_made_up_servers_costs_neither_memory_nor_lines() {
     for number in 0..20_000_u32 {
         let server = Ipv4Addr::from(0x0a00_0000 + number);
         let now = start + Duration::from_millis(number.into());
-        told +=
-            usize::from(lan.hear(&message(server, OFFER, NONE, "x", "PXEClient"), now).is_some());
+        told += usize::from(
+            lan.hear(&message(server, OFFER, NONE, "x", "PXEClient"), now, || true).is_some(),
+        );
     }
     assert_eq!((told, lan.servers.len()), (FINDINGS, MOST));
 }
@@ -181,11 +182,14 @@ fn a_finding_over_the_budget_is_told_when_there_is_room_again() {
     let start = Instant::now();
     for number in 1..=u32::try_from(FINDINGS).expect("few") {
         let server = Ipv4Addr::from(0x0a00_0000 + number);
-        assert!(lan.hear(&message(server, OFFER, NONE, "x", "PXEClient"), start).is_some());
+        assert!(
+            lan.hear(&message(server, OFFER, NONE, "x", "PXEClient"), start, || true).is_some()
+        );
     }
     let claims = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
-    let told = [59, 61, 62]
-        .map(|minute| lan.hear(&claims, start + Duration::from_secs(60 * minute)).is_some());
+    let told = [59, 61, 62].map(|minute| {
+        lan.hear(&claims, start + Duration::from_secs(60 * minute), || true).is_some()
+    });
     assert_eq!(told, [false, true, false]);
 }
 
@@ -193,10 +197,9 @@ fn a_finding_over_the_budget_is_told_when_there_is_room_again() {
 fn a_finding_that_found_no_room_in_the_log_is_told_later() {
     let (mut lan, now) = (Lan::new(US), Instant::now());
     let rival = message(RIVAL, OFFER, NONE, "x", "PXEClient");
-    let finding = lan.hear(&rival, now).unwrap();
-    assert_eq!(lan.hear(&rival, now), None, "it was told");
-    lan.was_not_told(&finding);
-    assert_eq!(lan.hear(&rival, now), Some(finding));
+    assert_eq!(lan.hear(&rival, now, || false), None, "there is no room");
+    assert!(lan.hear(&rival, now, || true).is_some());
+    assert_eq!(lan.hear(&rival, now, || true), None, "it was told");
 }
 
 #[test]
@@ -224,7 +227,7 @@ fn mutated_server_messages_never_panic_and_stay_printable() {
         readable += 1;
         assert!(message.boot_file.len() <= 128 && message.boot_file.is_ascii());
         assert!(message.boot_file.bytes().all(|byte| byte.is_ascii_graphic()));
-        let finding = lan.hear(&message, start + Duration::from_secs(round));
+        let finding = lan.hear(&message, start + Duration::from_secs(round), || true);
         assert!(finding.is_none_or(|finding| finding.to_string().len() < 600));
         assert!(lan.servers.len() <= MOST);
     }
@@ -272,10 +275,10 @@ fn a_server_that_no_longer_sends_option_60_no_longer_explains_a_stop() {
     let now = Instant::now();
     let claims = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
     let plain = message(OFFICE, OFFER, GIVEN, "", "");
-    lan.hear(&claims, now);
+    lan.hear(&claims, now, || true);
     lan.answers_booting(&claims);
     lan.answers_booting(&message(RIVAL, OFFER, GIVEN, "", ""));
-    lan.hear(&plain, now);
+    lan.hear(&plain, now, || true);
     assert_eq!(lan.heard(now).claims_to_boot, Some(OFFICE), "a laptop is not told option 60");
     lan.answers_booting(&plain);
     assert_eq!(lan.heard(now).claims_to_boot, None);
@@ -286,12 +289,12 @@ fn what_a_server_says_to_http_boot_explains_no_stop_by_pxe() {
     let mut lan = Lan::new(US);
     let now = Instant::now();
     let by_http = message(OFFICE, OFFER, GIVEN, "http://192.0.2.1/x.efi", "HTTPClient");
-    let said = lan.hear(&by_http, now).expect("told").to_string();
+    let said = lan.hear(&by_http, now, || true).expect("told").to_string();
     assert!(said.contains("HTTPClient") && said.contains("UEFI HTTP Boot"), "{said}");
     assert!(!said.contains("PXE-E16"), "{said}");
     assert_eq!(lan.heard(now).claims_to_boot, None);
     let by_pxe = message(OFFICE, OFFER, GIVEN, "", "PXEClient");
-    let said = lan.hear(&by_pxe, now).expect("the graver one is told, too").to_string();
+    let said = lan.hear(&by_pxe, now, || true).expect("the graver one is told, too").to_string();
     assert!(said.contains("PXE-E16"), "{said}");
     assert_eq!(lan.heard(now).claims_to_boot, Some(OFFICE));
 }

@@ -130,7 +130,7 @@ impl Journal {
         let mut pages = self.pages();
         let Pages { boots, lans, throttle, .. } = &mut *pages;
         let Some(lan) = lans.get_mut(&interface.address) else { return false };
-        let finding = lan.hear(message, now);
+        let finding = lan.hear(message, now, || throttle.take(now));
         let is_dhcp = message.role(interface.address) == Some(Role::Dhcp);
         if is_dhcp {
             if boots.asks(message.mac) {
@@ -138,13 +138,6 @@ impl Journal {
             }
             boots.answered(message.mac, message.server);
         }
-        let finding = finding.filter(|finding| {
-            let is_admitted = throttle.admit(now);
-            if !is_admitted {
-                lan.was_not_told(finding);
-            }
-            is_admitted
-        });
         drop(pages);
         if let Some(finding) = finding {
             write_finding(interface, &finding);
@@ -188,14 +181,7 @@ impl Journal {
         let heard = |ours: Option<Ipv4Addr>| {
             ours.and_then(|ours| lans.get(&ours)).copied().unwrap_or_default()
         };
-        let mut stops = boots.stops(now, heard);
-        stops.retain(|(heading, stop)| {
-            let is_admitted = throttle.admit(now);
-            if !is_admitted {
-                boots.was_not_told(heading.mac, stop);
-            }
-            is_admitted
-        });
+        let stops = boots.stops(now, heard, || throttle.take(now));
         drop(pages);
         for (heading, stop) in stops {
             write(Some(heading), Who::Machine(heading.mac), &Step::Stop(stop));

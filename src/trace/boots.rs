@@ -192,24 +192,18 @@ impl Boots {
         &mut self,
         now: Instant,
         heard: impl Fn(Option<Ipv4Addr>) -> Heard,
+        mut admit: impl FnMut() -> bool,
     ) -> Vec<(Heading, Stop)> {
         let stopped = |(&mac, boot): (&Mac, &mut Boot)| {
             // What is learnt of the LAN hours later says nothing of a machine that runs by now.
             if now.duration_since(boot.last) > FORGOTTEN {
                 return None;
             }
-            let stop = boot.watch.due(now, &heard(boot.ours))?;
+            let stop = boot.watch.due(now, &heard(boot.ours), &mut admit)?;
             let since = now.duration_since(boot.started);
             Some((Heading { boot: boot.id, mac, since }, stop))
         };
         self.by_mac.iter_mut().filter_map(stopped).collect()
-    }
-
-    /// There was no room in the log for this stop of a machine: it is told another time.
-    pub fn was_not_told(&mut self, mac: Mac, stop: &Stop) {
-        if let Some(boot) = self.by_mac.peek_mut(&mac) {
-            boot.watch.was_not_told(stop);
-        }
     }
 
     /// When a machine fetched a file from us the last time, or tried to.

@@ -19,13 +19,19 @@ impl Throttle {
         Self { burst, per_second: f64::from(per_second), tokens: burst, last: now, held_back: 0 }
     }
 
-    /// Takes one token, or counts what is held back.
+    /// Takes one token for a line, or counts it as held back.
     pub fn admit(&mut self, now: Instant) -> bool {
+        let admits = self.take(now);
+        self.held_back += u64::from(!admits);
+        admits
+    }
+
+    /// Takes one token for a line that can wait, if there is one.
+    pub fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.last).as_secs_f64();
         self.last = self.last.max(now);
         self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
         if self.tokens < 1.0 {
-            self.held_back += 1;
             return false;
         }
         self.tokens -= 1.0;

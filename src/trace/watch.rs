@@ -162,22 +162,23 @@ impl Watch {
         self.at == At::Asks
     }
 
-    /// Where it stopped, if that is known by now and has not been told.
-    pub(super) fn due(&mut self, now: Instant, heard: &Heard) -> Option<Stop> {
+    /// Where it stopped, if that is known by now and has not been told; told another time where
+    /// `admit` has no room for it.
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        heard: &Heard,
+        admit: impl FnOnce() -> bool,
+    ) -> Option<Stop> {
         let stop = self.stop(now, heard)?;
         let told = self.told.get(stop.name());
         // A machine that is off would be told of for ever.
         let repeats = |&told: &Instant| self.stirred <= told || now.duration_since(told) < AGAIN;
-        if told.is_some_and(repeats) {
+        if told.is_some_and(repeats) || !admit() {
             return None;
         }
         self.told.insert(stop.name(), now);
         Some(stop)
-    }
-
-    /// There was no room in the log for it.
-    pub(super) fn was_not_told(&mut self, stop: &Stop) {
-        self.told.remove(stop.name());
     }
 
     fn stop(&self, now: Instant, heard: &Heard) -> Option<Stop> {
