@@ -15,7 +15,7 @@ use lab::machine::{Firmware, Hardware, Machine, Nic};
 use lab::office::Office;
 use lab::server::{Server, Subject};
 use lab::site::Site;
-use lab::{BOX, BOX_MAC, Failure};
+use lab::{BOX, BOX_INTERFACE, BOX_MAC, Failure};
 
 const MAC: &str = "52:54:00:b0:02:01";
 const CHADDR: [u8; 6] = [0x52, 0x54, 0, 0xb0, 2, 1];
@@ -99,6 +99,26 @@ fn ovmf_takes_its_boot_file_by_way_of_port_4011() {
         // EDK2 waits out a second on port 4011.
         lab.capture()?.asks_tftp_within(MAC, Duration::from_millis(6500))?;
         expect_arguments(&machine.wait_for_init(ARRIVAL)?.0, MAC, "by-4011")
+    });
+}
+
+#[test]
+fn ovmf_whom_the_direct_offer_does_not_reach_takes_the_other_form_at_its_next_discover() {
+    let name = "ovmf_whom_the_direct_offer_does_not_reach";
+    lab::run(name, &Office::Plain, 1, |lab| {
+        let site = Site::new().boots(Some(MAC), "other-form");
+        let Server::Bootbox(mut server) = Server::start(lab, &subject(), &site)? else {
+            return Err(Failure::new("the peer has one form"));
+        };
+        // No packet fits: whatever the box sends is lost.
+        lab.server().run(&format!("tc qdisc add dev {BOX_INTERFACE} root bfifo limit 1"))?;
+        let machine = Hardware::new("machine", Firmware::Ovmf, Nic::Virtio, MAC);
+        let machine = Machine::power_on(lab, &machine)?;
+        server.process().wait_for("\"form\":\"direct\"", ARRIVAL)?;
+        lab.server().run(&format!("tc qdisc del dev {BOX_INTERFACE} root"))?;
+        server.process().wait_for("\"form\":\"boot-server\"", ARRIVAL)?;
+        lab.capture()?.wait_for(|datagram| datagram.ports == (4011, 4011), ARRIVAL)?;
+        expect_arguments(&machine.wait_for_init(ARRIVAL)?.0, MAC, "other-form")
     });
 }
 
