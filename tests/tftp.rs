@@ -360,22 +360,23 @@ fn two_addresses_that_answer_cannot_keep_all_seats() {
             if number < 1024 {
                 let (_, transfer) = receive(&socket);
                 socket.send_to(&[0, 4, 0, 0], transfer).unwrap();
-                assert_eq!(receive(&socket).0, "DATA 1");
+                // On a busy machine its answer may have been sent again by then.
+                while receive(&socket).0 != "DATA 1" {}
             }
             socket
         })
         .collect();
     let fetch = Fetch { server: service.address, name: "a", block_size: None, window: None };
-    let started = Instant::now();
     assert!(fetched(&fetch).unwrap() == expected);
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
-    drop(greedy);
+    let last = greedy.last().unwrap();
+    last.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(last.recv(&mut [0; 512]).is_err(), "who has many gets none for another");
 }
 
 #[test]
 fn addresses_that_never_answer_lose_their_seats_to_machines_that_do() {
     allow_many_sockets();
-    // One address gets 640 of them.
+    // One address gets 640 of the 1024 seats.
     let service = Service::start();
     let expected = service.file("a", 5000);
     let old = socket();

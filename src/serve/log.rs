@@ -36,7 +36,7 @@ const VARIABLE: &str = "BOOTBOX_LOG";
 /// Sends log lines to standard error. Does nothing when they already go somewhere.
 ///
 /// Lines go through a thread of their own, and are dropped where standard error does not take them:
-/// a terminal that is held must not hold the machines. They are all written when the guard goes.
+/// a terminal that is held must not hold the machines. What waits when the guard goes is written, as far as standard error takes it in a second.
 pub fn start(format: Format) -> Guard {
     let (lines, guard) = queue::start(io::stderr(), |lost| {
         tracing::warn!("{lost} log lines were lost: standard error did not take them");

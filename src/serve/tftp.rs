@@ -44,8 +44,8 @@ use crate::{
 const SEATS: usize = 1024;
 /// Transfers of one address at once, of those.
 const SEATS_OF_ONE: usize = 640;
-/// Of an address that asks while all seats are taken, and what one with more is left then: no machine
-/// needs so many.
+/// While all seats are taken, an address with fewer than these takes one from an address with more: no
+/// machine needs so many.
 const SEATS_OF_ONE_WHEN_FULL: usize = 16;
 /// A client that has not answered for so long may lose its seat to another: a real one answers within
 /// a round trip, and an address that is made up never does.
@@ -125,6 +125,12 @@ struct Seat {
     is_proven: Arc<AtomicBool>,
 }
 
+impl Seat {
+    fn is_proven(&self) -> bool {
+        self.is_proven.load(Ordering::Relaxed)
+    }
+}
+
 impl Service {
     fn receive(&mut self, socket: &UdpSocket, datagram: &[u8], client: SocketAddrV4) {
         match tftp::answer(datagram) {
@@ -177,35 +183,44 @@ impl Service {
     /// Takes a seat for `asker` from who never answered, else from who has most; false where there is
     /// none to take.
     fn make_room(&mut self, asker: Ipv4Addr) -> bool {
-        let silent = self.longest_silent().map(|client| (client, End::TimeOut));
-        let crowding = || {
-            let reason = "its address has most of all seats, and another needs one".into();
-            self.oldest_of_the_most(asker).map(|client| (client, End::Fail { reason }))
-        };
-        let Some((client, end)) = silent.or_else(crowding) else { return false };
+        // Who has ended by now has no need of a seat.
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.leave(ended);
+        }
+        if self.clients.len() < SEATS {
+            return true;
+        }
+        if let Some(client) = self.longest_silent() {
+            if let Some(seat) = self.seats.remove(&client) {
+                seat.task.abort();
+                self.clients.remove(&seat.task.id());
+                self.step(client, seat.file, End::TimeOut, seat.taken.elapsed());
+            }
+            return true;
+        }
+        let Some(client) = self.oldest_of_the_most(asker) else { return false };
         if let Some(seat) = self.seats.remove(&client) {
-            seat.task.abort();
+            // Its task finds the channel closed, and says how far it came.
             self.clients.remove(&seat.task.id());
-            self.step(client, seat.file, end);
         }
         true
     }
 
     fn longest_silent(&self) -> Option<SocketAddrV4> {
-        let is_silent = |seat: &Seat| {
-            !seat.is_proven.load(Ordering::Relaxed) && seat.taken.elapsed() >= UNPROVEN
-        };
+        let is_silent = |seat: &Seat| !seat.is_proven() && seat.taken.elapsed() >= UNPROVEN;
         let silent = self.seats.iter().filter(|(_, seat)| is_silent(seat));
         silent.min_by_key(|(_, seat)| seat.taken).map(|(&client, _)| client)
     }
 
     fn oldest_of_the_most(&self, asker: Ipv4Addr) -> Option<SocketAddrV4> {
+        let has = self.seats.keys().filter(|client| *client.ip() == asker).count();
+        // Who has not answered loses a seat soon; until then nobody does who has.
+        if has >= SEATS_OF_ONE_WHEN_FULL || !self.seats.values().all(Seat::is_proven) {
+            return None;
+        }
         let mut seats_of: HashMap<Ipv4Addr, usize> = HashMap::new();
         for client in self.seats.keys() {
             *seats_of.entry(*client.ip()).or_default() += 1;
-        }
-        if seats_of.get(&asker).is_some_and(|&seats| seats >= SEATS_OF_ONE_WHEN_FULL) {
-            return None;
         }
         let (most, seats) = seats_of.into_iter().max_by_key(|&(_, seats)| seats)?;
         if seats <= SEATS_OF_ONE_WHEN_FULL {
@@ -219,7 +234,8 @@ impl Service {
         // Whoever cannot be reached is no concern of the others.
         let _ = socket.try_send_to(&tftp::error(refusal.code, &refusal.text), client.into());
         if let Some(file) = refusal.file {
-            self.step(client, file, End::Refuse { reason: refusal.text.into_owned() });
+            let end = End::Refuse { reason: refusal.text.into_owned() };
+            self.step(client, file, end, Duration::ZERO);
         }
     }
 
@@ -235,7 +251,8 @@ impl Service {
         if let Some(seat) = self.seats.remove(&client)
             && panicked
         {
-            self.step(client, seat.file, End::Fail { reason: "bootbox has a bug here".into() });
+            let end = End::Fail { reason: "bootbox has a bug here".into() };
+            self.step(client, seat.file, end, seat.taken.elapsed());
         }
     }
 
@@ -243,10 +260,10 @@ impl Service {
         self.journal.silence("tftp", reason);
     }
 
-    /// Notes a transfer that sent nothing of the file.
-    fn step(&self, client: SocketAddrV4, file: String, end: End) {
+    /// Notes a transfer of which nothing is known to have arrived.
+    fn step(&self, client: SocketAddrV4, file: String, end: End, took: Duration) {
         let protocol = Protocol::Tftp;
-        let transfer = Transfer { protocol, file, end, bytes: 0, size: 0, took: Duration::ZERO };
+        let transfer = Transfer { protocol, file, end, bytes: 0, size: 0, took };
         self.journal.step(Who::Address(*client.ip()), &Step::Transfer(transfer));
     }
 }

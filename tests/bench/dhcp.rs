@@ -98,7 +98,7 @@ fn table(log: Log, rounds: usize, case: &str) -> Result<(), Failure> {
             }
         }
     }
-    println!("sustained: bootbox {}/s, dnsmasq {}/s", sustained[0], sustained[1]);
+    println!("sustained, of these: bootbox {}/s, dnsmasq {}/s", sustained[0], sustained[1]);
     Ok(())
 }
 

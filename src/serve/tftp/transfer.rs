@@ -189,7 +189,8 @@ impl<'a> Ride<'a> {
             action = tokio::select! {
                 biased;
                 ready = self.courier.socket.readable() => self.read(ready),
-                Some(request) = again.recv() => {
+                request = again.recv() => {
+                    let Some(request) = request else { break seat_taken() };
                     let (end, request) = self.asked_again(request).await;
                     match end {
                         Some(end) => {
@@ -256,6 +257,11 @@ impl<'a> Ride<'a> {
         }
         (None, None)
     }
+}
+
+/// Nobody can ask again where the service has given the seat to another.
+fn seat_taken() -> End {
+    End::Fail { reason: "its address has most of all seats, and another needs one".to_owned() }
 }
 
 /// Moves the alarm only where it would ring too late: one that rings early asks the session again,
