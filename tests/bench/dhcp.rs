@@ -1,9 +1,11 @@
 //! Offers beside dnsmasq in proxy mode: how soon they come, and how many a second.
 //!
-//! One namespace sends discovers of BIOS ROMs at a fixed rate, each from another hardware address;
-//! the server in the other one runs on one core alone, both servers in turn in each round. Once with
-//! the log that each writes by itself, into a file, and once with hardly any. A rate is sustained
-//! when 99.9 % of its discovers are answered within a second.
+//! A desk on each server's own LAN sends discovers of BIOS ROMs at a fixed rate, each from another
+//! hardware address; the servers share one core that is theirs alone. For how many, each has three
+//! seconds at a time. For how soon, they take turns of 50 ms, so that what else this machine does
+//! falls on both alike: a p99 is the host's tail as much as the server's. Once with the log that
+//! each writes by itself, into a file, and once with hardly any. A rate is sustained when 99.9 % of
+//! its discovers are answered within a second.
 
 use std::{
     fs,
@@ -29,7 +31,14 @@ use crate::{
 
 /// Discovers a second.
 const RATES: [u32; 5] = [500, 2000, 8000, 16_000, 32_000];
+/// How long each server is asked, in each of the two ways.
 const LASTS: Duration = Duration::from_secs(3);
+/// One server's turn when it is about how many.
+const LONG: Duration = LASTS;
+/// One server's turn when it is about how soon.
+const SHORT: Duration = Duration::from_millis(50);
+/// Between two turns, for what is still under way.
+const PAUSE: Duration = Duration::from_millis(5);
 /// What comes later is no answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a server may take from its start to its first offer.
@@ -60,7 +69,9 @@ const SERVERS: [(&str, Start); 2] = [("bootbox", ours), ("dnsmasq", dnsmasq)];
 pub(crate) fn print(options: &Options) -> Result<(), Failure> {
     let rounds = options.runs.unwrap_or(5).max(1);
     for (log, what) in [(Log::Hardly, "hardly any log"), (Log::Usual, "each with its usual log")] {
-        println!("ProxyDHCP offers, {what}: {rounds} rounds, server on one core, all machines new");
+        println!(
+            "ProxyDHCP offers, {what}: {rounds} rounds, servers on one core, all machines new"
+        );
         table(log, rounds, &options.case)?;
     }
     Ok(())
@@ -75,8 +86,8 @@ fn table(log: Log, rounds: usize, case: &str) -> Result<(), Failure> {
     for rate in RATES.into_iter().filter(|rate| case.is_empty() || rate.to_string() == case) {
         let mut rows: [Vec<Figures>; 2] = Default::default();
         for _ in 0..rounds {
-            for ((_, start), row) in SERVERS.iter().zip(&mut rows) {
-                row.push(run(*start, log, rate)?);
+            for (row, figures) in rows.iter_mut().zip(run(log, rate)?) {
+                row.push(figures);
             }
         }
         let middle =
@@ -102,16 +113,52 @@ fn table(log: Log, rounds: usize, case: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn run(start: Start, log: Log, rate: u32) -> Result<Figures, Failure> {
-    let lab = Lab::new("bench-dhcp", &Office::Plain)?;
-    // It would answer, too, and on the same cores.
-    lab.office().signal("KILL")?;
-    let desk = lab.desk("desk", "02:00:00:00:77:50")?;
-    desk.run("ip address add 10.77.0.50/24 dev eth0")?;
-    // Whom this thread starts stays there, too, and sees one core.
-    stay_on(Some(SERVERS_CORE))?;
-    let _server = start(&lab, log)?;
-    load(&desk, rate)
+fn run(log: Log, rate: u32) -> Result<[Figures; 2], Failure> {
+    let mut running = Vec::new();
+    for (name, start) in SERVERS {
+        running.push(Running::start(name, start, log)?);
+    }
+    let sockets: Vec<&UdpSocket> = running.iter().map(|server| &server.socket).collect();
+    let many = load(&sockets, rate, LONG, 0)?;
+    // The first machines are known by now: these have other numbers.
+    let soon = load(&sockets, rate, SHORT, many.asked)?;
+    Ok(std::array::from_fn(|server| Figures {
+        answered: many.answered(server),
+        p50: soon.quantile(server, 0.5),
+        p99: soon.quantile(server, 0.99),
+    }))
+}
+
+/// A server on its own LAN, and who asks it. Fields are dropped in this order.
+struct Running {
+    socket: UdpSocket,
+    _desk: Namespace,
+    _server: Process,
+    _lab: Lab,
+}
+
+impl Running {
+    fn start(name: &str, start: Start, log: Log) -> Result<Self, Failure> {
+        let lab = Lab::new(&format!("bench-dhcp-{name}"), &Office::Plain)?;
+        // It would answer, too, and on the same cores.
+        lab.office().signal("KILL")?;
+        let desk = lab.desk("desk", "02:00:00:00:77:50")?;
+        desk.run("ip address add 10.77.0.50/24 dev eth0")?;
+        // Whom this thread starts stays there, too, and sees one core.
+        stay_on(Some(SERVERS_CORE))?;
+        let server = start(&lab, log)?;
+        stay_on(Some(OUR_CORE))?;
+        let socket = desk.enter(|| -> Result<UdpSocket, Failure> {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68))?;
+            socket.set_broadcast(true)?;
+            socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+            SockRef::from(&socket).bind_device(Some(b"eth0"))?;
+            let _ = SockRef::from(&socket).set_recv_buffer_size(8 << 20);
+            first_offer(&socket)?;
+            Ok(socket)
+        })??;
+        Ok(Self { socket, _desk: desk, _server: server, _lab: lab })
+    }
 }
 
 fn ours(lab: &Lab, log: Log) -> Result<Process, Failure> {
@@ -165,53 +212,92 @@ fn started(lab: &Lab, name: &str, words: &[&str]) -> Result<Process, Failure> {
     Process::spawn(name, command, &lab.evidence().join("shell.log"))
 }
 
-/// Sends at this rate from a namespace, and takes the time of each answer.
-fn load(desk: &Namespace, rate: u32) -> Result<Figures, Failure> {
-    desk.enter(|| -> Result<Figures, Failure> {
-        stay_on(Some(OUR_CORE))?;
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68))?;
-        socket.set_broadcast(true)?;
-        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-        SockRef::from(&socket).bind_device(Some(b"eth0"))?;
-        let _ = SockRef::from(&socket).set_recv_buffer_size(8 << 20);
+/// What a load brought: for each server, how long its answers took, in ns and in order.
+struct Answers {
+    latencies: Vec<Vec<u64>>,
+    /// Discovers to all servers together.
+    asked: usize,
+}
 
-        first_offer(&socket)?;
-        let count = (u128::from(rate) * LASTS.as_millis() / 1000) as usize;
-        let sent: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
-        let (began, is_over) = (Instant::now(), AtomicBool::new(false));
-        let nanos = || u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let mut latencies = thread::scope(|scope| {
-            let receiver = scope.spawn(|| {
-                let mut latencies: Vec<u64> = Vec::new();
-                let mut buffer = [0; 2048];
-                while !is_over.load(Ordering::Relaxed) {
-                    let Ok((len, _)) = socket.recv_from(&mut buffer) else { continue };
-                    let now = nanos();
-                    let Some(&[a, b, c, d]) = buffer[..len].get(4..8) else { continue };
-                    let number = u32::from_be_bytes([a, b, c, d]) as usize;
-                    // Each is answered once; a broadcast of ours does not come back.
-                    let at = sent.get(number).map_or(0, |sent| sent.swap(0, Ordering::Relaxed));
-                    if at > 0 && buffer[0] == 2 {
-                        latencies.push(now - at);
-                    }
-                }
-                latencies
-            });
-            let outcome = send(&socket, &sent, rate, &nanos);
-            thread::sleep(PATIENCE);
-            is_over.store(true, Ordering::Relaxed);
-            let latencies = receiver.join().unwrap_or_default();
-            outcome.map(|()| latencies)
-        })?;
-        latencies.sort_unstable();
-        let at = |share: f64| {
-            let last = latencies.len().saturating_sub(1);
-            let nanos = latencies.get((last as f64 * share) as usize).copied().unwrap_or(u64::MAX);
-            nanos as f64 / 1e6
-        };
-        let answered = latencies.len() as f64 / count as f64;
-        Ok(Figures { answered, p50: at(0.5), p99: at(0.99) })
-    })?
+impl Answers {
+    fn answered(&self, server: usize) -> f64 {
+        (self.latencies[server].len() * self.latencies.len()) as f64 / self.asked as f64
+    }
+
+    /// In milliseconds.
+    fn quantile(&self, server: usize, share: f64) -> f64 {
+        let latencies = &self.latencies[server];
+        let last = latencies.len().saturating_sub(1);
+        let nanos = latencies.get((last as f64 * share) as usize).copied().unwrap_or(u64::MAX);
+        nanos as f64 / 1e6
+    }
+}
+
+/// When a discover was sent, in ns, or 0: not yet, or answered.
+type Sent = AtomicU64;
+
+/// Asks the servers in turn at this rate, with machines from this number on, and takes the time of
+/// each answer.
+fn load(
+    sockets: &[&UdpSocket],
+    rate: u32,
+    turn: Duration,
+    first: usize,
+) -> Result<Answers, Failure> {
+    let of_a_turn = (u128::from(rate) * turn.as_millis() / 1000) as usize;
+    let turns = sockets.len() * (LASTS.as_millis() / turn.as_millis()) as usize;
+    let sent: Vec<Sent> = (0..of_a_turn * turns).map(|_| Sent::new(0)).collect();
+    let (clock, is_over) = (Clock(Instant::now()), AtomicBool::new(false));
+    let latencies = thread::scope(|scope| {
+        let hear = |socket| hear(socket, &sent, first, &clock, &is_over);
+        let receivers: Vec<_> =
+            sockets.iter().map(|&socket| scope.spawn(move || hear(socket))).collect();
+        let outcome = (0..turns).try_for_each(|turn| {
+            let socket = sockets[turn % sockets.len()];
+            let from = turn * of_a_turn;
+            send(socket, &sent[from..from + of_a_turn], first + from, rate, &clock)
+        });
+        thread::sleep(PATIENCE);
+        is_over.store(true, Ordering::Relaxed);
+        let latencies = receivers.into_iter().map(|each| each.join().unwrap_or_default()).collect();
+        outcome.map(|()| latencies)
+    })?;
+    Ok(Answers { latencies, asked: sent.len() })
+}
+
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    /// Since it was started.
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Takes the answers that come here, until all is over.
+fn hear(
+    socket: &UdpSocket,
+    sent: &[Sent],
+    first: usize,
+    clock: &Clock,
+    is_over: &AtomicBool,
+) -> Vec<u64> {
+    let mut latencies: Vec<u64> = Vec::new();
+    let mut buffer = [0; 2048];
+    while !is_over.load(Ordering::Relaxed) {
+        let Ok((len, _)) = socket.recv_from(&mut buffer) else { continue };
+        let now = clock.nanos();
+        let Some(&[a, b, c, d]) = buffer[..len].get(4..8) else { continue };
+        let number = (u32::from_be_bytes([a, b, c, d]) as usize).wrapping_sub(first);
+        // Each is answered once; a broadcast of ours does not come back.
+        let at = sent.get(number).map_or(0, |sent| sent.swap(0, Ordering::Relaxed));
+        if at > 0 && buffer[0] == 2 {
+            latencies.push(now - at);
+        }
+    }
+    latencies.sort_unstable();
+    latencies
 }
 
 /// Asks until the server is ready.
@@ -242,20 +328,23 @@ fn discover(number: u32) -> Vec<u8> {
     discover
 }
 
+/// One turn: a discover for each of these, evenly.
 fn send(
     socket: &UdpSocket,
-    sent: &[AtomicU64],
+    sent: &[Sent],
+    first: usize,
     rate: u32,
-    nanos: &dyn Fn() -> u64,
+    clock: &Clock,
 ) -> Result<(), Failure> {
-    let between = 1_000_000_000 / u64::from(rate);
-    for (number, sent) in sent.iter().enumerate() {
-        let discover = discover(u32::try_from(number).unwrap_or_default());
-        let due = between * number as u64;
-        while nanos() < due {
+    thread::sleep(PAUSE);
+    let (began, between) = (clock.nanos(), 1_000_000_000 / u64::from(rate));
+    for (index, sent) in sent.iter().enumerate() {
+        let discover = discover(u32::try_from(first + index).unwrap_or_default());
+        let due = began + between * index as u64;
+        while clock.nanos() < due {
             thread::sleep(Duration::from_micros(50));
         }
-        sent.store(nanos(), Ordering::Relaxed);
+        sent.store(clock.nanos(), Ordering::Relaxed);
         socket.send_to(&discover, EVERYONE)?;
     }
     Ok(())
