@@ -31,14 +31,14 @@ pub enum BootFile {
 
 impl BootFile {
     /// How it is named to a firmware that asks by these means; `None` where that cannot fetch it.
-    pub fn name(&self, means: Means, base_url: &str) -> Option<String> {
+    pub fn name(&self, means: Means, base_url: impl FnOnce() -> String) -> Option<String> {
         match (self, means) {
             // Over HTTP alone.
             (Self::Served(path), Means::Pxe) if Name::read(path).is_some() => None,
             (Self::Served(path), Means::Pxe) => {
                 Some(String::from_utf8_lossy(path.as_bytes()).into_owned())
             }
-            (Self::Served(path), Means::Http) => Some(format!("{base_url}/{}", path.in_url())),
+            (Self::Served(path), Means::Http) => Some(format!("{}/{}", base_url(), path.in_url())),
             (Self::Url(url), Means::Http) => Some(url.clone()),
             (Self::Url(_), Means::Pxe) => None,
         }
@@ -52,12 +52,31 @@ impl BootFile {
         }
     }
 
+    /// Whether it asks us for more, as far as its name tells.
+    pub fn comes_back(&self) -> bool {
+        match self {
+            Self::Served(path) => comes_back(&String::from_utf8_lossy(path.as_bytes())),
+            Self::Url(url) => comes_back(url),
+        }
+    }
+
     /// What this machine is given: the image that is its own, where this is a stub.
     pub fn for_machine(&self, machine: &Machine) -> Cow<'_, Self> {
         let image = self.stub().and_then(|(stub, _)| {
             Name { stub: stub.clone(), mac: machine.mac, uuid: machine.uuid }.path()
         });
         image.map_or(Cow::Borrowed(self), |path| Cow::Owned(Self::Served(path)))
+    }
+
+    /// Whether another server has it, as far as it is named: so it is not seen to be fetched.
+    pub fn is_elsewhere(&self, base_url: impl FnOnce() -> String) -> bool {
+        match self {
+            Self::Served(_) => false,
+            Self::Url(url) => {
+                let path = url.strip_prefix(&base_url());
+                path.is_none_or(|path| !path.starts_with('/'))
+            }
+        }
     }
 
     fn is_efi(&self) -> bool {
@@ -218,8 +237,20 @@ mod tests {
                 "http://192.0.2.1:8080/linuxaa64.efi.stub/52-54-00-12-34-56.efi",
             ),
         ] {
-            assert_eq!(file.name(Means::Pxe, base).as_deref(), pxe);
-            assert_eq!(file.name(Means::Http, base).as_deref(), Some(http));
+            assert_eq!(file.name(Means::Pxe, || base.to_owned()).as_deref(), pxe);
+            assert_eq!(file.name(Means::Http, || base.to_owned()).as_deref(), Some(http));
+        }
+    }
+
+    #[test]
+    fn what_a_url_of_ours_names_is_not_elsewhere() {
+        for (file, is_elsewhere) in [
+            (served("snponly.efi"), false),
+            (BootFile::Url("http://192.0.2.1/snponly.efi".to_owned()), false),
+            (BootFile::Url("http://192.0.2.10/snponly.efi".to_owned()), true),
+            (BootFile::Url("http://192.0.2.1:8080/snponly.efi".to_owned()), true),
+        ] {
+            assert_eq!(file.is_elsewhere(|| "http://192.0.2.1".to_owned()), is_elsewhere, "{file}");
         }
     }
 }

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 
 use crate::{
     catalog::{Catalog, Group, HandOff, Offer, Pattern},
-    firmware::{BootFile, Firmware, Form, Means, Platform, Programs, comes_back},
+    firmware::{BootFile, Firmware, Form, Means, Platform, Programs},
     ledger::{Book, Decision},
     machine::{Mac, Machine},
     template::base_url,
@@ -154,14 +154,12 @@ pub fn answer(
     }
     // What it tells now, and what it has told before.
     let told = offering.book.recall(&machine);
-    let found = boot_file(&client, &told, arrival, offering);
-    let found = found.and_then(|(firmware, boot_file)| {
-        let ours = format!("{}/", base_url(arrival.address, offering.http_port));
-        let is_elsewhere = boot_file.contains("://") && !boot_file.starts_with(&ours);
-        let form = offering.form(&client, &told, (firmware, is_elsewhere), choose)?;
-        Ok((firmware, boot_file, form, is_elsewhere))
+    let found = find(&client, &told, arrival, offering);
+    let found = found.and_then(|found| {
+        let form = offering.form(&client, &told, &found, choose)?;
+        Ok((found, form))
     });
-    let (firmware, boot_file, form, is_elsewhere) = match found {
+    let (Found { firmware, boot_file, is_elsewhere }, form) = match found {
         Ok(found) => found,
         Err(reason) => return Answer::LeaveAlone(machine, means, reason),
     };
@@ -176,19 +174,27 @@ pub fn answer(
     Answer::Reply(Box::new(Reply { bytes, to, machine, means, step, is_elsewhere }))
 }
 
+/// What a machine is to fetch.
+struct Found {
+    firmware: Option<Firmware>,
+    boot_file: String,
+    is_elsewhere: bool,
+}
+
 /// The boot program for a ROM, the script for iPXE: with that the chainload ends.
-fn boot_file(
+fn find(
     client: &BootClient<'_>,
     told: &Machine,
     arrival: &Arrival,
     offering: &Offering<'_>,
-) -> Result<(Option<Firmware>, String), Reason> {
+) -> Result<Found, Reason> {
     if let Some(reason) = to_disk(told, offering) {
         return Err(reason);
     }
-    let base_url = base_url(arrival.address, offering.http_port);
+    let base_url = || base_url(arrival.address, offering.http_port);
     if client.stage == Stage::Ipxe && client.speaks_http {
-        return Ok((client.firmware.ok(), format!("{base_url}/boot.ipxe")));
+        let boot_file = format!("{}/boot.ipxe", base_url());
+        return Ok(Found { firmware: client.firmware.ok(), boot_file, is_elsewhere: false });
     }
     let firmware = client.firmware.map_err(Reason::Unidentified)?;
     // An iPXE without HTTP, as some cards have in ROM, first loads one that has it.
@@ -208,9 +214,9 @@ fn boot_file(
         group.ok().flatten().ok_or(Reason::TellsNoMore)?;
     }
     let program = program.for_machine(&client.machine);
-    let name = program.name(client.means, &base_url);
-    let name = name.ok_or_else(|| Reason::NotByTftp(program.to_string()))?;
-    Ok((Some(firmware), name))
+    let boot_file = program.name(client.means, base_url);
+    let boot_file = boot_file.ok_or_else(|| Reason::NotByTftp(program.to_string()))?;
+    Ok(Found { firmware: Some(firmware), boot_file, is_elsewhere: program.is_elsewhere(base_url) })
 }
 
 impl Offering<'_> {
@@ -234,7 +240,7 @@ impl Offering<'_> {
         &self,
         client: &BootClient<'_>,
         told: &Machine,
-        (firmware, is_elsewhere): (Option<Firmware>, bool),
+        &Found { firmware, is_elsewhere, .. }: &Found,
         choose: impl FnOnce(&Discover) -> Result<Form, Reason>,
     ) -> Result<Form, Reason> {
         if firmware == Some(Firmware::RaspberryPi) && client.means == Means::Pxe {
@@ -280,9 +286,7 @@ fn to_disk(told: &Machine, offering: &Offering<'_>) -> Option<Reason> {
 /// Whether a boot program is the last that we hear of a machine. A unified image is made when it is
 /// asked for; what a Raspberry Pi fetches is its own choice, and may be the firmware that asks next.
 fn asks_no_more(program: &BootFile, firmware: Firmware) -> bool {
-    firmware != Firmware::RaspberryPi
-        && program.stub().is_none()
-        && !comes_back(&program.to_string())
+    firmware != Firmware::RaspberryPi && program.stub().is_none() && !program.comes_back()
 }
 
 /// Refuses a machine that is to wait or to boot its disk: its boot program asks nobody.

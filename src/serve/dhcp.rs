@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -64,17 +65,18 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
     let mut leases = Leases::default();
     let mut informs = Throttle::new(INFORMS, INFORMS, Instant::now());
     let mut held_back = VecDeque::new();
+    let mut begun = pin!(drain.begun());
     loop {
         let next = held_back.front().map(|held: &HeldBack| held.until);
         let received = tokio::select! {
             received = socket.recv_from(&mut buffer) => received,
-            () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {
+            Some(()) = until(next) => {
                 if let Some(HeldBack { parcel, .. }) = held_back.pop_front() {
                     service.send(&socket, &parcel).await;
                 }
                 continue;
             }
-            () = drain.begun() => return Ok(()),
+            () = &mut begun => return Ok(()),
         };
         let (len, source) = match received {
             Ok(received) => received,
@@ -97,6 +99,12 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
             service.journal.silence("dhcp", "too-many-held-back");
         }
     }
+}
+
+/// Waits until then; `None` at once where there is nothing to wait for.
+async fn until(then: Option<Instant>) -> Option<()> {
+    sleep_until(then?.into()).await;
+    Some(())
 }
 
 /// An offer that is sent later.

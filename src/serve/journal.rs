@@ -13,6 +13,7 @@ use std::{
 };
 
 use tokio::time::interval;
+use tracing::Level;
 
 use super::{drain::Drain, interface::Interface};
 use crate::{
@@ -317,6 +318,13 @@ fn write_finding(interface: &Interface, finding: &Finding) {
 }
 
 fn write(heading: Option<Heading>, who: Who, step: &Step) {
+    let is_wanted = match step.is_routine() {
+        true => tracing::enabled!(Level::DEBUG),
+        false => tracing::enabled!(Level::INFO),
+    };
+    if !is_wanted {
+        return;
+    }
     let mut fields = Fields::of(step);
     if let Who::Address(address) = who {
         fields.address = Some(address.to_string());
