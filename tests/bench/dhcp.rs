@@ -79,8 +79,8 @@ pub(crate) fn print(options: &Options) -> Result<(), Failure> {
 
 fn table(log: Log, rounds: usize, case: &str) -> Result<(), Failure> {
     println!(
-        "{:>9} {:>9} {:>10} {:>9} {:>9} {:>11} {:>11}",
-        "rate /s", "server", "answered", "p50 ms", "p99 ms", "p50 ratio", "p99 ratio"
+        "{:>9} {:>9} {:>10} {:>9} {:>9} {:>20} {:>20}",
+        "rate /s", "server", "answered", "p50 ms", "p99 ms", "p50 ratio (half)", "p99 ratio (half)"
     );
     let mut sustained = [0; 2];
     for rate in RATES.into_iter().filter(|rate| case.is_empty() || rate.to_string() == case) {
@@ -92,16 +92,22 @@ fn table(log: Log, rounds: usize, case: &str) -> Result<(), Failure> {
         }
         let middle =
             |row: &[Figures], of: fn(&Figures) -> f64| median(row.iter().map(of).collect());
+        // The median of the pairs' ratios, and between which of them half of all are: by that one
+        // sees what of it this machine makes up.
         let ratio = |of: fn(&Figures) -> f64| {
             let [ours, theirs] = &rows;
-            median(ours.iter().zip(theirs).map(|(ours, theirs)| of(ours) / of(theirs)).collect())
+            let mut ratios: Vec<f64> =
+                ours.iter().zip(theirs).map(|(ours, theirs)| of(ours) / of(theirs)).collect();
+            ratios.sort_by(f64::total_cmp);
+            let (low, high) = (ratios[rounds / 4], ratios[rounds - 1 - rounds / 4]);
+            format!("{:.2} ({low:.2}-{high:.2})", median(ratios))
         };
         for (index, ((name, _), row)) in SERVERS.iter().zip(&rows).enumerate() {
             let answered = middle(row, |run| run.answered);
             let (p50, p99) = (middle(row, |run| run.p50), middle(row, |run| run.p99));
             print!("{rate:>9} {name:>9} {:>9.2}% {p50:>9.3} {p99:>9.3}", 100.0 * answered);
             match index {
-                0 => println!(" {:>11.2} {:>11.2}", ratio(|run| run.p50), ratio(|run| run.p99)),
+                0 => println!(" {:>20} {:>20}", ratio(|run| run.p50), ratio(|run| run.p99)),
                 _ => println!(),
             }
             if answered >= SUSTAINED {
