@@ -121,12 +121,7 @@ impl Capture {
         let card = mac(card);
         let asked = self.wait_for(Datagram::is_tftp, ARRIVAL)?;
         let discover = self.wait_for(|datagram| datagram.is_discover_of(card), ARRIVAL)?;
-        let took = asked.at.saturating_sub(discover.at);
-        println!("discover to TFTP: {:.1} s", took.as_secs_f64());
-        match took <= limit {
-            true => Ok(()),
-            false => Err(Failure::new(format!("{took:?} from discover to TFTP"))),
-        }
+        within("discover to TFTP", discover.at, asked.at, limit)
     }
 
     /// Who answered the DHCP messages of this card: the senders' addresses, each
@@ -139,6 +134,16 @@ impl Capture {
                 && datagram.payload.get(28..34) == Some(&card)
         });
         Ok(replies.map(|datagram| datagram.from).collect())
+    }
+}
+
+/// Holds the time between two datagrams.
+pub fn within(what: &str, from: Duration, to: Duration, limit: Duration) -> Result<(), Failure> {
+    let took = to.saturating_sub(from);
+    println!("{what}: {:.3} s", took.as_secs_f64());
+    match took <= limit {
+        true => Ok(()),
+        false => Err(Failure::new(format!("{what}: {took:?}"))),
     }
 }
 
