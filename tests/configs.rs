@@ -204,6 +204,39 @@ fn a_machine_gets_its_own_texts_by_the_address_it_took() {
 }
 
 #[test]
+fn who_only_observes_or_does_not_allow_a_machine_boots_it_on_no_way() {
+    with_server("closed_doors", "address", |desk| {
+        desk.boots(ONE, "&serial=1")?;
+        desk.boots(TWO, "&serial=2&product=P")?;
+        let file = desk.lab.scratch().join("bootbox.toml");
+        let text = fs::read_to_string(&file)?;
+        let grub =
+            |(_, mac): (&str, &str)| format!("/grub.cfg;mac={};serial=1", mac.replace('-', ":"));
+        for (network, reason, is_open_to_two) in [
+            ("mode = \"observe\"", "[network] mode is \"observe\"", false),
+            ("allow = [\"52:54:00:00:00:02\"]", "not among the machines of [network] allow", true),
+        ] {
+            let closed = text.replacen("[network]\n", &format!("[network]\n{network}\n"), 1);
+            fs::write(&file, closed)?;
+            desk.reload("is loaded")?;
+            let Reply(_, _, script) = desk.ask(ONE.0, &format!("/ipxe?mac={}&serial=1", ONE.1))?;
+            assert!(script.contains(reason) && !script.contains("kernel"), "{script}");
+            let Reply(_, _, menu) = desk.ask(ONE.0, &grub(ONE))?;
+            assert!(menu.contains(reason) && !menu.contains("linux "), "{menu}");
+            for config in ["/coreos/cloud-config.yaml", "/coreos/", "/coreos/ignition.json"] {
+                let Reply(status, head, body) = desk.ask(ONE.0, config)?;
+                assert_eq!(status, 404, "{config}: {body}");
+                assert!(body.contains(reason) && head.contains("no-store"), "{body}");
+            }
+            let Reply(status, _, body) = desk.ask(TWO.0, "/coreos/cloud-config.yaml")?;
+            assert_eq!(status, if is_open_to_two { 200 } else { 404 }, "{body}");
+            assert_eq!(desk.ask(NOBODY, "/coreos/ignition.json")?.0, 200, "nobody's: a file");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_template_is_not_read_as_it_is_by_way_of_a_linked_folder() {
     with_server("linked_folder", "address", |desk| {
         symlink("coreos", desk.lab.scratch().join("repository/mirror"))?;

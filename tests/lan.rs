@@ -66,6 +66,45 @@ fn with_machines(
     });
 }
 
+#[test]
+fn an_offer_to_a_rom_is_held_back_and_nothing_else_is() {
+    lab::run("an_offer_to_a_rom_is_held_back", &Office::Plain, 0, |lab| {
+        let file = config(lab)?;
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, format!("network.reply-delay-ms = 1500\n{text}"))?;
+        let mut server = Bootbox::start(lab, Path::new(BINARY), &file, "json")?;
+        let desk = lab.desk("desk", "02:00:00:00:77:09")?;
+        desk.run("ip address add 10.77.0.9/16 dev eth0")?;
+        let its_own = lab.scratch().join("bootbox.toml");
+        desk.enter(|| -> Result<(), Failure> {
+            let port_68 = port_68()?;
+            let after = |number, stage| -> Result<Duration, Failure> {
+                let began = Instant::now();
+                walker(number).discover(&port_68, stage)?;
+                Ok(began.elapsed())
+            };
+            let (rom, ipxe) = (after(1, Stage::Bios)?, after(1, Stage::Ipxe)?);
+            assert!(rom >= Duration::from_millis(1500), "{rom:?}");
+            assert!(ipxe < Duration::from_millis(1000), "{ipxe:?}");
+            // The ROM asked more than once.
+            port_68.set_read_timeout(Some(Duration::from_secs(2)))?;
+            while port_68.recv_from(&mut [0; 2048]).is_ok() {}
+            // Who is closed out meanwhile gets no offer any more.
+            discover(&port_68, &walker(2), Stage::Bios, 0)?;
+            let text = fs::read_to_string(&its_own)?;
+            fs::write(&its_own, format!("network.allow = [\"02:00:00:00:00:01\"]\n{text}"))?;
+            server.process().signal("HUP")?;
+            server.process().wait_for("is loaded", Duration::from_secs(1))?;
+            port_68.set_read_timeout(Some(Duration::from_secs(3)))?;
+            // The office's own server answers, and nobody else.
+            while let Ok((_, from)) = port_68.recv_from(&mut [0; 2048]) {
+                assert_ne!(from.ip().to_string(), BOX);
+            }
+            Ok(())
+        })?
+    });
+}
+
 fn walker(number: u16) -> Walker {
     let address = Ipv4Addr::new(10, 77, 0, 9);
     Walker { address, ..Walker::number(number, Ipv4Addr::BROADCAST) }

@@ -78,7 +78,12 @@ fn asked(packet: &[u8], port: Port) -> Answer {
 
 /// Asks with nothing remembered of the machine.
 fn ask(packet: &[u8], port: Port, offering: &Offering<'_>) -> Answer {
-    let about = Circumstances { fetched: None, prefer_http: false, delay: Duration::ZERO };
+    let about = Circumstances {
+        fetched: None,
+        booted_by_http: None,
+        prefer_http: false,
+        delay: Duration::ZERO,
+    };
     let choose = |discover: &Discover| first_choice(discover, &about, Instant::now());
     answer(packet, &Arrival { address: HERE, port }, offering, choose)
 }
@@ -286,6 +291,7 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
         now += Duration::from_millis(500);
         let about = Circumstances {
             fetched: (random.below(3) == 0).then_some(now),
+            booted_by_http: (random.below(3) == 0).then_some(now),
             prefer_http: random.below(2) == 0,
             delay: Duration::ZERO,
         };
@@ -426,7 +432,7 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
         }
     }
     let mut passed = Book::default();
-    passed.pass_by(told("2"));
+    passed.pass_by(told("2"), Moment(1));
     let Answer::LeaveAlone(_, _, reason) = answered(&once, &passed) else { panic!("it has told") };
     assert_eq!(reason.label(), "no-group");
 }

@@ -48,6 +48,7 @@ fn code(error: &AskError) -> u8 {
             Refusal::NewAnyway(_)
             | Refusal::NotHeld(_)
             | Refusal::Several(..)
+            | Refusal::Shared(_)
             | Refusal::Unknown(_) => NOT_SO,
             Refusal::NotPermitted { .. } => PERMISSION,
             Refusal::OtherVersion { .. } | Refusal::Unreadable(_) => SOFTWARE,

@@ -136,6 +136,7 @@ fn known(machine: &Subject, book: &Book) -> Result<Mac, Refusal> {
         Subject::Mac(mac) => {
             return book.get(*mac).map(|_| *mac).ok_or(Refusal::Unknown(*machine));
         }
+        Subject::Uuid(uuid) if uuid.is_shared() => return Err(Refusal::Shared(*uuid)),
         Subject::Uuid(uuid) => uuid,
     };
     let is_meant = |own: &Uuid| own.is_same_machine(uuid);

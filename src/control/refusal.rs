@@ -32,6 +32,8 @@ pub enum Refusal {
     },
     /// These have that UUID.
     Several(Uuid, Vec<Mac>),
+    /// Many boards have that UUID: it names no machine.
+    Shared(Uuid),
     /// It has no record.
     Unknown(Subject),
     /// Not what we speak.
@@ -64,6 +66,11 @@ impl fmt::Display for Refusal {
                 let macs: Vec<String> = macs.iter().map(Mac::to_string).collect();
                 write!(f, "several machines have the UUID {uuid}; name one of {}", macs.join(", "))
             }
+            Self::Shared(uuid) => write!(
+                f,
+                "{uuid} is a UUID that board makers leave in many machines; name yours by its \
+                 hardware address"
+            ),
             Self::Unknown(machine @ Subject::Mac(_)) => {
                 write!(f, "{machine} has not been seen yet; `bootbox machines` lists who has")
             }

@@ -195,6 +195,23 @@ fn a_uuid_that_several_have_names_none() {
 }
 
 #[test]
+fn a_uuid_that_board_makers_leave_in_many_names_none_even_where_one_has_it() {
+    let shared = "03000200-0400-0500-0006-000700080009";
+    let machine = Machine::heard(MAC.parse().unwrap(), shared.parse().ok(), None);
+    let book = book(&[Record::new(machine, Moment(1000))]);
+    let machine = subject(shared);
+    for request in [
+        Request::Forget { machine },
+        Request::Hold { machine, reason: reason("x") },
+        Request::Reinstall { machine },
+        Request::Release { machine },
+    ] {
+        let refusal = request.step(&book).unwrap_err();
+        assert_eq!(refusal, Refusal::Shared(shared.parse().unwrap()));
+    }
+}
+
+#[test]
 fn a_sheet_tells_what_the_next_boot_comes_to() {
     let fresh = record(MAC);
     let held = after(&fresh, Order::Hold("fan".to_owned()));

@@ -165,6 +165,12 @@ mod tests {
         assert_eq!(firmware(&[], text, PI), Ok(Firmware::RaspberryPi));
         assert_eq!(firmware(&[0, 41], text, QEMU), Ok(Firmware::RaspberryPi));
         assert_eq!(firmware(&[0, 11], text, PI), Ok(Firmware::EfiArm64));
+        // By IEEE's registry, the maker's own.
+        for maker in ["b827eb", "dca632", "e45f01", "d83add", "2ccf67"] {
+            let octet = |at| u8::from_str_radix(&maker[at..at + 2], 16).unwrap();
+            let mac = [octet(0), octet(2), octet(4), 1, 2, 3];
+            assert_eq!(firmware(&[0, 0], text, mac), Ok(Firmware::RaspberryPi), "{maker}");
+        }
         let guid = Some(&b"RPi4\x12\x34"[..]);
         let clues = Clues { architecture: &[0, 0], vendor_class: b"PXEClient", mac: QEMU, guid };
         assert_eq!(identify(&clues), Ok(Firmware::RaspberryPi));

@@ -136,6 +136,11 @@ impl Programs {
         self.made_for.insert(program, made_for);
     }
 
+    /// Whether this file is known to be a program for UEFI, whatever its name.
+    pub fn is_uefi(&self, path: &RepositoryPath) -> bool {
+        self.made_for.contains_key(path)
+    }
+
     /// Whether a program that is named for a whole group is for this firmware: by its header, else
     /// by its name. UEFI starts what ends in `.efi`, all others do not.
     pub fn fits(&self, file: &BootFile, firmware: Firmware) -> bool {

@@ -31,6 +31,8 @@ pub struct Meta {
     pub etag: String,
     /// When its content last changed.
     pub modified: Option<SystemTime>,
+    /// Whether it is a program for UEFI, whatever its name.
+    pub is_uefi: bool,
 }
 
 /// Answers a request for this file.
@@ -56,8 +58,9 @@ pub fn respond(
         Some((start, len)) => (StatusCode::PARTIAL_CONTENT, start, len),
         None => (StatusCode::OK, 0, meta.len),
     };
+    let kind = if meta.is_uefi { UEFI_PROGRAM } else { content_type(name) };
     let mut reply = head(status, Body::Part { start, len }, meta)
-        .with(CONTENT_TYPE, HeaderValue::from_static(content_type(name)))
+        .with(CONTENT_TYPE, HeaderValue::from_static(kind))
         .with(CONTENT_LENGTH, HeaderValue::from(len));
     if status == StatusCode::PARTIAL_CONTENT {
         let range = format!("bytes {start}-{}/{}", start + len - 1, meta.len);
@@ -68,12 +71,16 @@ pub fn respond(
     Ok(reply.to(verb))
 }
 
+/// EDK2 boots by HTTP what has this type, or a name that ends in `.efi`, and nothing else: Debian's
+/// own shim is `shimx64.efi.signed`.
+const UEFI_PROGRAM: &str = "application/efi";
+
 /// The media type of a name. EDK2 knows a boot program by it where a query hides the suffix.
 fn content_type(name: &[u8]) -> &'static str {
     let suffix = name.rsplit(|&byte| byte == b'.').next().unwrap_or(name).to_ascii_lowercase();
     match suffix.as_slice() {
         b"cfg" | b"conf" | b"ipxe" | b"ks" | b"txt" => "text/plain; charset=utf-8",
-        b"efi" => "application/efi",
+        b"efi" => UEFI_PROGRAM,
         b"ign" | b"json" => "application/json",
         b"iso" => "application/vnd.efi-iso",
         // Not application/vnd.efi-img for .img: most of those are initrds, no disk images.
@@ -210,7 +217,7 @@ mod tests {
 
     fn meta(len: u64) -> Meta {
         let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(784_887_151_999_999_999);
-        Meta { len, etag: "\"a\"".to_owned(), modified: Some(modified) }
+        Meta { len, etag: "\"a\"".to_owned(), modified: Some(modified), is_uefi: false }
     }
 
     fn ask(verb: Verb, len: u64, headers: &[(HeaderName, &str)]) -> Result<Reply, Refusal> {
@@ -363,5 +370,8 @@ mod tests {
         ] {
             assert_eq!(content_type(name), expected);
         }
+        let signed = Meta { is_uefi: true, ..meta(10) };
+        let reply = respond(Verb::Head, &HeaderMap::new(), b"shimx64.efi.signed", &signed).unwrap();
+        assert_eq!(reply.headers[CONTENT_TYPE], "application/efi");
     }
 }

@@ -65,7 +65,8 @@ fn answer(head: &[u8], len: u64) -> bool {
             headers.append(name, value);
         }
     }
-    let meta = Meta { len, etag: "\"a\"".to_owned(), modified: Some(SystemTime::UNIX_EPOCH) };
+    let etag = "\"a\"".to_owned();
+    let meta = Meta { len, etag, modified: Some(SystemTime::UNIX_EPOCH), is_uefi: false };
     match read(&method, &uri, &headers, |path| path.as_bytes().starts_with(b"/coreos/")) {
         Ok((_, Route::Config(asked))) => {
             if let Claim::Wrong(error) = asked.claim {

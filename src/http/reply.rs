@@ -217,7 +217,7 @@ pub enum Refusal {
     LongTarget,
     /// Neither GET nor HEAD.
     Method,
-    /// An image for a machine that boots none, for this reason.
+    /// An image or a config for a machine that boots nothing here, for this reason.
     NoBoot(String),
     /// The machine that asks for its config is in no group.
     NoGroup(Mac),

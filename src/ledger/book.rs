@@ -31,21 +31,26 @@ pub struct Book {
     strangers: Strangers,
 }
 
-/// Machines that no group matches, as they told; the oldest go first.
+/// Machines that no group matches, as they told, and when; the oldest go first.
 #[derive(Clone, Debug, Default)]
 struct Strangers {
-    told: HashMap<Mac, Machine>,
+    told: HashMap<Mac, (Machine, Moment)>,
     order: VecDeque<Mac>,
 }
 
 impl Strangers {
     fn get(&self, mac: Mac) -> Option<&Machine> {
-        self.told.get(&mac)
+        self.told.get(&mac).map(|(machine, _)| machine)
     }
 
-    fn add(&mut self, stranger: Machine) {
+    fn forget(&mut self, until: Moment) {
+        self.told.retain(|_, (_, told)| *told > until);
+        self.order.retain(|mac| self.told.contains_key(mac));
+    }
+
+    fn add(&mut self, stranger: Machine, now: Moment) {
         let mac = stranger.mac;
-        if self.told.insert(mac, stranger).is_some() {
+        if self.told.insert(mac, (stranger, now)).is_some() {
             return;
         }
         self.order.push_back(mac);
@@ -126,8 +131,14 @@ impl Book {
     }
 
     /// Remembers what a machine told that no group matches. Only here: nothing was done to it.
-    pub fn pass_by(&mut self, stranger: Machine) {
-        self.strangers.add(stranger);
+    pub fn pass_by(&mut self, stranger: Machine, now: Moment) {
+        self.strangers.add(stranger, now);
+    }
+
+    /// Forgets what such machines told until then: an owner may have put it right since, and who
+    /// spoke in a machine's name must go on doing so.
+    pub fn forget_strangers(&mut self, until: Moment) {
+        self.strangers.forget(until);
     }
 
     /// The machine that has this address.

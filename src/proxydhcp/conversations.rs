@@ -51,6 +51,8 @@ pub struct Conversations {
 pub struct Circumstances {
     /// When the machine fetched a file from us the last time.
     pub fetched: Option<Instant>,
+    /// When it had the whole of its boot file by HTTP Boot the last time.
+    pub booted_by_http: Option<Instant>,
     /// Whether firmware that may come by HTTP Boot is to do so.
     pub prefer_http: bool,
     /// How long the offer is held back.
@@ -165,12 +167,12 @@ impl Conversation {
             return Ok(Form::Direct);
         }
         if discover.means == Means::Http {
-            self.http.comes(discover.is_elsewhere, about.fetched, now);
+            self.http.comes(discover.is_elsewhere, about.booted_by_http, now);
             return Ok(Form::Http);
         }
         if about.prefer_http
             && discover.platform == Some(Platform::Uefi)
-            && self.http.is_waited_for(about.fetched, now)
+            && self.http.is_waited_for(about.booted_by_http, now)
         {
             return Err(Reason::LeftToHttp);
         }
@@ -224,9 +226,9 @@ impl Conversation {
 impl Http {
     /// It discovers by HTTP Boot. What nothing came of is not counted anew: firmware that tries
     /// HTTP before PXE would be left alone at each round.
-    fn comes(&mut self, is_elsewhere: bool, fetched: Option<Instant>, now: Instant) {
+    fn comes(&mut self, is_elsewhere: bool, booted: Option<Instant>, now: Instant) {
         match *self {
-            Self::Offered { since, .. } if fetched.is_none_or(|at| at <= since) => {}
+            Self::Offered { since, .. } if booted.is_none_or(|at| at <= since) => {}
             Self::Fails if !is_elsewhere => {}
             Self::Fails
             | Self::Never
@@ -238,11 +240,11 @@ impl Http {
 
     /// Whether to say nothing to a discover by PXE. Firmware that does not come by HTTP in its first
     /// round is answered from the second on, and so is one that comes and fetches nothing.
-    fn is_waited_for(&mut self, fetched: Option<Instant>, now: Instant) -> bool {
+    fn is_waited_for(&mut self, booted: Option<Instant>, now: Instant) -> bool {
         match *self {
             Self::Fails | Self::Never => return false,
             Self::Offered { since, is_elsewhere } => {
-                let came_of_it = is_elsewhere || fetched.is_some_and(|at| at > since);
+                let came_of_it = is_elsewhere || booted.is_some_and(|at| at > since);
                 if !came_of_it && now.saturating_duration_since(since) > ROUND {
                     *self = Self::Fails;
                     return false;
@@ -268,6 +270,7 @@ mod tests {
         conversations: Conversations,
         start: Instant,
         fetched: Option<Instant>,
+        booted_by_http: Option<Instant>,
         prefer_http: bool,
         delay: Duration,
     }
@@ -275,7 +278,14 @@ mod tests {
     impl Lan {
         fn new() -> Self {
             let (conversations, start) = (Conversations::default(), Instant::now());
-            Self { conversations, start, fetched: None, prefer_http: false, delay: Duration::ZERO }
+            Self {
+                conversations,
+                start,
+                fetched: None,
+                booted_by_http: None,
+                prefer_http: false,
+                delay: Duration::ZERO,
+            }
         }
 
         fn with_a_dhcp_server() -> Self {
@@ -289,8 +299,8 @@ mod tests {
         }
 
         fn choose(&mut self, second: u64, discover: &Discover) -> Result<Form, Reason> {
-            let (fetched, prefer_http, delay) = (self.fetched, self.prefer_http, self.delay);
-            let about = Circumstances { fetched, prefer_http, delay };
+            let Self { fetched, booted_by_http, prefer_http, delay, .. } = *self;
+            let about = Circumstances { fetched, booted_by_http, prefer_http, delay };
             let now = self.at(second);
             self.conversations.choose(discover, &about, now)
         }
@@ -401,9 +411,9 @@ mod tests {
             assert_eq!(lan.choose(second, &rom()), Err(Reason::LeftToHttp));
         }
         assert_eq!(lan.choose(120, &http), Ok(Form::Http));
-        lan.fetched = Some(lan.at(125));
+        lan.booted_by_http = Some(lan.at(125));
         assert_eq!(lan.choose(900, &rom()), Err(Reason::LeftToHttp), "it is known to come");
-        lan.fetched = None;
+        lan.booted_by_http = None;
         let other = Discover { mac: mac(2), ..rom() };
         assert_eq!(lan.choose(0, &other), Err(Reason::LeftToHttp));
         assert_eq!(lan.choose(130, &other), Ok(A), "it has no HTTP Boot");
@@ -420,6 +430,8 @@ mod tests {
         // HTTP before PXE in the boot order, and again and again.
         assert_eq!(lan.choose(0, &http), Ok(Form::Http));
         assert_eq!(lan.choose(40, &rom()), Err(Reason::LeftToHttp), "it may be on its way");
+        // It looked at the file and did not take it, or somebody else discovered in its name.
+        lan.fetched = Some(lan.at(50));
         for second in [100, 200, 300] {
             assert_eq!(lan.choose(second, &http), Ok(Form::Http));
             assert_eq!(lan.choose(second + 40, &rom()), Ok(A), "{second}");

@@ -41,6 +41,9 @@ impl Renderer {
         };
         let token = asked.token.filter(|_| site.config.config_access == Access::Token);
         let machine = self.who(asked, site, arrival)?;
+        if let Some(reason) = machine.as_ref().and_then(|machine| site.turns_away(machine.mac)) {
+            return Err(Refusal::NoBoot(reason));
+        }
         let words = |machine: Machine| Words {
             base_url: base_url(ipv4(arrival.local), site.config.http_port),
             ip: ipv4(arrival.peer),

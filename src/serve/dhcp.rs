@@ -71,7 +71,9 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
         let received = tokio::select! {
             received = socket.recv_from(&mut buffer) => received,
             Some(()) = until(next) => {
-                if let Some(HeldBack { parcel, .. }) = held_back.pop_front() {
+                if let Some(HeldBack { parcel, .. }) = held_back.pop_front()
+                    && !service.turns_away(&parcel)
+                {
                     service.send(&socket, &parcel).await;
                 }
                 continue;
@@ -91,7 +93,8 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
             continue;
         }
         let delay = service.site.borrow().config.reply_delay;
-        if delay.is_zero() || !parcel.reply.may_wait() {
+        // Who surveys the LAN wants to know who answers, not when.
+        if delay.is_zero() || !parcel.reply.may_wait() || parcel.is_for_probe {
             service.send(&socket, &parcel).await;
         } else if held_back.len() < MOST_HELD_BACK {
             held_back.push_back(HeldBack { until: Instant::now() + delay, parcel });
@@ -184,9 +187,12 @@ impl Service {
 
     fn choose(&self, discover: &Discover, site: &Site, is_for_probe: bool) -> Result<Form, Reason> {
         let config = &site.config;
+        let (fetched, booted_by_http) = self.journal.fetched(discover.mac);
         let about = Circumstances {
-            fetched: self.journal.fetched(discover.mac),
-            prefer_http: config.prefer_http,
+            fetched,
+            booted_by_http,
+            // A made-up machine has one round, and would hear nothing.
+            prefer_http: config.prefer_http && !is_for_probe,
             delay: config.reply_delay,
         };
         match config.mode {
@@ -196,6 +202,11 @@ impl Service {
             // What is not sent is not remembered, nor is who is no machine.
             Mode::Observe | Mode::Serve => first_choice(discover, &about, Instant::now()),
         }
+    }
+
+    /// Whether the config has come to close the door on it while it waited.
+    fn turns_away(&self, parcel: &Parcel) -> bool {
+        self.site.borrow().turns_away(parcel.reply.machine.mac).is_some()
     }
 
     fn conversations(&self) -> MutexGuard<'_, Conversations> {

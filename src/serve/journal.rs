@@ -194,9 +194,10 @@ impl Journal {
         self.pages().boots.learn(mac, address);
     }
 
-    /// When a machine fetched a file from us the last time.
-    pub fn fetched(&self, mac: Mac) -> Option<Instant> {
-        self.pages().boots.fetched(mac)
+    /// When a machine fetched a file from us the last time, and when its boot file by HTTP Boot.
+    pub fn fetched(&self, mac: Mac) -> (Option<Instant>, Option<Instant>) {
+        let pages = self.pages();
+        (pages.boots.fetched(mac), pages.boots.booted_by_http(mac))
     }
 
     /// The booting machine that took this address last, as DHCP was heard.

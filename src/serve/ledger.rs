@@ -13,10 +13,10 @@ mod steps;
 mod writer;
 
 use std::{
-    fmt,
+    fmt, io,
     path::Path,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
@@ -25,10 +25,10 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
-    time::error::Elapsed,
+    time::{error::Elapsed, interval},
 };
 
-use super::journal::Journal;
+use super::{drain::Drain, journal::Journal};
 use crate::{
     ledger::{Book, Event, Full, Moment, Record, Refusal},
     machine::{Mac, Machine},
@@ -40,6 +40,11 @@ use writer::{Change, What, Writer};
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Changes that may wait for the disk: a few for each machine of a VLAN that is powered on at once.
 const WAITING: usize = 4096;
+
+/// How long it is remembered what a machine told that no group matches, as long as one boot, and how
+/// often that is looked at.
+const STRANGERS: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_secs(60);
 
 /// What each machine has done. Clones are the same ledger.
 #[derive(Clone)]
@@ -166,7 +171,25 @@ impl Ledger {
 
     /// Remembers, in memory alone, what a machine told that no group matches.
     pub fn pass_by(&self, stranger: Machine) {
-        self.shared.book.write().unwrap_or_else(PoisonError::into_inner).pass_by(stranger);
+        self.book_to_change().pass_by(stranger, now());
+    }
+
+    /// Forgets after some minutes what such machines told, until the drain begins.
+    pub async fn forget_strangers(self, mut drain: Drain) -> io::Result<()> {
+        let mut look = interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    let until = Moment(now().0.saturating_sub(STRANGERS.as_secs()));
+                    self.book_to_change().forget_strangers(until);
+                }
+                () = drain.begun() => return Ok(()),
+            }
+        }
+    }
+
+    fn book_to_change(&self) -> RwLockWriteGuard<'_, Book> {
+        self.shared.book.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a machine; the answer is what was known of it.

@@ -301,6 +301,8 @@ impl Services {
         self.spawn("log".to_owned(), journal.summarise(self.drain.clone()));
         let journal = self.journal.clone();
         self.spawn("stopped boots".to_owned(), journal.watch(self.drain.clone()));
+        let ledger = self.ledger.clone();
+        self.spawn("strangers".to_owned(), ledger.forget_strangers(self.drain.clone()));
     }
 
     fn spawn(

@@ -71,6 +71,8 @@ struct Boot {
     ours: Option<Ipv4Addr>,
     /// When it fetched a file the last time, in an earlier boot perhaps.
     fetched: Option<Instant>,
+    /// When it had the whole of its boot file by HTTP Boot the last time.
+    booted_by_http: Option<Instant>,
     /// What it was told last on its console.
     notice: Option<String>,
     watch: Watch,
@@ -107,8 +109,11 @@ impl Boots {
         }
         let boot = self.by_mac.get_mut(&mac)?;
         boot.last = now;
-        if matches!(step, Step::Transfer(_)) {
+        if let Step::Transfer(transfer) = step {
             boot.fetched = Some(now);
+            if boot.watch.boots_by_http(transfer) {
+                boot.booted_by_http = Some(now);
+            }
         }
         boot.reached = reached.map_or(boot.reached, |reached| reached.max(boot.reached));
         boot.watch.note(step, now);
@@ -211,6 +216,11 @@ impl Boots {
         self.by_mac.peek(&mac)?.fetched
     }
 
+    /// When a machine had the whole of its boot file by HTTP Boot the last time.
+    pub fn booted_by_http(&self, mac: Mac) -> Option<Instant> {
+        self.by_mac.peek(&mac)?.booted_by_http
+    }
+
     /// The machine that took this address.
     pub fn at(&self, address: Ipv4Addr) -> Option<Mac> {
         self.by_address.get(&address).copied()
@@ -251,6 +261,7 @@ impl Boots {
             address: before.and_then(|boot| boot.address),
             ours: before.and_then(|boot| boot.ours),
             fetched: before.and_then(|boot| boot.fetched),
+            booted_by_http: before.and_then(|boot| boot.booted_by_http),
             notice: None,
             watch,
         };

@@ -254,8 +254,7 @@ impl Watch {
     }
 
     fn transfer(&mut self, transfer: &Transfer, now: Instant) {
-        let file = transfer.file.trim_start_matches('/');
-        let is_boot_file = !file.is_empty() && self.boot_file.ends_with(file);
+        let is_boot_file = self.is_boot_file(transfer);
         // The end of a boot program's transfer may be noted after the program has asked already.
         if self.at == At::Past || (self.at == At::Asks && !is_boot_file) {
             return;
@@ -281,6 +280,20 @@ impl Watch {
             }
         };
         self.reach(next, now);
+    }
+
+    /// Whether this transfer makes an HTTP Boot: the firmware was offered this file by URL, and has it.
+    pub(super) fn boots_by_http(&self, transfer: &Transfer) -> bool {
+        self.stage == Stage::Rom
+            && self.forms.last() == Some(&Form::Http)
+            && transfer.protocol == Protocol::Http
+            && transfer.end == End::Complete
+            && self.is_boot_file(transfer)
+    }
+
+    fn is_boot_file(&self, transfer: &Transfer) -> bool {
+        let file = transfer.file.trim_start_matches('/');
+        !file.is_empty() && self.boot_file.ends_with(file)
     }
 
     /// Whether the boot program asks us for more: a kernel that is its own boot program does not.

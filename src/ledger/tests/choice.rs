@@ -120,7 +120,7 @@ fn what_firmware_alone_told_is_not_recalled_as_all_that_there_is() {
     let uefi = machine(MAC, Some(UUID)).told_by_uefi(crate::unified::Processor::X64);
     let known = book(&[&Record::new(uefi.clone(), Moment(1))]);
     let mut passed_by = book(&[]);
-    passed_by.pass_by(uefi.clone());
+    passed_by.pass_by(uefi.clone(), Moment(1));
     for book in [known, passed_by] {
         let recalled = book.recall(&machine(MAC, None));
         assert_eq!((recalled.labels, recalled.platform), (None, uefi.platform));
@@ -134,7 +134,7 @@ fn a_machine_is_recalled_as_it_told() {
     let told = |mac: &str, rack: &str| Machine::told(mac.parse().unwrap(), None, labels(rack));
     let mut book = book(&[&Record::new(told(MAC, "1"), Moment(1))]);
     let stranger = "52:54:00:00:00:02";
-    book.pass_by(told(stranger, "2"));
+    book.pass_by(told(stranger, "2"), Moment(1));
     for (mac, rack) in [(MAC, Some("1")), (stranger, Some("2")), ("52:54:00:00:00:03", None)] {
         let recalled = book.recall(&machine(mac, Some(UUID)));
         assert_eq!(recalled.labels, rack.map(labels), "{mac}");
@@ -143,9 +143,14 @@ fn a_machine_is_recalled_as_it_told() {
     for number in 0..2000_u16 {
         let [high, low] = number.to_be_bytes();
         let mac = Mac::new([2, 0, 0, 0, high, low]).unwrap();
-        book.pass_by(told(&mac.to_string(), "3"));
+        book.pass_by(told(&mac.to_string(), "3"), Moment(2));
     }
     assert_eq!(book.recall(&machine(stranger, None)).labels, None, "the oldest is forgotten");
+    let last = "02:00:00:00:07:cf";
+    book.pass_by(told(stranger, "2"), Moment(3));
+    book.forget_strangers(Moment(2));
+    assert_eq!(book.recall(&machine(last, None)).labels, None, "it told too long ago");
+    assert_eq!(book.recall(&machine(stranger, None)).labels, Some(labels("2")));
 }
 
 #[test]

@@ -160,6 +160,7 @@ impl Exchange {
             len: opened.stamp.len,
             etag: opened.stamp.etag(),
             modified: opened.stamp.modified,
+            is_uefi: site.programs.is_uefi(path),
         };
         let reply = file::respond(verb, request.headers(), path.file_name(), &meta)?;
         let name = reply::printable(path.to_string().as_bytes());

@@ -54,6 +54,37 @@ fn script() -> Step {
 }
 
 #[test]
+fn only_the_whole_boot_file_is_an_http_boot() {
+    let by_http = |boot_file: &str, form| Step::Offer {
+        firmware: None,
+        stage: Stage::Rom,
+        boot_file: boot_file.to_owned(),
+        form,
+    };
+    let of = |file: &str, end| {
+        let (protocol, file) = (Protocol::Http, file.to_owned());
+        Step::Transfer(Transfer { protocol, file, end, ..a_transfer() })
+    };
+    let url = "http://192.0.2.1/snponly.efi";
+    let aborted = End::Abort { reason: "it went away".to_owned() };
+    for (offer, transfer, is_one) in [
+        (by_http(url, Form::Http), of("/snponly.efi", End::Complete), true),
+        (by_http(url, Form::Http), of("/snponly.efi", End::Probe), false),
+        (by_http(url, Form::Http), of("/snponly.efi", aborted), false),
+        // Somebody else discovered in the name of a machine that boots by PXE.
+        (by_http(url, Form::Http), of("/coreos/vmlinuz", End::Complete), false),
+        (by_http(url, Form::Http), transfer(), false),
+        (by_http("snponly.efi", Form::Direct), of("/snponly.efi", End::Complete), false),
+    ] {
+        let mut story = Story::new();
+        story.machine(&offer);
+        story.machine(&transfer);
+        assert_eq!(story.boots.booted_by_http(story.mac).is_some(), is_one, "{transfer:?}");
+        assert!(story.boots.fetched(story.mac).is_some());
+    }
+}
+
+#[test]
 fn one_boot_keeps_its_id_from_the_first_discover_to_the_kernel() {
     let mut story = Story::new();
     let address = Ipv4Addr::new(192, 0, 2, 7);
