@@ -84,8 +84,8 @@ pub enum Stop {
 /// By what a machine should know its boot file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Knows {
-    /// We told it on port 4011.
-    Ack,
+    /// We told it on port 4011, so many times in a row.
+    Ack(u32),
     /// We offered it, and it then took an address.
     Lease(Ipv4Addr),
 }
@@ -125,7 +125,10 @@ impl fmt::Display for Stop {
             }
             Self::NotFetched { boot_file, form, by, silent, heard } => {
                 match by {
-                    Knows::Ack => write!(f, "it was told {boot_file} on port 4011")?,
+                    Knows::Ack(1) => write!(f, "it was told {boot_file} on port 4011")?,
+                    Knows::Ack(times) => {
+                        write!(f, "it was told {boot_file} on port 4011 {times} times")?;
+                    }
                     Knows::Lease(server) => {
                         write!(f, "offered {boot_file}, it took an address from {server}")?;
                     }
@@ -210,7 +213,9 @@ fn causes(
     (boot_file, form): (&str, Option<Form>),
     heard: &Heard,
 ) -> fmt::Result {
-    if let (Knows::Lease(_), Some(server)) = (by, heard.claims_to_boot) {
+    // HTTP Boot heeds no such option: what is heard of it is what PXE is told.
+    let claims_to_boot = heard.claims_to_boot.filter(|_| form != Some(Form::Http));
+    if let (Knows::Lease(_), Some(server)) = (by, claims_to_boot) {
         return write!(
             f,
             "{server} itself sends option 60, so the machine asks that server for its boot file: \
@@ -222,12 +227,14 @@ fn causes(
     }
     let port = match (by, form) {
         (Knows::Lease(_), Some(Form::BootServer)) => "UDP port 4011",
+        // Who has its answer does not ask again.
+        (Knows::Ack(2..), _) => "the answers of UDP port 4011",
         _ if boot_file.starts_with("http://") => "HTTP's TCP port",
         _ => "UDP port 69, or TFTP's answers from other ports",
     };
     write!(f, "Look for a firewall, here or on the way, that drops {port}")?;
     match by {
-        Knows::Ack => Ok(()),
+        Knows::Ack(_) => Ok(()),
         Knows::Lease(_) => f.write_str(
             "; or it did not take our offer (old firmware that heeds no proxy, or a switch with \
              DHCP snooping that drops what port 67 here sends)",

@@ -53,8 +53,8 @@ pub(super) struct Watch {
 /// The point that a boot has come to.
 #[derive(Debug, Eq, PartialEq)]
 enum At {
-    /// It was told its boot file on port 4011.
-    Acked,
+    /// It was told its boot file on port 4011, so many times in a row.
+    Acked(u32),
     /// It discovers, or has taken an address.
     Asks,
     /// A transfer ended like this.
@@ -92,7 +92,7 @@ impl Watch {
     pub(super) fn after_a_pause(&self, now: Instant) -> Self {
         match self.at {
             At::Past => Self { at: At::Past, ..Self::new(now) },
-            At::Acked | At::Asks | At::Broken(_) | At::Fine | At::Loaded | At::Scripted => {
+            At::Acked(_) | At::Asks | At::Broken(_) | At::Fine | At::Loaded | At::Scripted => {
                 Self::new(now)
             }
         }
@@ -108,7 +108,8 @@ impl Watch {
             Step::Ack { stage, boot_file, .. } => {
                 self.stage = *stage;
                 boot_file.clone_into(&mut self.boot_file);
-                self.reach(At::Acked, now);
+                let before = if let At::Acked(times) = self.at { times } else { 0 };
+                self.reach(At::Acked(before.saturating_add(1)), now);
             }
             Step::Script { .. } => self.reach(At::Scripted, now),
             Step::Transfer(transfer) => self.transfer(transfer, now),
@@ -187,15 +188,15 @@ impl Watch {
         let late = |limit: Duration| silent >= limit;
         match &self.at {
             At::Asks => self.asks_in_vain(now, heard),
-            At::Acked if late(patience(self.stage)) => {
-                Some(self.not_fetched(Knows::Ack, silent, heard))
+            At::Acked(times) if late(patience(self.stage)) => {
+                Some(self.not_fetched(Knows::Ack(*times), silent, heard))
             }
             At::Broken(transfer) if late(NEXT) => {
                 Some(Stop::Broken { transfer: transfer.clone(), silent })
             }
             At::Loaded if late(NEXT) => Some(Stop::ProgramSilent { boot_file, silent }),
             At::Scripted if late(NEXT) => Some(Stop::NoKernel { silent }),
-            At::Acked | At::Broken(_) | At::Fine | At::Loaded | At::Past | At::Scripted => None,
+            At::Acked(_) | At::Broken(_) | At::Fine | At::Loaded | At::Past | At::Scripted => None,
         }
     }
 

@@ -155,7 +155,16 @@ fn who_took_an_address_and_no_file_is_told_with_the_likely_cause() {
     let lease = |stage| vec![(0, Offer(stage)), (4, Request)];
     let anew = vec![(0, Offer(Rom)), (4, Request), (15, Offer(Rom)), (19, Request)];
     let acked = vec![(0, Offer(Rom)), (4, Request), (5, Ack(Rom))];
+    // EDK2's times on port 4011.
+    let asks_4011 = [4, 5, 7, 10].map(|second| (second, Ack(Rom))).into();
     let by_4011 = vec![(0, By4011), (4, Request)];
+    let by_http = Step::Offer {
+        firmware: None,
+        stage: Rom,
+        boot_file: "http://192.0.2.2/snponly.efi".to_owned(),
+        form: Form::Http,
+    };
+    let by_http = vec![(0, Seen::Step(by_http)), (4, Request)];
     tells(vec![
         ("4011 is dropped", by_4011, WITH_DHCP, &[(NOT_FETCHED, 24, "drops UDP port 4011")]),
         ("no TFTP", lease(Rom), WITH_DHCP, &[(NOT_FETCHED, 24, "that drops UDP port 69")]),
@@ -164,6 +173,13 @@ fn who_took_an_address_and_no_file_is_told_with_the_likely_cause() {
         ("elsewhere", lease(Rom), RIVAL, &[(NOT_FETCHED, 24, "proxy, 192.0.2.3")]),
         ("asks anew", anew, WITH_DHCP, &[(NOT_FETCHED, 24, "took an address from 192.0.2.1")]),
         ("4011, no TFTP", acked, CLAIMS, &[(NOT_FETCHED, 26, "told undionly.kpxe on port 4011")]),
+        (
+            "4011 is not heard",
+            asks_4011,
+            WITH_DHCP,
+            &[(NOT_FETCHED, 30, "drops the answers of UDP port 4011")],
+        ),
+        ("option 60 of PXE", by_http, CLAIMS, &[(NOT_FETCHED, 24, "HTTP's TCP port")]),
         ("its system asks", vec![(0, Offer(Rom)), (90, Request)], WITH_DHCP, &[]),
         (
             "the program's end is noted late",
