@@ -101,9 +101,9 @@ fn ovmf_takes_its_boot_file_by_way_of_port_4011() {
         let by_4011 = |datagram: &Datagram| datagram.ports == (4011, 4011);
         let asked = first(&|datagram| by_4011(datagram) && datagram.from != OURS)?;
         let told = first(&|datagram| by_4011(datagram) && datagram.from == OURS)?;
-        // EDK2 collects offers to the third tick of its clock at the earliest, and stays on port 4011
-        // to the next one, however soon it is told: 4 to 5 s by where between two ticks it began. The
-        // rest is the box's, and that of a machine that is slow because others run beside it.
+        // EDK2 collects offers to the fourth tick of its one-second clock, and stays on port 4011 to the
+        // fifth, however soon it is told: 4 to 5 s by where between two ticks it began. The rest is the
+        // box's, and that of a machine that is slow because others run beside it.
         within("port 4011 answers", asked, told, Duration::from_millis(500))?;
         within("told to TFTP", told, first(&Datagram::is_tftp)?, Duration::from_millis(1500))?;
         lab.capture()?.asks_tftp_within(MAC, Duration::from_millis(6500))?;

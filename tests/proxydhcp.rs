@@ -33,6 +33,7 @@ use bootbox::{
         Answer, Arrival, Circumstances, Conversations, Discover, Offering, Port, Recipient, answer,
         first_choice,
     },
+    trace::Fetched,
 };
 use dhcproto::{
     Decodable, Decoder,
@@ -78,12 +79,8 @@ fn asked(packet: &[u8], port: Port) -> Answer {
 
 /// Asks with nothing remembered of the machine.
 fn ask(packet: &[u8], port: Port, offering: &Offering<'_>) -> Answer {
-    let about = Circumstances {
-        fetched: None,
-        booted_by_http: None,
-        prefer_http: false,
-        delay: Duration::ZERO,
-    };
+    let about =
+        Circumstances { fetched: Fetched::default(), prefer_http: false, delay: Duration::ZERO };
     let choose = |discover: &Discover| first_choice(discover, &about, Instant::now());
     answer(packet, &Arrival { address: HERE, port }, offering, choose)
 }
@@ -290,8 +287,10 @@ fn mutated_messages_never_panic_nor_get_more_than_one_mtu_nor_a_client_that_is_n
         let port = [Port::Dhcp, Port::BootServer][random.below(2)];
         now += Duration::from_millis(500);
         let about = Circumstances {
-            fetched: (random.below(3) == 0).then_some(now),
-            booted_by_http: (random.below(3) == 0).then_some(now),
+            fetched: Fetched {
+                any: (random.below(3) == 0).then_some(now),
+                by_http_boot: (random.below(3) == 0).then_some(now),
+            },
             prefer_http: random.below(2) == 0,
             delay: Duration::ZERO,
         };

@@ -26,7 +26,7 @@ use crate::{
     catalog::Offer,
     firmware::{Form, Means, Platform},
     machine::Mac,
-    trace::{BELONGS_TOGETHER, Stage},
+    trace::{BELONGS_TOGETHER, Fetched, Stage},
 };
 
 /// Machines that are remembered at once.
@@ -49,10 +49,8 @@ pub struct Conversations {
 /// What else the choice depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances {
-    /// When the machine fetched a file from us the last time.
-    pub fetched: Option<Instant>,
-    /// When it had the whole of its boot file by HTTP Boot the last time.
-    pub booted_by_http: Option<Instant>,
+    /// When the machine fetched from us the last time.
+    pub fetched: Fetched,
     /// Whether firmware that may come by HTTP Boot is to do so.
     pub prefer_http: bool,
     /// How long the offer is held back.
@@ -167,12 +165,12 @@ impl Conversation {
             return Ok(Form::Direct);
         }
         if discover.means == Means::Http {
-            self.http.comes(discover.is_elsewhere, about.booted_by_http, now);
+            self.http.comes(discover.is_elsewhere, about.fetched.by_http_boot, now);
             return Ok(Form::Http);
         }
         if about.prefer_http
             && discover.platform == Some(Platform::Uefi)
-            && self.http.is_waited_for(about.booted_by_http, now)
+            && self.http.is_waited_for(about.fetched.by_http_boot, now)
         {
             return Err(Reason::LeftToHttp);
         }
@@ -181,7 +179,8 @@ impl Conversation {
             Offer::BootServer => return Ok(Form::BootServer),
             Offer::Direct => return Ok(Form::Direct),
         }
-        let is_up = |pending: Pending| about.fetched.is_some_and(|fetched| fetched > pending.sent);
+        let is_up =
+            |pending: Pending| about.fetched.any.is_some_and(|fetched| fetched > pending.sent);
         if self.pending.is_some_and(is_up) {
             self.take_up(Form::Direct);
         }
@@ -269,8 +268,7 @@ mod tests {
     struct Lan {
         conversations: Conversations,
         start: Instant,
-        fetched: Option<Instant>,
-        booted_by_http: Option<Instant>,
+        fetched: Fetched,
         prefer_http: bool,
         delay: Duration,
     }
@@ -278,14 +276,8 @@ mod tests {
     impl Lan {
         fn new() -> Self {
             let (conversations, start) = (Conversations::default(), Instant::now());
-            Self {
-                conversations,
-                start,
-                fetched: None,
-                booted_by_http: None,
-                prefer_http: false,
-                delay: Duration::ZERO,
-            }
+            let (fetched, delay) = (Fetched::default(), Duration::ZERO);
+            Self { conversations, start, fetched, prefer_http: false, delay }
         }
 
         fn with_a_dhcp_server() -> Self {
@@ -299,8 +291,8 @@ mod tests {
         }
 
         fn choose(&mut self, second: u64, discover: &Discover) -> Result<Form, Reason> {
-            let Self { fetched, booted_by_http, prefer_http, delay, .. } = *self;
-            let about = Circumstances { fetched, booted_by_http, prefer_http, delay };
+            let Self { fetched, prefer_http, delay, .. } = *self;
+            let about = Circumstances { fetched, prefer_http, delay };
             let now = self.at(second);
             self.conversations.choose(discover, &about, now)
         }
@@ -372,9 +364,9 @@ mod tests {
     fn the_form_that_worked_is_offered_first_and_falls_back_after_two_failures() {
         let mut lan = Lan::with_a_dhcp_server();
         assert_eq!(lan.offers(&[0]), [A]);
-        lan.fetched = Some(lan.at(4));
+        lan.fetched.any = Some(lan.at(4));
         assert_eq!(lan.offers(&[100, 104, 112, 128]), [A, A, B, A]);
-        lan.fetched = Some(lan.at(130));
+        lan.fetched.any = Some(lan.at(130));
         assert_eq!(lan.offers(&[200]), [A], "fetched without asking port 4011: the direct one");
         assert_eq!(lan.offers(&[204, 212]), [A, B]);
         lan.conversations.asked_boot_server(mac(1));
@@ -411,9 +403,9 @@ mod tests {
             assert_eq!(lan.choose(second, &rom()), Err(Reason::LeftToHttp));
         }
         assert_eq!(lan.choose(120, &http), Ok(Form::Http));
-        lan.booted_by_http = Some(lan.at(125));
+        lan.fetched.by_http_boot = Some(lan.at(125));
         assert_eq!(lan.choose(900, &rom()), Err(Reason::LeftToHttp), "it is known to come");
-        lan.booted_by_http = None;
+        lan.fetched.by_http_boot = None;
         let other = Discover { mac: mac(2), ..rom() };
         assert_eq!(lan.choose(0, &other), Err(Reason::LeftToHttp));
         assert_eq!(lan.choose(130, &other), Ok(A), "it has no HTTP Boot");
@@ -431,7 +423,7 @@ mod tests {
         assert_eq!(lan.choose(0, &http), Ok(Form::Http));
         assert_eq!(lan.choose(40, &rom()), Err(Reason::LeftToHttp), "it may be on its way");
         // It looked at the file and did not take it, or somebody else discovered in its name.
-        lan.fetched = Some(lan.at(50));
+        lan.fetched.any = Some(lan.at(50));
         for second in [100, 200, 300] {
             assert_eq!(lan.choose(second, &http), Ok(Form::Http));
             assert_eq!(lan.choose(second + 40, &rom()), Ok(A), "{second}");
@@ -446,7 +438,7 @@ mod tests {
     fn the_lease_of_the_system_on_its_disk_says_nothing_of_our_offer() {
         let mut lan = Lan::new();
         assert_eq!(lan.offers(&[0]), [A]);
-        lan.fetched = Some(lan.at(4));
+        lan.fetched.any = Some(lan.at(4));
         assert_eq!(lan.offers(&[1000]), [A]);
         lan.conversations.took_lease(mac(1), OFFICE, lan.at(1200));
         assert_eq!(lan.offers(&[9000]), [A], "the form that works");

@@ -41,8 +41,8 @@ impl Renderer {
         };
         let token = asked.token.filter(|_| site.config.config_access == Access::Token);
         let machine = self.who(asked, site, arrival)?;
-        if let Some(reason) = machine.as_ref().and_then(|machine| site.turns_away(machine.mac)) {
-            return Err(Refusal::NoBoot(reason));
+        if let Some(why) = machine.as_ref().and_then(|machine| site.turns_away(machine.mac)) {
+            return Err(Refusal::NoBoot(why.to_string()));
         }
         let words = |machine: Machine| Words {
             base_url: base_url(ipv4(arrival.local), site.config.http_port),

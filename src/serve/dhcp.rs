@@ -71,10 +71,13 @@ pub(super) async fn run(socket: UdpSocket, service: Service, mut drain: Drain) -
         let received = tokio::select! {
             received = socket.recv_from(&mut buffer) => received,
             Some(()) = until(next) => {
-                if let Some(HeldBack { parcel, .. }) = held_back.pop_front()
-                    && !service.turns_away(&parcel)
-                {
-                    service.send(&socket, &parcel).await;
+                if let Some(HeldBack { parcel, .. }) = held_back.pop_front() {
+                    // The config may have closed the door since.
+                    let turned_away = service.site.borrow().turns_away(parcel.reply.machine.mac);
+                    match turned_away {
+                        None => service.send(&socket, &parcel).await,
+                        Some(why) => service.journal.silence("dhcp", why.label()),
+                    }
                 }
                 continue;
             }
@@ -187,10 +190,8 @@ impl Service {
 
     fn choose(&self, discover: &Discover, site: &Site, is_for_probe: bool) -> Result<Form, Reason> {
         let config = &site.config;
-        let (fetched, booted_by_http) = self.journal.fetched(discover.mac);
         let about = Circumstances {
-            fetched,
-            booted_by_http,
+            fetched: self.journal.fetched(discover.mac),
             // A made-up machine has one round, and would hear nothing.
             prefer_http: config.prefer_http && !is_for_probe,
             delay: config.reply_delay,
@@ -202,11 +203,6 @@ impl Service {
             // What is not sent is not remembered, nor is who is no machine.
             Mode::Observe | Mode::Serve => first_choice(discover, &about, Instant::now()),
         }
-    }
-
-    /// Whether the config has come to close the door on it while it waited.
-    fn turns_away(&self, parcel: &Parcel) -> bool {
-        self.site.borrow().turns_away(parcel.reply.machine.mac).is_some()
     }
 
     fn conversations(&self) -> MutexGuard<'_, Conversations> {

@@ -21,7 +21,7 @@ use crate::{
     lan::{Lan, Role, ServerMessage},
     machine::Mac,
     proxydhcp::Lease,
-    trace::{Boots, Finding, Heading, Heard, Stage, Step, Throttle, Who},
+    trace::{Boots, Fetched, Finding, Heading, Heard, Stage, Step, Throttle, Who},
 };
 
 /// Lines that may be written at once, and then each second: room for 200 machines that boot
@@ -194,10 +194,9 @@ impl Journal {
         self.pages().boots.learn(mac, address);
     }
 
-    /// When a machine fetched a file from us the last time, and when its boot file by HTTP Boot.
-    pub fn fetched(&self, mac: Mac) -> (Option<Instant>, Option<Instant>) {
-        let pages = self.pages();
-        (pages.boots.fetched(mac), pages.boots.booted_by_http(mac))
+    /// When a machine fetched from us the last time.
+    pub fn fetched(&self, mac: Mac) -> Fetched {
+        self.pages().boots.fetched(mac)
     }
 
     /// The booting machine that took this address last, as DHCP was heard.

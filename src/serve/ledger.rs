@@ -16,7 +16,7 @@ use std::{
     fmt, io,
     path::Path,
     sync::{
-        Arc, PoisonError, RwLock, RwLockWriteGuard,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
@@ -92,7 +92,7 @@ impl Ledger {
 
     /// Looks something up. Memory only.
     pub fn with<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
-        look(&self.shared.book.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.shared.book())
     }
 
     /// Attempts to install a machine before it is held.
@@ -171,7 +171,7 @@ impl Ledger {
 
     /// Remembers, in memory alone, what a machine told that no group matches.
     pub fn pass_by(&self, stranger: Machine) {
-        self.book_to_change().pass_by(stranger, now());
+        self.shared.book_to_change().pass_by(stranger, now());
     }
 
     /// Forgets after some minutes what such machines told, until the drain begins.
@@ -181,15 +181,11 @@ impl Ledger {
             tokio::select! {
                 _ = look.tick() => {
                     let until = Moment(now().0.saturating_sub(STRANGERS.as_secs()));
-                    self.book_to_change().forget_strangers(until);
+                    self.shared.book_to_change().forget_strangers(until);
                 }
                 () = drain.begun() => return Ok(()),
             }
         }
-    }
-
-    fn book_to_change(&self) -> RwLockWriteGuard<'_, Book> {
-        self.shared.book.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a machine; the answer is what was known of it.
@@ -223,6 +219,14 @@ impl Shared {
     fn new(book: Book, most_attempts: u32, journal: Journal) -> Arc<Self> {
         let most_attempts = AtomicU32::new(most_attempts);
         Arc::new(Self { book: RwLock::new(book), most_attempts, journal })
+    }
+
+    fn book(&self) -> RwLockReadGuard<'_, Book> {
+        self.book.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn book_to_change(&self) -> RwLockWriteGuard<'_, Book> {
+        self.book.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

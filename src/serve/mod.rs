@@ -95,7 +95,7 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     for interface in &interfaces {
         services.start(interface)?;
     }
-    services.summarise();
+    services.start_rounds();
     if let Some(listener) = listener {
         services.attend(listener);
     }
@@ -296,7 +296,8 @@ impl Services {
         self.spawn("commands".to_owned(), control::run(listener, desk, self.drain.clone()));
     }
 
-    fn summarise(&mut self) {
+    /// What is looked at every so often.
+    fn start_rounds(&mut self) {
         let journal = self.journal.clone();
         self.spawn("log".to_owned(), journal.summarise(self.drain.clone()));
         let journal = self.journal.clone();

@@ -53,6 +53,34 @@ pub struct Site {
     complaints: Mutex<BTreeSet<UrlPath>>,
 }
 
+/// Why a machine gets nothing here, whatever its group.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TurnedAway {
+    /// `[network] allow` does not have it.
+    NotAllowed,
+    /// `[network] mode` is `"observe"`.
+    Observing,
+}
+
+impl TurnedAway {
+    /// Its name among the silences of the log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotAllowed => Reason::NotAllowed.label(),
+            Self::Observing => "observing",
+        }
+    }
+}
+
+impl fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAllowed => Reason::NotAllowed.fmt(f),
+            Self::Observing => f.write_str("[network] mode is \"observe\": nothing is booted"),
+        }
+    }
+}
+
 impl Site {
     /// Loads the config at this path, else the usual one, else the built-in defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, SiteError> {
@@ -211,11 +239,11 @@ impl Site {
     }
 
     /// Why a machine gets nothing to boot here, whatever its group: on every way to a kernel.
-    pub fn turns_away(&self, mac: Mac) -> Option<String> {
+    pub fn turns_away(&self, mac: Mac) -> Option<TurnedAway> {
         match self.config.mode {
-            Mode::Observe => Some("[network] mode is \"observe\": nothing is booted".to_owned()),
+            Mode::Observe => Some(TurnedAway::Observing),
             Mode::Serve if Pattern::allow(self.config.allow.as_deref(), mac) => None,
-            Mode::Serve => Some(Reason::NotAllowed.to_string()),
+            Mode::Serve => Some(TurnedAway::NotAllowed),
         }
     }
 

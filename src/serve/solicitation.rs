@@ -14,8 +14,6 @@ use tokio::{net::UdpSocket, sync::watch, time::interval};
 
 use super::{drain::Drain, interface::Interface, journal::Journal, site::Site};
 use crate::{
-    config::Mode,
-    proxydhcp::Reason,
     solicitation::{Heard, IS_THERE_A_ROUTER, NO_ROUTER, read},
     trace::{Step, Who},
 };
@@ -85,11 +83,9 @@ pub(super) async fn run(
             }
             Heard::Solicitation(mac) => {
                 let silent = router_heard.is_none_or(|heard| now - heard > ROUTER_SILENT);
-                let site = Arc::clone(&site.borrow());
-                if site.config.mode == Mode::Observe {
-                    journal.silence("solicitation", "observing");
-                } else if site.turns_away(mac).is_some() {
-                    journal.silence("solicitation", Reason::NotAllowed.label());
+                let turned_away = site.borrow().turns_away(mac);
+                if let Some(why) = turned_away {
+                    journal.silence("solicitation", why.label());
                 } else if !silent {
                     journal.silence("solicitation", "router-heard");
                 } else if !journal.runs_ipxe(mac) {

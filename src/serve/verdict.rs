@@ -74,8 +74,8 @@ impl<'a> Asking<'a> {
     /// Its group; the error is why it has none to boot by.
     fn group(&self) -> Result<&'a Group, String> {
         let mac = self.machine.mac;
-        if let Some(reason) = self.site.turns_away(mac) {
-            return Err(reason);
+        if let Some(why) = self.site.turns_away(mac) {
+            return Err(why.to_string());
         }
         let catalog = &self.site.config.catalog;
         let chosen = match self.teller {

@@ -51,6 +51,15 @@ pub struct Heading {
     pub since: Duration,
 }
 
+/// When a machine fetched from us the last time.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Fetched {
+    /// A file, or tried to.
+    pub any: Option<Instant>,
+    /// The whole of its boot file, by HTTP Boot.
+    pub by_http_boot: Option<Instant>,
+}
+
 /// The boots that go on now.
 #[derive(Debug)]
 pub struct Boots {
@@ -69,10 +78,8 @@ struct Boot {
     address: Option<Ipv4Addr>,
     /// Our address where it discovers.
     ours: Option<Ipv4Addr>,
-    /// When it fetched a file the last time, in an earlier boot perhaps.
-    fetched: Option<Instant>,
-    /// When it had the whole of its boot file by HTTP Boot the last time.
-    booted_by_http: Option<Instant>,
+    /// In an earlier boot perhaps.
+    fetched: Fetched,
     /// What it was told last on its console.
     notice: Option<String>,
     watch: Watch,
@@ -110,9 +117,9 @@ impl Boots {
         let boot = self.by_mac.get_mut(&mac)?;
         boot.last = now;
         if let Step::Transfer(transfer) = step {
-            boot.fetched = Some(now);
+            boot.fetched.any = Some(now);
             if boot.watch.boots_by_http(transfer) {
-                boot.booted_by_http = Some(now);
+                boot.fetched.by_http_boot = Some(now);
             }
         }
         boot.reached = reached.map_or(boot.reached, |reached| reached.max(boot.reached));
@@ -211,14 +218,9 @@ impl Boots {
         self.by_mac.iter_mut().filter_map(stopped).collect()
     }
 
-    /// When a machine fetched a file from us the last time, or tried to.
-    pub fn fetched(&self, mac: Mac) -> Option<Instant> {
-        self.by_mac.peek(&mac)?.fetched
-    }
-
-    /// When a machine had the whole of its boot file by HTTP Boot the last time.
-    pub fn booted_by_http(&self, mac: Mac) -> Option<Instant> {
-        self.by_mac.peek(&mac)?.booted_by_http
+    /// When a machine fetched from us the last time.
+    pub fn fetched(&self, mac: Mac) -> Fetched {
+        self.by_mac.peek(&mac).map(|boot| boot.fetched).unwrap_or_default()
     }
 
     /// The machine that took this address.
@@ -260,8 +262,7 @@ impl Boots {
             reached: Reached::Discover,
             address: before.and_then(|boot| boot.address),
             ours: before.and_then(|boot| boot.ours),
-            fetched: before.and_then(|boot| boot.fetched),
-            booted_by_http: before.and_then(|boot| boot.booted_by_http),
+            fetched: before.map(|boot| boot.fetched).unwrap_or_default(),
             notice: None,
             watch,
         };

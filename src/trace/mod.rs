@@ -13,7 +13,7 @@ mod watch;
 
 use std::time::Duration;
 
-pub use boots::{BootId, Boots, Heading, Who};
+pub use boots::{BootId, Boots, Fetched, Heading, Who};
 pub use finding::Finding;
 pub use step::{End, Protocol, Stage, Step, Transfer};
 pub use stop::{Heard, Knows, Stop};

@@ -213,9 +213,7 @@ fn causes(
     (boot_file, form): (&str, Option<Form>),
     heard: &Heard,
 ) -> fmt::Result {
-    // HTTP Boot heeds no such option: what is heard of it is what PXE is told.
-    let claims_to_boot = heard.claims_to_boot.filter(|_| form != Some(Form::Http));
-    if let (Knows::Lease(_), Some(server)) = (by, claims_to_boot) {
+    if let (Knows::Lease(_), Some(server)) = (by, heard.claims_to_boot) {
         return write!(
             f,
             "{server} itself sends option 60, so the machine asks that server for its boot file: \

@@ -171,7 +171,10 @@ impl Watch {
         heard: &Heard,
         admit: impl FnOnce() -> bool,
     ) -> Option<Stop> {
-        let stop = self.stop(now, heard)?;
+        // What is heard of option 60 is what PXE is told: HTTP Boot heeds none of it.
+        let is_by_pxe = self.forms.last() != Some(&Form::Http);
+        let claims_to_boot = heard.claims_to_boot.filter(|_| is_by_pxe);
+        let stop = self.stop(now, &Heard { claims_to_boot, ..*heard })?;
         let told = self.told.get(stop.name());
         // A machine that is off would be told of for ever.
         let repeats = |&told: &Instant| self.stirred <= told || now.duration_since(told) < AGAIN;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -105,8 +105,7 @@ impl Writer {
         match self.disk.recover() {
             None => {}
             Some(Ok(records)) => {
-                let mut book = self.shared.book.write().unwrap_or_else(PoisonError::into_inner);
-                *book = book_of(records);
+                *self.shared.book_to_change() = book_of(records);
             }
             Some(Err(error)) => {
                 let error = NoteError::Disk(error.to_string());
@@ -125,7 +124,7 @@ impl Writer {
 
     fn publish(&self, changed: HashMap<Mac, Option<Record>>) {
         let mut told = Vec::new();
-        let mut book = self.shared.book.write().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.shared.book_to_change();
         for (mac, record) in changed {
             let Some(record) = record else {
                 book.remove(mac);
@@ -166,7 +165,7 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let room = shared.book.read().unwrap_or_else(PoisonError::into_inner).room();
+        let room = shared.book().room();
         let most_attempts = shared.most_attempts.load(Ordering::Relaxed);
         let (changed, moved) = (HashMap::new(), HashMap::new());
         Self { shared, changed, moved, room, most_attempts, now: now() }
@@ -237,6 +236,6 @@ impl<'a> Draft<'a> {
     }
 
     fn book<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
-        look(&self.shared.book.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.shared.book())
     }
 }

@@ -79,8 +79,9 @@ fn only_the_whole_boot_file_is_an_http_boot() {
         let mut story = Story::new();
         story.machine(&offer);
         story.machine(&transfer);
-        assert_eq!(story.boots.booted_by_http(story.mac).is_some(), is_one, "{transfer:?}");
-        assert!(story.boots.fetched(story.mac).is_some());
+        let fetched = story.boots.fetched(story.mac);
+        assert_eq!(fetched.by_http_boot.is_some(), is_one, "{transfer:?}");
+        assert!(fetched.any.is_some());
     }
 }
 

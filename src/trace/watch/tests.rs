@@ -1,7 +1,7 @@
 //! What a machine does, second by second, and what is told of it.
 
 use super::*;
-use Seen::{Ack, Answer, By4011, Comes, Elsewhere, Misses, Offer, Request, Script, Sent};
+use Seen::{Ack, Answer, By4011, ByHttp, Comes, Elsewhere, Misses, Offer, Request, Script, Sent};
 use Stage::{Ipxe, Rom};
 
 const OFFICE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -12,6 +12,7 @@ enum Seen {
     Ack(Stage),
     Answer,
     By4011,
+    ByHttp,
     Comes,
     Elsewhere,
     Misses,
@@ -41,6 +42,12 @@ fn see(watch: &mut Watch, seen: Seen, now: Instant) {
             stage: Rom,
             boot_file: offered(Rom),
             form: Form::BootServer,
+        },
+        ByHttp => Step::Offer {
+            firmware: None,
+            stage: Rom,
+            boot_file: "http://192.0.2.2/snponly.efi".to_owned(),
+            form: Form::Http,
         },
         Offer(stage) => {
             let (boot_file, form) = (offered(stage), Form::Direct);
@@ -124,6 +131,7 @@ fn discovers_in_vain_are_told_with_what_is_known_of_the_lan() {
     let unheard = vec![(0, Offer(Ipxe)), (5, Offer(Ipxe)), (5, Misses), (11, Offer(Ipxe))];
     let mut rom_only = vec![(0, Answer), (0, Offer(Rom)), (4, Comes)];
     rom_only.extend([20, 25, 32].map(|second| (second, Offer(Ipxe))));
+    let by_http = vec![(0, Answer), (0, ByHttp), (4, ByHttp), (12, ByHttp)];
     let both = vec![(0, Answer), (0, Offer(Rom)), (4, By4011), (12, Offer(Rom))];
     tells(vec![
         ("both forms", both, WITH_DHCP, &[("offer-not-taken", 12, "(form boot-server, direct)")]),
@@ -132,6 +140,7 @@ fn discovers_in_vain_are_told_with_what_is_known_of_the_lan() {
         ("not for it", asks(), WITH_DHCP, &[("no-dhcp-server", 12, "though 192.0.2.1 is there")]),
         ("in vain", answered(), WITH_DHCP, &[("offer-not-taken", 12, "DHCP snooping")]),
         ("claims", answered(), CLAIMS, &[("offer-not-taken", 12, "remove option 60 there")]),
+        ("claims PXE", by_http, CLAIMS, &[("offer-not-taken", 12, "DHCP snooping")]),
         ("rival", answered(), RIVAL, &[("offer-not-taken", 12, "too: 192.0.2.3")]),
         ("misses us", misses_us, WITH_DHCP, &[("offer-not-taken", 12, "DHCP server and not us")]),
         (
@@ -158,13 +167,7 @@ fn who_took_an_address_and_no_file_is_told_with_the_likely_cause() {
     // EDK2's times on port 4011.
     let asks_4011 = [4, 5, 7, 10].map(|second| (second, Ack(Rom))).into();
     let by_4011 = vec![(0, By4011), (4, Request)];
-    let by_http = Step::Offer {
-        firmware: None,
-        stage: Rom,
-        boot_file: "http://192.0.2.2/snponly.efi".to_owned(),
-        form: Form::Http,
-    };
-    let by_http = vec![(0, Seen::Step(by_http)), (4, Request)];
+    let by_http = vec![(0, ByHttp), (4, Request)];
     tells(vec![
         ("4011 is dropped", by_4011, WITH_DHCP, &[(NOT_FETCHED, 24, "drops UDP port 4011")]),
         ("no TFTP", lease(Rom), WITH_DHCP, &[(NOT_FETCHED, 24, "that drops UDP port 69")]),
