@@ -2,13 +2,15 @@
 # make test   everything, real machines included
 # make bench  the figures, beside the peers, in one run
 # make robust millions of mutated inputs, in process
+# make fuzz   the four fuzzers, guided by what they reach, FUZZ_SECONDS each: before a release
 # Each installs the Debian packages it lacks, and says which and why (tests/packages).
 
 CARGO ?= cargo
 # The three protocols and the checks share the inputs.
 MUTATIONS ?= 3400000
+FUZZ_SECONDS ?= 30
 
-.PHONY: build demo test check bench robust
+.PHONY: build demo test check bench robust fuzz
 
 build:
 	firmware/fetch
@@ -35,6 +37,7 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+	fuzz/run 5
 
 bench:
 	tests/packages bench
@@ -45,3 +48,8 @@ bench:
 robust:
 	firmware/fetch
 	MUTATIONS=$(MUTATIONS) $(CARGO) test --profile robust --lib --test proxydhcp --test tftp mutated
+
+fuzz:
+	tests/packages test
+	firmware/fetch
+	fuzz/run --guided $(FUZZ_SECONDS)

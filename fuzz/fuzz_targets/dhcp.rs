@@ -1,7 +1,7 @@
-//! A DHCP message, to either port: `cargo +nightly fuzz run dhcp`. Seeds: `tests/fixtures/dhcp/`.
+//! A DHCP message, to either port: `fuzz/run` runs it. Seeds: `tests/fixtures/dhcp/`.
 #![no_main]
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use bootbox::{
     catalog::Offer,
@@ -17,7 +17,7 @@ const EVERYONE: &str =
 libfuzzer_sys::fuzz_target!(init: {
     SITE.get_or_init(|| {
         let config = Config::parse(EVERYONE, "fuzz").expect("the config is valid");
-        (config, Book::default(), Programs::usual())
+        (config, Book::default(), Programs::new(&BTreeMap::new(), |_| true))
     });
 }, |packet: &[u8]| {
     let Some((config, book, programs)) = SITE.get() else { return };

@@ -1,4 +1,4 @@
-//! A request head goes through every pure function of `http`: `cargo +nightly fuzz run http`.
+//! A request head goes through every pure function of `http`: `fuzz/run` runs it.
 //! Seeds: `tests/fixtures/http/`.
 #![no_main]
 
@@ -31,7 +31,7 @@ libfuzzer_sys::fuzz_target!(|head: &[u8]| {
         }
     }
     let len = head.len() as u64 * 977;
-    let meta = Meta { len, etag: "\"a\"".to_owned(), modified: Some(SystemTime::UNIX_EPOCH) };
+    let meta = Meta { len, etag: "\"a\"".to_owned(), modified: Some(SystemTime::UNIX_EPOCH), is_uefi: false };
     let (name, answered) =
         match read(&method, &uri, &headers, |path| path.as_bytes().starts_with(b"/coreos/")) {
             Ok((_, Route::Config(_))) => return,

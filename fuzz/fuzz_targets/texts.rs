@@ -1,4 +1,4 @@
-//! A text that a machine would be given, of every kind: `cargo +nightly fuzz run texts`.
+//! A text that a machine would be given, of every kind: `fuzz/run` runs it.
 //! Seeds: `tests/fixtures/check/` and the files of `etc/examples/`.
 #![no_main]
 
