@@ -15,8 +15,12 @@ use std::{
     os::unix::fs::{FileExt, symlink},
 };
 
+use bootbox::serve::beneath::Lookup;
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use server::{Server, get};
+
+/// The two ways in which a name is looked up; this system may have one alone.
+const BOTH: [Lookup; 2] = [Lookup::Kernel, Lookup::Walk];
 
 #[test]
 fn a_file_arrives_whole_with_title_case_headers() {
@@ -131,7 +135,11 @@ fn an_empty_file_is_an_empty_body() {
 
 #[test]
 fn nothing_outside_the_root_is_served() {
-    let server = Server::start();
+    BOTH.into_iter().for_each(serves_nothing_outside_the_root);
+}
+
+fn serves_nothing_outside_the_root(lookup: Lookup) {
+    let server = Server::by(lookup);
     fs::create_dir_all(server.root.join("sub")).unwrap();
     fs::write(server.root.parent().unwrap().join("secret"), "secret").unwrap();
     symlink("/etc/passwd", server.root.join("absolute")).unwrap();
@@ -165,18 +173,24 @@ fn nothing_outside_the_root_is_served() {
         ("*", 400),
     ] {
         let answer = server.ask(&get(target));
-        assert_eq!(answer.refused(), status, "{target}: {}", answer.head);
+        assert_eq!(answer.refused(), status, "{lookup:?} {target}: {}", answer.head);
     }
 }
 
 #[test]
 fn a_symlink_inside_is_followed_and_a_fifo_is_not_opened() {
-    let server = Server::start();
-    server.file("v2/kernel", b"two");
-    symlink("v2", server.root.join("current")).unwrap();
-    mkfifo(&server.root.join("fifo"), Mode::S_IRWXU).unwrap();
-    assert_eq!(server.ask(&get("/current/kernel")).body, b"two");
-    assert_eq!(server.ask(&get("/fifo")).refused(), 404);
+    for lookup in BOTH {
+        let server = Server::by(lookup);
+        server.file("v2/kernel", b"two");
+        symlink("v2", server.root.join("current")).unwrap();
+        symlink(server.root.join("v2"), server.root.join("absolute")).unwrap();
+        symlink("../root/v2", server.root.join("out-and-in")).unwrap();
+        mkfifo(&server.root.join("fifo"), Mode::S_IRWXU).unwrap();
+        for target in ["/current/kernel", "/absolute/kernel", "/out-and-in/kernel"] {
+            assert_eq!(server.ask(&get(target)).body, b"two", "{lookup:?} {target}");
+        }
+        assert_eq!(server.ask(&get("/fifo")).refused(), 404, "{lookup:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@
 //! ```
 
 mod answers;
+pub mod beneath;
 mod caller;
 mod configs;
 pub mod control;

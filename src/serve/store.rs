@@ -1,36 +1,26 @@
 //! The files we serve, opened beneath their root whatever the name says.
 //!
 //! A name is looked up among the boot programs (the operator's folder, then the embedded ones) and
-//! then in the repository. The kernel keeps every lookup beneath the root, symlinks included.
+//! then in the repository. `beneath` keeps every lookup beneath the root, symlinks included.
 
 use std::{
     fmt, fs,
     io::{self, Read as _},
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt},
-    },
+    os::unix::fs::MetadataExt,
     path::Path,
     time::SystemTime,
 };
 
-use nix::{
-    dir::Dir,
-    errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
-    sys::stat::Mode,
-};
+use nix::{dir::Dir, errno::Errno, fcntl::OFlag};
 
+use super::beneath::{Lookup, Root};
 use crate::{firmware, path::RepositoryPath};
-
-/// How often a lookup that raced with a rename elsewhere is tried again.
-const OPEN_TRIES: usize = 256;
 
 /// The folders that are served.
 #[derive(Debug)]
 pub struct Store {
-    boot_programs: Option<OwnedFd>,
-    repository: Option<OwnedFd>,
+    boot_programs: Option<Root>,
+    repository: Option<Root>,
 }
 
 /// A file that is open, as it was when it was opened.
@@ -71,14 +61,19 @@ impl Store {
     }
 
     /// Serves folders that are open already.
-    pub fn new(boot_programs: Option<OwnedFd>, repository: Option<OwnedFd>) -> Self {
+    pub fn new(boot_programs: Option<Root>, repository: Option<Root>) -> Self {
         Self { boot_programs, repository }
     }
 
     /// Opens one folder, for lookups beneath it.
-    pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(open(path, flags, Mode::empty())?)
+    pub fn open_folder(path: &Path) -> io::Result<Root> {
+        Ok(Root::open(path)?)
+    }
+
+    /// Looks names up in this way, whatever the system allows.
+    pub fn by(self, lookup: Lookup) -> Self {
+        let by = |root: Root| root.by(lookup);
+        Self { boot_programs: self.boot_programs.map(by), repository: self.repository.map(by) }
     }
 
     /// Whether there is a repository to look into.
@@ -110,7 +105,7 @@ impl Store {
         let repository = self.repository.as_ref().ok_or(OpenError::NotFound)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let name = folder.map_or(&b"."[..], RepositoryPath::as_bytes);
-        Ok(Dir::from_fd(lookup(repository, name, flags)?)?)
+        Ok(Dir::from_fd(repository.look_up(name, flags)?)?)
     }
 }
 
@@ -159,30 +154,14 @@ impl Stamp {
     }
 }
 
-fn open_beneath(folder: &OwnedFd, path: &RepositoryPath) -> Result<Opened, OpenError> {
+fn open_beneath(folder: &Root, path: &RepositoryPath) -> Result<Opened, OpenError> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = fs::File::from(lookup(folder, path.as_bytes(), flags)?);
+    let file = fs::File::from(folder.look_up(path.as_bytes(), flags)?);
     let metadata = file.metadata().map_err(OpenError::Io)?;
     if !metadata.is_file() {
         return Err(OpenError::NotAFile);
     }
     Ok(Opened { stamp: Stamp::of(&metadata), content: Content::File(file) })
-}
-
-fn lookup(folder: &OwnedFd, name: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
-    let how = OpenHow::new()
-        .flags(flags)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let name = Path::new(std::ffi::OsStr::from_bytes(name));
-    // With ".." in a symlink, any rename on the system in that moment is EAGAIN (openat2(2)).
-    let mut opened = openat2(folder, name, how);
-    for _ in 0..OPEN_TRIES {
-        if !matches!(opened, Err(Errno::EAGAIN)) {
-            break;
-        }
-        opened = openat2(folder, name, how);
-    }
-    opened
 }
 
 /// Why a file is not served.
@@ -237,38 +216,5 @@ impl std::error::Error for OpenError {
             Self::Io(error) => Some(error),
             Self::Config | Self::NotAFile | Self::NotFound | Self::Outside => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-
-    #[test]
-    fn a_rename_elsewhere_does_not_disturb_a_lookup() {
-        let root = std::env::temp_dir().join(format!("bootbox-store-{}", std::process::id()));
-        let (shelf, busy) = (root.join("repository"), root.join("elsewhere"));
-        fs::create_dir_all(shelf.join("b")).unwrap();
-        fs::create_dir_all(&busy).unwrap();
-        fs::write(shelf.join("kernel"), "k").unwrap();
-        std::os::unix::fs::symlink("../kernel", shelf.join("b/kernel")).unwrap();
-        fs::write(busy.join("x"), "").unwrap();
-        let store = Store::open(None, Some(&shelf)).unwrap();
-        let path = RepositoryPath::parse(b"/b/kernel").unwrap();
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    fs::rename(busy.join("x"), busy.join("y")).unwrap();
-                    fs::rename(busy.join("y"), busy.join("x")).unwrap();
-                }
-            });
-            let failed = (0..5000).filter(|_| store.read(&path).is_err()).count();
-            done.store(true, Ordering::Relaxed);
-            assert_eq!(failed, 0);
-        });
-        fs::remove_dir_all(root).unwrap();
     }
 }

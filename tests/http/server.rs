@@ -16,6 +16,7 @@ use crate::fake::Fake;
 use bootbox::{
     http::route::Script,
     serve::{
+        beneath::Lookup,
         drain::{self, Tap},
         http::{self, Arrival, Limits, Service},
         journal::Journal,
@@ -47,13 +48,22 @@ impl Server {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        Self::serving(limits, |store| store)
+    }
+
+    /// Looks files up in this way, whatever the system allows.
+    pub(crate) fn by(lookup: Lookup) -> Self {
+        Self::serving(Limits::default(), |store| store.by(lookup))
+    }
+
+    fn serving(limits: Limits, with: impl FnOnce(Store) -> Store) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("bootbox-http-{}-{number}", std::process::id());
         let root = std::env::temp_dir().join(name).join("root");
         fs::create_dir_all(&root).unwrap();
         let runtime = Runtime::new().unwrap();
         super::log::listen();
-        let store = Store::open(None, Some(&root)).unwrap();
+        let store = with(Store::open(None, Some(&root)).unwrap());
         let (_site, site) = watch::channel(Arc::new(Site::of(store)));
         let journal = Journal::new();
         let ledger = Ledger::forgetful(journal.clone());

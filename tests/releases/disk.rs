@@ -15,6 +15,7 @@ use bootbox::{
     catalog::{Install, Profile},
     release::{Gate, Part, Release, State, Verdict},
     serve::{
+        beneath::Lookup,
         releases::{Proofs, Verifier, scan},
         site::Site,
         store::Store,
@@ -134,7 +135,11 @@ fn releases_are_found_wherever_they_are_and_nowhere_else() {
         fs::write(root.join(folder).join(name), "k").unwrap();
     }
 
-    let found = scan(&shelf.store()).unwrap();
+    [Lookup::Kernel, Lookup::Walk].into_iter().for_each(|lookup| finds_all(&shelf, lookup));
+}
+
+fn finds_all(shelf: &Shelf, lookup: Lookup) {
+    let found = scan(&shelf.store().by(lookup)).unwrap();
     assert_eq!(
         folders(&found.releases),
         ["/1/2/3/4/5/6/7/8", "/a/b/c/3510.2.8", "/coreos/1122.2.0", "/coreos/current"]
