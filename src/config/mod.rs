@@ -73,6 +73,8 @@ pub struct Config {
     pub catalog: Catalog,
     /// The repository files that profiles name.
     pub files: Vec<NamedFile>,
+    /// Where each profile is written, by its name.
+    pub profiles: BTreeMap<String, ProfilePlaces>,
     /// The repository files that are templates.
     pub templates: Vec<Declared>,
     /// What arguments name at our own address.
@@ -124,6 +126,19 @@ pub struct NamedFile {
     pub path: RepositoryPath,
     /// The line that names it.
     pub place: Place,
+}
+
+/// Where the parts of a profile are written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProfilePlaces {
+    /// Its name.
+    pub name: Place,
+    /// Its kernel.
+    pub kernel: Place,
+    /// Its initrds, in order.
+    pub initrd: Vec<Place>,
+    /// Its arguments, in order.
+    pub args: Vec<Place>,
 }
 
 /// A boot program that must be there before a machine asks for it.

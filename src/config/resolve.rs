@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use toml::Spanned;
 
 use super::{
-    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, Releases,
+    Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, ProfilePlaces, Releases,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     shape,
@@ -84,6 +84,7 @@ pub(super) fn resolve(
         boot_files: desk.boot_files,
         catalog,
         files: desk.files,
+        profiles: drafts.into_iter().map(|(name, draft)| (name, draft.places)).collect(),
         templates,
         mentions: desk.mentions,
     })
@@ -162,7 +163,10 @@ impl<'a> Desk<'a> {
                 self.name(&profile.name, "profile");
                 let name = profile.name.get_ref().clone();
                 match drafts.get(&name) {
-                    Some(known) => self.not_unique("profile", &profile.name, &known.place.clone()),
+                    Some(known) => {
+                        let place = known.places.name.clone();
+                        self.not_unique("profile", &profile.name, &place);
+                    }
                     None => {
                         let draft = self.draft(profile);
                         drafts.insert(name, draft);
@@ -175,11 +179,13 @@ impl<'a> Desk<'a> {
 
     fn draft(&mut self, written: shape::Profile) -> Draft {
         let place = self.page.place(&written.name);
+        let kernel_place = self.page.place(&written.kernel);
+        let initrd_places = written.initrd.iter().map(|it| self.page.place(it)).collect();
         let name = written.name.into_inner();
         // A profile whose kernel is wrong still stands, so that groups do not miss it too.
         let kernel = self.source(&written.kernel).unwrap_or_else(|| Source::Url(String::new()));
         let initrd = written.initrd.iter().filter_map(|initrd| self.source(initrd)).collect();
-        let (places, args): (_, Vec<_>) = written
+        let (args_places, args): (_, Vec<_>) = written
             .args
             .iter()
             .filter_map(|arg| Some((self.page.place(arg), self.arg(arg)?)))
@@ -193,7 +199,13 @@ impl<'a> Desk<'a> {
         let verify = written.verify.into_inner();
         let profile = Profile { name, kernel, initrd, args, install, says_install, verify };
         let profile = Arc::new(profile);
-        Draft { profile, place, metadata: written.metadata, args: places }
+        let places = ProfilePlaces {
+            name: place,
+            kernel: kernel_place,
+            initrd: initrd_places,
+            args: args_places,
+        };
+        Draft { profile, places, metadata: written.metadata }
     }
 
     fn catalog(
@@ -249,7 +261,7 @@ impl<'a> Desk<'a> {
             return None;
         };
         let metadata = Metadata::of(&draft.metadata, &written.metadata);
-        for (place, template) in draft.args.iter().zip(&draft.profile.args) {
+        for (place, template) in draft.places.args.iter().zip(&draft.profile.args) {
             let problem = match template.render(&Words::specimen(), &metadata) {
                 Ok(text) => unfit(&text)
                     .or_else(|| hides_an_installer(&draft.profile, &text))
@@ -372,8 +384,5 @@ fn unfit(arg: &str) -> Option<String> {
 struct Draft {
     profile: Arc<Profile>,
     metadata: toml::Table,
-    /// Where it is named.
-    place: Place,
-    /// Where each of its arguments is written.
-    args: Vec<Place>,
+    places: ProfilePlaces,
 }

@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::line::{self, TooLong};
 use crate::{
     catalog::{Group, HandOff, Source},
     firmware::to_grub,
@@ -75,13 +76,19 @@ pub fn first_config(mac: Option<Mac>) -> String {
 /// The config that boots a machine of this group.
 pub(super) fn machine_config(group: &Group, words: &Words) -> Result<String, Unbootable> {
     let profile = &group.profile;
-    let mut linux = format!("linux {}", quoted(&place(&profile.kernel)?));
+    let place_of_kernel = place(&profile.kernel)?;
+    let mut linux = format!("linux {}", quoted(&place_of_kernel));
+    // GRUB begins the line with this word.
+    let mut line = format!("BOOT_IMAGE={place_of_kernel}");
     for arg in &profile.args {
         let text = arg.render(words, &group.metadata)?;
         for word in kernel_words(&text)? {
             let _ = write!(linux, " {}", quoted(&word));
+            // A word with spaces gets quotes.
+            let _ = write!(line, " {word}{}", if word.contains(' ') { "\"\"" } else { "" });
         }
     }
+    line::fits(&line, &words.machine)?;
     let mut initrd = String::new();
     if !profile.initrd.is_empty() {
         initrd.push_str("initrd");
@@ -299,6 +306,8 @@ pub(super) enum Unbootable {
     },
     /// The argument cannot be filled in.
     Template(TemplateError),
+    /// The kernel would cut the line.
+    TooLong(TooLong),
     /// It speaks no such protocol.
     Url(String),
 }
@@ -309,6 +318,12 @@ impl From<TemplateError> for Unbootable {
     }
 }
 
+impl From<TooLong> for Unbootable {
+    fn from(error: TooLong) -> Self {
+        Self::TooLong(error)
+    }
+}
+
 impl fmt::Display for Unbootable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -316,6 +331,7 @@ impl fmt::Display for Unbootable {
                 write!(f, "an argument has {what}, and GRUB does not pass it on as it is: {text}")
             }
             Self::Template(error) => write!(f, "an argument {error}"),
+            Self::TooLong(error) => error.fmt(f),
             Self::Url(url) => write!(f, "GRUB cannot fetch {url}: put it into the repository"),
         }
     }

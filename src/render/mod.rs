@@ -4,14 +4,16 @@ mod config;
 mod grub;
 mod hand_off;
 mod language;
+mod line;
 mod rehearsal;
 mod script;
 
 pub use config::{ConfigText, Configs, Unfit};
 pub use grub::first_config;
 pub use language::Language;
+pub use line::TooLong;
 pub use rehearsal::{Finding, Role, rehearse};
-pub use script::{arguments, autoexec_script, boot_script, notice_script};
+pub use script::{arguments, autoexec_script, boot_script, notice_script, overlong};
 
 #[cfg(test)]
 mod tests;

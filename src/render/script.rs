@@ -6,9 +6,12 @@
 
 use std::fmt::Write as _;
 
-use super::hand_off::{Ending, ended_notice};
+use super::{
+    hand_off::{Ending, ended_notice},
+    line::{self, TooLong},
+};
 use crate::{
-    catalog::{Group, Source},
+    catalog::{Group, Source, Verdict},
     firmware::Platform,
     template::{TemplateError, Words},
 };
@@ -62,30 +65,48 @@ fn asked_again(why: &str) -> String {
 pub(super) fn script_for(group: &Group, words: &Words) -> Result<String, String> {
     // Who does not say gets the name: a stray word hurts less than a kernel without its initrd.
     let names_initrd = words.machine.platform != Some(Platform::Bios);
-    machine_script(group, words, names_initrd)
-        .map_err(|error| format!("an argument of profile {} {error}", group.profile.name))
+    let kernel = kernel_line(group, words, names_initrd)
+        .map_err(|error| format!("an argument of profile {} {error}", group.profile.name))?;
+    line::fits(&kernel, &words.machine)
+        .map_err(|error| format!("profile {}: {error}", group.profile.name))?;
+    Ok(machine_script(group, words, &kernel))
 }
 
-/// The script that boots a machine of this group.
+/// Whether the kernel would lose the end of its line for these words, on BIOS or on UEFI where the
+/// group has such machines. A line that cannot be filled in is told elsewhere.
+pub fn overlong(group: &Group, words: &Words) -> Option<TooLong> {
+    let mut on_uefi = words.machine.clone();
+    on_uefi.platform = Some(Platform::Uefi);
+    if let Some(labels) = &mut on_uefi.labels {
+        labels.insert("platform".to_owned(), "efi".to_owned());
+    }
+    let names_initrd = group.selector.matches(&on_uefi) != Verdict::Mismatch;
+    let line = kernel_line(group, words, names_initrd).ok()?;
+    line::fits(&line, &words.machine).err()
+}
+
+/// All that the kernel finds on its line.
 ///
 /// On BIOS the kernel gets its initrd from the boot loader, and naming it too would only put a
 /// stray word on the command line.
-fn machine_script(
-    group: &Group,
-    words: &Words,
-    names_initrd: bool,
-) -> Result<String, TemplateError> {
+fn kernel_line(group: &Group, words: &Words, names_initrd: bool) -> Result<String, TemplateError> {
+    let mut parts = Vec::new();
+    if names_initrd {
+        let initrd = named(&group.profile.initrd);
+        parts.extend(initrd.iter().map(|(name, _)| format!("initrd={name}")));
+    }
+    parts.extend(arguments(group, words)?);
+    Ok(parts.join(" "))
+}
+
+/// The script that boots a machine of this group with this line.
+fn machine_script(group: &Group, words: &Words, line: &str) -> String {
     let profile = &group.profile;
     let ending = Ending::after_a_notice(&words.machine);
     let initrd = named(&profile.initrd);
     let mut kernel = url(&profile.kernel, words);
-    if names_initrd {
-        for (name, _) in &initrd {
-            let _ = write!(kernel, " initrd={name}");
-        }
-    }
-    for arg in arguments(group, words)? {
-        let _ = write!(kernel, " {arg}");
+    if !line.is_empty() {
+        let _ = write!(kernel, " {line}");
     }
     let mut script = format!(
         "#!ipxe\n\
@@ -115,7 +136,7 @@ fn machine_script(
         ending.announced(),
         ending.commands(),
     );
-    Ok(script)
+    script
 }
 
 /// The kernel's arguments for a machine of this group.
@@ -210,13 +231,18 @@ mod tests {
         }
     }
 
+    fn script(group: &Group, names_initrd: bool) -> String {
+        let line = kernel_line(group, &words(), names_initrd).unwrap();
+        machine_script(group, &words(), &line)
+    }
+
     #[test]
     fn the_script_is_the_posts_kernel_line_with_the_machines_words() {
         let group = lab(
             &["/coreos/1122.2.0/coreos_production_pxe_image.cpio.gz"],
             &["coreos.config.url={{ base_url }}/coreos/ignition.json", "coreos.first_boot=1"],
         );
-        let script = machine_script(&group, &words(), false).unwrap();
+        let script = script(&group, false);
         assert!(script.starts_with("#!ipxe\n"));
         assert!(script.contains(
             "\nkernel http://10.0.0.1:8080/coreos/1122.2.0/coreos_production_pxe.vmlinuz \
@@ -233,7 +259,7 @@ mod tests {
     fn on_uefi_every_initrd_is_named_in_order_and_each_name_once() {
         let group =
             lab(&["/a/initrd.img", "http://192.0.2.9/b/initrd.img?x=/y", "/c/my file"], &["quiet"]);
-        let script = machine_script(&group, &words(), true).unwrap();
+        let script = script(&group, true);
         assert!(script.contains(
             "coreos_production_pxe.vmlinuz initrd=initrd.img initrd=1-initrd.img initrd=my_file quiet ||"
         ));
@@ -244,9 +270,19 @@ mod tests {
     }
 
     #[test]
+    fn no_script_has_a_line_that_the_kernel_would_cut() {
+        let long = "x".repeat(2030);
+        for (arg, is_too_long) in [(&long[..], false), (&format!("{long}{{{{ mac }}}}"), true)] {
+            let group = lab(&["/a/k"], &[arg]);
+            assert_eq!(overlong(&group, &words()).is_some(), is_too_long);
+            assert_eq!(script_for(&group, &words()).is_err(), is_too_long);
+        }
+    }
+
+    #[test]
     fn no_two_initrds_get_one_name() {
         let group = lab(&["/a/k", "/2-k", "/c/k"], &[]);
-        let script = machine_script(&group, &words(), true).unwrap();
+        let script = script(&group, true);
         assert!(script.contains(" initrd=k initrd=2-k initrd=3-k ||"), "{script}");
     }
 
@@ -262,6 +298,6 @@ mod tests {
     #[test]
     fn a_word_the_machine_lacks_is_an_error_not_a_gap() {
         let group = lab(&[], &["uuid={{ uuid }}"]);
-        assert_eq!(machine_script(&group, &words(), true), Err(TemplateError::NoUuid));
+        assert_eq!(kernel_line(&group, &words(), true), Err(TemplateError::NoUuid));
     }
 }

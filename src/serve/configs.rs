@@ -7,7 +7,10 @@ use std::{
     net::Ipv4Addr,
 };
 
-use super::store::{Content, OpenError, Store};
+use super::{
+    lines,
+    store::{Content, OpenError, Store},
+};
 use crate::{
     catalog::Specimen,
     check::{Kind, Severity},
@@ -45,8 +48,8 @@ pub(super) fn load(config: &Config, store: &Store) -> Loaded {
     loader.loaded
 }
 
-/// Tries every text with machines that have been here before. What they tell of themselves must not
-/// keep a config from being loaded, so what is found are warnings.
+/// Tries every text and line with machines that have been here before. What they tell of themselves
+/// must not keep a config from being loaded, so what is found are warnings.
 pub(super) fn try_with(config: &Config, configs: &Configs, known: &[Machine]) -> Vec<Problem> {
     let guest = |machine: &Machine| {
         let group = config.catalog.select(machine)?;
@@ -54,11 +57,10 @@ pub(super) fn try_with(config: &Config, configs: &Configs, known: &[Machine]) ->
         Some(Role { group, name, words, is_guest: true })
     };
     let guests: Vec<Role<'_>> = known.iter().filter_map(guest).collect();
-    configs
-        .iter()
-        .flat_map(|(path, text)| findings(config, path, text, &guests))
-        .map(|it| it.1)
-        .collect()
+    let texts = configs.iter().flat_map(|(path, text)| findings(config, path, text, &guests));
+    let mut found: Vec<Problem> = texts.map(|it| it.1).collect();
+    found.extend(lines::look(config, &guests));
+    found
 }
 
 /// Whether a text is meant for the machines of a group: its arguments name it or its folder.
@@ -202,7 +204,8 @@ fn findings(
     rehearse(text, roles).into_iter().map(problem).collect()
 }
 
-fn roles(config: &Config) -> Vec<Role<'_>> {
+/// The machines that a config names, and one for each group that names none.
+pub(super) fn roles(config: &Config) -> Vec<Role<'_>> {
     let mut roles = Vec::new();
     for group in config.catalog.groups() {
         for Specimen { machine, name } in group.selector.specimens() {

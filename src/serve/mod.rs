@@ -26,6 +26,7 @@ pub mod http;
 pub mod interface;
 pub mod journal;
 pub mod ledger;
+mod lines;
 pub mod log;
 mod premises;
 mod process;

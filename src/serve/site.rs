@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    configs,
+    configs, lines,
     programs::Shelf,
     store::{OpenError, Opened, Store},
     unified::Stubs,
@@ -135,7 +135,7 @@ impl Site {
     /// warnings.
     pub fn try_with(&mut self, known: &[Machine]) {
         let found = configs::try_with(&self.config, &self.configs, known);
-        self.warnings.extend(lines(found));
+        self.warnings.extend(said(found));
     }
 
     /// Whether nothing was said about this text yet; from now on it was.
@@ -201,13 +201,14 @@ impl Site {
         let Shelf { programs, stubs, problems: wrong, warnings: unfit } =
             Shelf::look(&config, &store);
         problems.extend(wrong);
+        problems.extend(lines::look(&config, &configs::roles(&config)));
         let mut loaded = configs::Loaded::default();
         if has_repository {
             loaded = configs::load(&config, &store);
             problems.append(&mut loaded.problems);
         }
         let configs = loaded.configs;
-        warnings.extend(lines(loaded.warnings));
+        warnings.extend(said(loaded.warnings));
         warnings.extend(unfit);
         let complaints = Mutex::default();
         (Self { config, store, configs, programs, stubs, warnings, complaints }, problems)
@@ -261,7 +262,7 @@ impl Site {
     }
 }
 
-fn lines(problems: Vec<Problem>) -> Vec<String> {
+fn said(problems: Vec<Problem>) -> Vec<String> {
     let sorted = ConfigError::of(problems).map(|problems| problems.to_string());
     sorted.iter().flat_map(|problems| problems.lines()).map(str::to_owned).collect()
 }

@@ -32,6 +32,10 @@ const SYNTAX: &[Slip] = &[
     (r#""rancher/agent:v1.0.2""#, r#""CHANGE-ME""#, "", "write your own value"),
 ];
 
+/// An argument that becomes 2500 bytes long.
+const LONG_ARG: &str = "a={% for a in '0123456789' %}{% for b in '0123456789' %}\
+                        xxxxxxxxxxxxxxxxxxxxxxxxx{% endfor %}{% endfor %}";
+
 const CONFIG: &[Slip] = &[
     ("12:34:56", "12:34:5", "", r#"write it like "52:54:00:12:34:56""#),
     (r#""52:54:00:12:34:56""#, "", "", "no machine matches; leave it out"),
@@ -46,6 +50,7 @@ const CONFIG: &[Slip] = &[
     ("file = \"/coreos/install.sh\"\n", "", "path = \"/coreos/\"", "add file = "),
     (r#"kind = "cloud-config""#, r#"kind = "yaml""#, "", "the kinds are cloud-config"),
     (r#""once""#, r#""always""#, "", "add allow-always = true"),
+    ("coreos.first_boot=1", LONG_ARG, "", "the kernel drops what is behind byte 2047"),
     ("attempts = 100", "attempts = 0", "", "write a number from 1 to 100"),
     (r#"["eth0"]"#, r#"["eth7"]"#, "", "interface eth7 does not exist; write one of these"),
 ];
