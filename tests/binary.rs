@@ -219,6 +219,41 @@ fn with_several_interfaces_it_lists_them_and_prints_the_line_to_write() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+/// As ifupdown, keepalived and avahi write them: netdevice(7).
+#[test]
+fn a_labelled_address_is_one_of_its_device() {
+    let namespace = Namespace::new().unwrap();
+    namespace.run("ip link add eth0 type bridge").unwrap();
+    namespace.run("ip address add 192.0.2.1/24 dev eth0").unwrap();
+    namespace.run("ip address add 198.51.100.1/24 dev eth0 label eth0:1").unwrap();
+    namespace.run("ip link set eth0 up").unwrap();
+    let folder = tempfile("label");
+    let file = folder.join("bootbox.toml");
+    let checked = |interfaces: &str| {
+        fs::write(&file, format!("network.interfaces = {interfaces}\n")).unwrap();
+        let output =
+            namespace.command(BINARY).args(["check", "--config"]).arg(&file).output().unwrap();
+        said(&output)
+    };
+    for (interfaces, expected) in [
+        ("[]", "serve on eth0 (192.0.2.1)"),
+        ("[\"eth0\"]", "serve on eth0 (192.0.2.1)"),
+        ("[\"eth0:1\"]", "serve on eth0 (198.51.100.1)"),
+    ] {
+        let said = checked(interfaces);
+        assert!(said.contains(expected), "{interfaces}: {said}");
+    }
+    let both = checked("[\"eth0\", \"eth0:1\"]");
+    assert_eq!(both.matches("serve on").count(), 1, "{both}");
+    namespace.run("ip address del 192.0.2.1/24 dev eth0").unwrap();
+    let said = checked("[\"eth0\"]");
+    assert!(said.contains("serve on eth0 (198.51.100.1)"), "{said}");
+    namespace.run("ip address flush dev eth0").unwrap();
+    let said = checked("[\"eth0\"]");
+    assert!(said.contains("and no other interface has one: give it an address"), "{said}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn the_shipped_config_serves_on_the_only_interface() {
     let namespace = Namespace::new().unwrap();

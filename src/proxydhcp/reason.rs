@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::firmware::{Firmware, Unidentified};
 
+/// The hardware type of IP over InfiniBand (RFC 4390).
+const INFINIBAND: u8 = 32;
+
 /// Why a packet is not answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reason {
@@ -27,6 +30,8 @@ pub enum Reason {
     NotByTftp(String),
     /// The message type is one that we never answer on this port.
     NotOurs,
+    /// A hardware type (RFC 1700) that is not Ethernet, as InfiniBand's.
+    NotEthernet(u8),
     /// A reply, perhaps our own.
     NotARequest,
     /// It is not among the machines of `[network] allow`.
@@ -57,6 +62,8 @@ impl Reason {
             Self::NoMagicCookie => "no-magic-cookie",
             Self::NoMessageType => "no-message-type",
             Self::NotARequest => "not-a-request",
+            Self::NotEthernet(INFINIBAND) => "infiniband",
+            Self::NotEthernet(_) => "not-ethernet",
             Self::NotAllowed => "not-allowed",
             Self::NotByTftp(_) => "not-by-tftp",
             Self::NotOurs => "not-ours",
@@ -94,6 +101,13 @@ impl fmt::Display for Reason {
             Self::NoMagicCookie => f.write_str("no DHCP magic cookie"),
             Self::NoMessageType => f.write_str("no DHCP message type"),
             Self::NotARequest => f.write_str("a reply, not a request"),
+            Self::NotEthernet(INFINIBAND) => f.write_str(
+                "it boots over InfiniBand, and only Ethernet machines are served: boot it by an \
+                 Ethernet card",
+            ),
+            Self::NotEthernet(kind) => {
+                write!(f, "hardware type {kind} is not Ethernet, and only Ethernet is served")
+            }
             Self::NotAllowed => f.write_str("not among the machines of [network] allow"),
             Self::NotByTftp(url) => {
                 write!(

@@ -21,8 +21,14 @@ const LONGEST_IN_HEADER: usize = 127;
 /// needs no second exchange on 4011.
 const BOOT_THE_OFFERED_FILE: [u8; 3] = [6, 1, 8];
 /// What a Raspberry Pi's boot ROM and EEPROM look for, or they take no offer: discovery control, a
-/// prompt that waits for nobody, and a menu with this one name.
-const RASPBERRY_PI_MENU: &[u8] = b"\x06\x01\x03\x0a\x04\0PXE\x09\x14\0\0\x11Raspberry Pi Boot";
+/// prompt that waits for nobody, and a menu with this one name. The ROM of the Pi 3B compares the
+/// three spaces behind the name, too (raspberrypi/firmware#941).
+const RASPBERRY_PI_MENU: &[u8] = b"\x06\x01\x03\x0a\x04\0PXE\x09\x17\0\0\x14Raspberry Pi Boot   ";
+/// Option 82, relay agent information (RFC 3046).
+const RELAY_AGENT_INFORMATION: u8 = 82;
+/// The longest message of a client that says nothing of it (RFC 2131 section 2): 576 octets of IP
+/// without the IP and UDP headers.
+const LONGEST_UNSAID: usize = 548;
 const END: u8 = 255;
 /// iPXE's option 175.1, its highest: our file name wins over that of another ProxyDHCP server.
 const HIGHEST_PRIORITY: [u8; 3] = [1, 1, 0x7f];
@@ -71,8 +77,24 @@ pub(super) fn write(
     }
     // Encoding into memory cannot fail: every length above is bounded by its field.
     let mut bytes = message.to_vec().unwrap_or_default();
+    echo_relay_information(&mut bytes, client);
     bytes.resize(bytes.len().max(LEAST), 0);
     bytes
+}
+
+/// A switch with DHCP snooping needs its option 82 back to find the port, as it came and as the last
+/// option (RFC 3046 section 2.2). It is left out where the client could not take the longer message.
+fn echo_relay_information(bytes: &mut Vec<u8>, client: &BootClient<'_>) {
+    let Some(information) = &client.relay_information else { return };
+    let longest = client.longest_message.max(LONGEST_UNSAID);
+    let Ok(len) = u8::try_from(information.len()) else { return };
+    if bytes.last() != Some(&END) || bytes.len() + 2 + information.len() > longest {
+        return;
+    }
+    bytes.pop();
+    bytes.extend([RELAY_AGENT_INFORMATION, len]);
+    bytes.extend(information);
+    bytes.push(END);
 }
 
 fn header(client: &BootClient<'_>, arrival: &Arrival) -> Message {

@@ -52,6 +52,10 @@ pub(super) struct BootClient<'a> {
     pub(super) message: Message<'a>,
     /// Option 97 as it came; some cards send none (danderson/pixiecore#21).
     pub(super) client_guid: Option<Vec<u8>>,
+    /// Option 82 as it came: a switch with DHCP snooping adds it and leaves giaddr 0.
+    pub(super) relay_information: Option<Vec<u8>>,
+    /// The longest DHCP message it takes, in octets: option 57 without the IP and UDP headers.
+    pub(super) longest_message: usize,
     /// Option 43.71 as it came.
     pub(super) boot_item: Option<Vec<u8>>,
     /// What it boots with, or why that is not known.
@@ -70,6 +74,8 @@ struct Options {
     architecture: Vec<u8>,
     client_guid: Option<Vec<u8>>,
     ipxe: Option<Vec<u8>>,
+    relay_information: Option<Vec<u8>>,
+    longest_message: usize,
 }
 
 /// Reads a packet that came to this port.
@@ -80,6 +86,9 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
     }
     if packet[236..240] != MAGIC_COOKIE {
         return Err(Reason::NoMagicCookie);
+    }
+    if message.htype() != HType::Eth {
+        return Err(Reason::NotEthernet(message.htype().into()));
     }
     let mac = hardware_address(&message).ok_or(Reason::NoMachine)?;
     let options = Options::read(&message);
@@ -125,16 +134,24 @@ pub(super) fn read(packet: &[u8], port: Port) -> Result<Heard<'_>, Reason> {
         boot_item,
         firmware,
         client_guid: options.client_guid,
+        relay_information: options.relay_information,
+        longest_message: options.longest_message,
     }))
 }
 
 fn hardware_address(message: &Message<'_>) -> Option<Mac> {
     // Before chaddr(): it slices by hlen and panics where that is over 16.
-    if message.htype() != HType::Eth || message.hlen() != 6 {
+    if message.hlen() != 6 {
         return None;
     }
     let octets: [u8; 6] = message.chaddr().try_into().ok()?;
     Mac::new(octets)
+}
+
+/// Option 57 counts the IP and UDP headers (RFC 2132 section 9.10 with RFC 2131 section 2).
+fn longest_message(data: &[u8]) -> usize {
+    let octets = data.try_into().map_or(0, u16::from_be_bytes);
+    usize::from(octets).saturating_sub(28)
 }
 
 fn uuid(client_guid: &[u8]) -> Option<Uuid> {
@@ -158,7 +175,7 @@ impl Options {
         let mut options = Self::default();
         for option in message.opts() {
             let data = option.data();
-            #[expect(clippy::wildcard_enum_match_arm, reason = "we read nine of 140 options")]
+            #[expect(clippy::wildcard_enum_match_arm, reason = "we read eleven of 140 options")]
             match option.code() {
                 OptionCode::MessageType => options.message_type = data.first().copied(),
                 OptionCode::RequestedIpAddress => options.requested_address = Some(data.to_vec()),
@@ -168,6 +185,10 @@ impl Options {
                 OptionCode::VendorExtensions => options.vendor = data.to_vec(),
                 OptionCode::ClientSystemArchitecture => options.architecture = data.to_vec(),
                 OptionCode::ClientMachineIdentifier => options.client_guid = Some(data.to_vec()),
+                OptionCode::RelayAgentInformation => {
+                    options.relay_information = Some(data.to_vec());
+                }
+                OptionCode::MaxMessageSize => options.longest_message = longest_message(data),
                 OptionCode::Unknown(IPXE) => options.ipxe = Some(data.to_vec()),
                 _ => {}
             }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::{
-    ifaddrs::getifaddrs,
+    ifaddrs::{InterfaceAddress, getifaddrs},
     net::if_::{InterfaceFlags, if_nametoindex},
     sys::socket::{getsockopt, sockopt::IpMtu},
 };
@@ -46,50 +46,66 @@ pub struct Interface {
 impl Interface {
     /// The interfaces of these names; when none is named, the only one there is.
     pub fn choose(names: &[NamedInterface]) -> Result<Vec<Self>, InterfaceError> {
-        let known = Self::all()?;
+        let addresses = Self::addresses()?;
+        let usable = || Self::usable(&addresses);
         if names.is_empty() {
-            let mut usable: Vec<Self> =
-                known.into_values().filter(|interface| !interface.address.is_loopback()).collect();
+            let mut usable = usable();
             return match usable.len() {
                 0 => Err(InterfaceError::NoneHere),
                 1 => Ok(vec![usable.remove(0)]),
                 _ => Err(InterfaceError::Several(usable)),
             };
         }
-        let chosen = |NamedInterface { name, place }: &NamedInterface| match known.get(name) {
-            Some(interface) => Ok(interface.clone()),
-            None => Err(InterfaceError::NoAddress {
-                name: name.clone(),
-                place: place.clone(),
-                exists: if_nametoindex(name.as_str()).is_ok(),
-                usable: known.values().cloned().collect(),
-            }),
-        };
-        names.iter().map(chosen).collect()
+        let mut chosen: Vec<Self> = Vec::new();
+        for NamedInterface { name, place } in names {
+            let interface =
+                Self::find(&addresses, name).ok_or_else(|| InterfaceError::NoAddress {
+                    name: name.clone(),
+                    place: place.clone(),
+                    exists: if_nametoindex(name.as_str()).is_ok(),
+                    usable: usable(),
+                })?;
+            // A label names the same device once more.
+            if chosen.iter().all(|other| other.name != interface.name) {
+                chosen.push(interface);
+            }
+        }
+        Ok(chosen)
     }
 
     /// The interface of this name, as an operator gives it on the command line.
     pub fn named(name: &str) -> Result<Self, InterfaceError> {
-        let mut known = Self::all()?;
-        known.remove(name).ok_or_else(|| InterfaceError::NotThis {
+        let addresses = Self::addresses()?;
+        Self::find(&addresses, name).ok_or_else(|| InterfaceError::NotThis {
             name: name.to_owned(),
-            usable: known.into_values().collect(),
+            usable: Self::usable(&addresses),
         })
     }
 
-    fn all() -> io::Result<BTreeMap<String, Self>> {
-        let mut known = BTreeMap::new();
-        for entry in getifaddrs()? {
-            let ipv4 = entry.address.as_ref().and_then(|address| address.as_sockaddr_in());
-            let Some(ipv4) = ipv4.filter(|_| entry.flags.contains(InterfaceFlags::IFF_UP)) else {
-                continue;
-            };
-            let name = entry.interface_name;
-            let (mtu, index) = (mtu(&name), if_nametoindex(name.as_str()).unwrap_or(0));
-            let interface = Self { name: name.clone(), address: ipv4.ip(), mtu, index };
-            known.entry(name).or_insert(interface);
+    /// The device of this name with its first address, or the address with this label.
+    fn find(addresses: &[Address], name: &str) -> Option<Self> {
+        let by_device = addresses.iter().find(|address| address.device() == name);
+        let found = by_device.or_else(|| addresses.iter().find(|address| address.label == name))?;
+        Some(found.interface())
+    }
+
+    /// Each device with its first address, sorted by name. Machines are never on loopback.
+    fn usable(addresses: &[Address]) -> Vec<Self> {
+        let mut by_name = BTreeMap::new();
+        for address in addresses.iter().filter(|address| !address.address.is_loopback()) {
+            by_name.entry(address.device()).or_insert(address);
         }
-        Ok(known)
+        by_name.into_values().map(Address::interface).collect()
+    }
+
+    fn addresses() -> io::Result<Vec<Address>> {
+        let is_up = |flags: InterfaceFlags| flags.contains(InterfaceFlags::IFF_UP);
+        let entries = getifaddrs()?.filter(|entry| is_up(entry.flags));
+        let address = |entry: InterfaceAddress| {
+            let address = entry.address.as_ref()?.as_sockaddr_in()?.ip();
+            Some(Address { label: entry.interface_name, address })
+        };
+        Ok(entries.filter_map(address).collect())
     }
 
     /// Returns when this interface has been made anew or was given another address: its sockets
@@ -97,16 +113,16 @@ impl Interface {
     pub async fn changes(&self) -> io::Error {
         loop {
             sleep(LOOK).await;
-            let now = Self::all().ok().and_then(|mut known| known.remove(&self.name));
-            match now {
-                Some(now) if now.index != self.index => {
-                    return io::Error::other("the interface was made anew; serve again");
-                }
-                Some(now) if now.address != self.address => {
-                    let text = format!("its address is {} now; serve again", now.address);
-                    return io::Error::other(text);
-                }
-                Some(_) | None => {}
+            let Ok(addresses) = Self::addresses() else { continue };
+            let own: Vec<&Address> =
+                addresses.iter().filter(|address| address.device() == self.name).collect();
+            let Some(first) = own.first() else { continue };
+            if first.interface().index != self.index {
+                return io::Error::other("the interface was made anew; serve again");
+            }
+            if own.iter().all(|address| address.address != self.address) {
+                let text = format!("its address is {} now; serve again", first.address);
+                return io::Error::other(text);
             }
         }
     }
@@ -170,6 +186,27 @@ impl Interface {
             finish(socket)
         };
         bound().map_err(|error| BindError { interface: self.name.clone(), protocol, port, error })
+    }
+}
+
+/// An IPv4 address of an interface that is up.
+#[derive(Clone, Debug)]
+struct Address {
+    /// The name that `getifaddrs` tells: the device's, or a label such as `eth0:1`.
+    label: String,
+    address: Ipv4Addr,
+}
+
+impl Address {
+    /// A label is the device's name, a colon and more (netdevice(7)).
+    fn device(&self) -> &str {
+        self.label.split_once(':').map_or(&self.label, |(device, _)| device)
+    }
+
+    fn interface(&self) -> Interface {
+        let name = self.device().to_owned();
+        let (mtu, index) = (mtu(&name), if_nametoindex(name.as_str()).unwrap_or(0));
+        Interface { name, address: self.address, mtu, index }
     }
 }
 
@@ -240,6 +277,13 @@ impl fmt::Display for InterfaceError {
                     true => "has no IPv4 address, or is down",
                     false => "does not exist",
                 };
+                if usable.is_empty() {
+                    return write!(
+                        f,
+                        "{place}: interface {name} {what}, and no other interface has one: give it \
+                         an address (ip addr add ADDRESS/24 dev {name}; ip link set {name} up)"
+                    );
+                }
                 let usable = list(usable);
                 write!(f, "{place}: interface {name} {what}; write one of these:{usable}")
             }
@@ -247,6 +291,9 @@ impl fmt::Display for InterfaceError {
                 "no interface is up with an IPv4 address; give one to the \
                 interface that the machines are on",
             ),
+            Self::NotThis { name, usable } if usable.is_empty() => {
+                write!(f, "interface {name} is not up with an IPv4 address, and no other one is")
+            }
             Self::NotThis { name, usable } => write!(
                 f,
                 "interface {name} is not up with an IPv4 address; one of these is:{}",

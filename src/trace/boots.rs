@@ -14,12 +14,17 @@ use std::{
 use lru::LruCache;
 
 use super::{Heard, Stage, Step, Stop, watch::Watch};
-use crate::machine::Mac;
+use crate::{firmware::Form, machine::Mac};
 
 /// Boots that are remembered at once.
 const MOST: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// After this long without a step, the next one starts a new boot.
 const FORGOTTEN: Duration = Duration::from_secs(600);
+/// PXE repeats its discover for 32 s at most (PXE 2.1 section 3.1): after a longer pause, the next one
+/// is that of a machine that was switched on again.
+const SAME_POWER_ON: Duration = Duration::from_secs(45);
+/// The same for HTTP Boot, which firmware may try after all its ways of PXE.
+const SAME_BY_HTTP: Duration = Duration::from_secs(180);
 
 /// The short name of one boot, unique among those of one run of the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,6 +79,8 @@ struct Boot {
     id: BootId,
     started: Instant,
     last: Instant,
+    /// The last discover.
+    discovered: Instant,
     reached: Reached,
     address: Option<Ipv4Addr>,
     /// Our address where it discovers.
@@ -108,14 +115,18 @@ impl Boots {
         };
         let reached = reached(step);
         let stale = self.by_mac.peek(&mac).is_none_or(|boot| {
-            now.duration_since(boot.last) > FORGOTTEN || begins_anew(step, boot.reached)
+            now.duration_since(boot.last) > FORGOTTEN
+                || begins_anew(step, boot.reached)
+                || discovers_after_a_pause(step, boot, now)
         });
         if stale {
-            let starts_over = matches!(step, Step::Offer { .. } | Step::LeaveAlone { .. });
-            self.begin(mac, starts_over, now);
+            self.begin(mac, is_discover(step), now);
         }
         let boot = self.by_mac.get_mut(&mac)?;
         boot.last = now;
+        if is_discover(step) {
+            boot.discovered = now;
+        }
         if let Step::Transfer(transfer) = step {
             boot.fetched.any = Some(now);
             if boot.watch.boots_by_http(transfer) {
@@ -259,6 +270,7 @@ impl Boots {
             id,
             started: now,
             last: now,
+            discovered: now,
             reached: Reached::Discover,
             address: before.and_then(|boot| boot.address),
             ours: before.and_then(|boot| boot.ours),
@@ -298,6 +310,22 @@ fn reached(step: &Step) -> Option<Reached> {
         | Step::Stop(_)
         | Step::WouldOffer { .. } => None,
     }
+}
+
+fn is_discover(step: &Step) -> bool {
+    matches!(step, Step::Offer { .. } | Step::LeaveAlone { .. })
+}
+
+/// Whether a machine was switched on again since its last discover. The first discover of an iPXE
+/// that was loaded over a slow line goes on with the boot, however late it comes.
+fn discovers_after_a_pause(step: &Step, boot: &Boot, now: Instant) -> bool {
+    let late_ipxe = matches!(step, Step::Offer { stage: Stage::Ipxe, .. });
+    if !is_discover(step) || (late_ipxe && boot.reached < Reached::Ipxe) {
+        return false;
+    }
+    let by_http = matches!(step, Step::Offer { form: Form::Http, .. });
+    let same = if by_http { SAME_BY_HTTP } else { SAME_POWER_ON };
+    now.duration_since(boot.discovered) > same
 }
 
 /// A ROM discovers only before its boot program, iPXE only before its script.

@@ -19,6 +19,9 @@ use super::{
 /// its own 0, 4 and 12 s after the first.
 const OFFERS: u32 = 3;
 const ASKING: Duration = Duration::from_secs(10);
+/// iPXE asks four times within 7 s, and gives up 8 s after the last one.
+const IPXE_OFFERS: u32 = 4;
+const IPXE_GIVES_UP: Duration = Duration::from_secs(8);
 /// How long a boot program may take to its first discover, iPXE to its kernel, and either to try
 /// a broken transfer again.
 const NEXT: Duration = Duration::from_secs(60);
@@ -217,7 +220,11 @@ impl Watch {
             return is_late.then_some(self.not_fetched(by, silent, heard));
         }
         let after = self.last.duration_since(self.first);
-        if self.offers < OFFERS || after < ASKING {
+        let asked_long = self.offers >= OFFERS && after >= ASKING;
+        let ipxe_gave_up = self.stage == Stage::Ipxe
+            && self.offers >= IPXE_OFFERS
+            && now.duration_since(self.last) >= IPXE_GIVES_UP;
+        if !asked_long && !ipxe_gave_up {
             return None;
         }
         let offers = self.offers;

@@ -219,15 +219,15 @@ fn uefi() -> Vec<Shape> {
 
 /// Boards that boot in ways of their own.
 fn boards() -> Vec<Shape> {
-    const MENU: &str = "offer to everyone, file , 60 PXEClient, 43 0601030a04005058450914000011\
-                        52617370626572727920506920426f6f74ff";
+    const MENU: &str = "offer to everyone, file , 60 PXEClient, 43 0601030a04005058450917000014\
+                        52617370626572727920506920426f6f74202020ff";
     vec![
         discover("a Raspberry Pi 3's boot ROM, which says BIOS", pi(PI_3), MENU),
         discover(
             "a Raspberry Pi 4's EEPROM, known by its GUID",
             pi(MAC).guid(RPI4),
-            "offer to everyone, file , 60 PXEClient, 43 0601030a04005058450914000011\
-             52617370626572727920506920426f6f74ff, 97 0052506934143103000102030405060708",
+            "offer to everyone, file , 60 PXEClient, 43 0601030a04005058450917000014\
+             52617370626572727920506920426f6f74202020ff, 97 0052506934143103000102030405060708",
         ),
         discover("a Raspberry Pi 4's EEPROM, known by its address", pi(PI_4), MENU),
         discover("rpiboot", Packet::discover(MAC).flags(0).class("PXEClient").arch(41), MENU),
@@ -235,7 +235,7 @@ fn boards() -> Vec<Shape> {
             "a Raspberry Pi's request, which has no option 93",
             Packet::request(PI_4).ciaddr([192, 0, 2, 50]).class(BIOS),
             "ack to its source, ciaddr 192.0.2.50, file , 60 PXEClient, \
-             43 0601030a0400505845091400001152617370626572727920506920426f6f74ff",
+             43 0601030a0400505845091700001452617370626572727920506920426f6f74202020ff",
         ),
         discover(
             "a Raspberry Pi 4 with UEFI, which says ARM64",
@@ -316,6 +316,49 @@ fn each_firmware_that_was_met_gets_the_answer_it_understands() {
     }
 }
 
+/// RFC 3046 section 2.2: whole, unread, as the last option.
+#[test]
+fn option_82_comes_back_last_where_the_client_can_take_it() {
+    let config = everyone();
+    let offering = offering(&config, usual(), 80);
+    let plain = Packet::discover(MAC).class(X64).arch(7);
+    let last = |packet: &Packet| {
+        let Answer::Reply(reply) = ask(&packet.bytes(), Port::Dhcp, &offering) else {
+            panic!("no reply")
+        };
+        let message = Message::new(&reply.bytes).expect("we write valid DHCP");
+        let codes = message.opts().map(|option| (u8::from(option.code()), option.data().to_vec()));
+        codes.filter(|(code, _)| ![0, 255].contains(code)).last().expect("it has options")
+    };
+    let short = [1, 6, 0, 4, 0, 1, 1, 2, 2, 8, 0, 6, 0, 0x11, 0x22, 0x33, 0x44, 0x55];
+    for information in [&short[..], &[], &[0xff; 150]] {
+        let snooped = plain.clone().option(82, information).guid(DUMMY);
+        assert_eq!(last(&snooped), (82, information.to_vec()));
+    }
+    // 255 octets fit where the client says so in option 57, and are left out where it does not.
+    let long = plain.clone().option(82, &[7; 255]).option(57, &[0x05, 0xc0]);
+    assert_eq!(last(&long), (82, vec![7; 255]));
+    // The offer without it has 240 + 3 + 6 + 11 + 6 + 19 + 1 = 286 octets, and 548 are the least.
+    let long = plain.option(82, &[7; 255]).guid(DUMMY).option(57, &[0, 0]);
+    assert_eq!(last(&long), (82, vec![7; 255]));
+}
+
+#[test]
+fn a_card_that_is_not_ethernet_is_named() {
+    let config = everyone();
+    let offering = offering(&config, usual(), 80);
+    let bytes = edk2(7, X64).bytes();
+    for (hardware_type, expected) in [
+        (32, "ignored: it boots over InfiniBand, and only Ethernet machines are served"),
+        (6, "ignored: hardware type 6 is not Ethernet"),
+    ] {
+        let mut bytes = bytes.clone();
+        (bytes[1], bytes[2]) = (hardware_type, 0);
+        let said = in_brief(&ask(&bytes, Port::Dhcp, &offering));
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
 #[test]
 fn a_board_gets_the_file_that_is_named_for_it() {
     let text = "[boot.programs]\nu-boot-arm64 = \"boot.scr.uimg\"\nuefi-x64 = \"https://x/y.efi\"\n\
@@ -376,6 +419,14 @@ fn a_name_too_long_for_the_header_stands_in_option_67_with_its_nul() {
     let said = in_brief(&ask(&edk2(7, X64).bytes(), Port::Dhcp, &offering(&config, &programs, 80)));
     let name: String = format!("{long}\0").bytes().map(|byte| format!("{byte:02x}")).collect();
     assert!(said.contains("file , ") && said.contains(&format!(", 67 {name}")), "{said}");
+    // The longest option 82 then fits only where the client says so in option 57.
+    let snooped = edk2(7, X64).option(82, &[7; 255]);
+    let with_82 = |packet: &Packet| {
+        in_brief(&ask(&packet.bytes(), Port::Dhcp, &offering(&config, &programs, 80)))
+            .contains(", 82 07")
+    };
+    assert!(with_82(&snooped));
+    assert!(!with_82(&Packet::discover(MAC).class(X64).arch(7).option(82, &[7; 255])));
 }
 
 #[test]

@@ -54,6 +54,30 @@ fn script() -> Step {
 }
 
 #[test]
+fn a_power_cycle_before_the_boot_got_further_is_a_new_boot() {
+    let by_http = || Step::Offer {
+        firmware: None,
+        stage: Stage::Rom,
+        boot_file: "http://192.0.2.1/snponly.efi".to_owned(),
+        form: Form::Http,
+    };
+    let rom = || offer(Stage::Rom);
+    for (name, first, pause, second, is_new) in [
+        ("PXE repeats itself for 32 s", rom(), 32, rom(), false),
+        ("a ROM after a minute", rom(), 60, rom(), true),
+        ("an iPXE ROM after a minute", offer(Stage::Ipxe), 60, offer(Stage::Ipxe), true),
+        ("iPXE that came by a slow line", rom(), 90, offer(Stage::Ipxe), false),
+        ("HTTP Boot after PXE over both IPs", rom(), 150, by_http(), false),
+        ("HTTP Boot after four minutes", by_http(), 240, by_http(), true),
+    ] {
+        let mut story = Story::new();
+        let before = story.machine(&first);
+        story.now += Duration::from_secs(pause - 1);
+        assert_eq!(story.machine(&second) != before, is_new, "{name}");
+    }
+}
+
+#[test]
 fn only_the_whole_boot_file_is_an_http_boot() {
     let by_http = |boot_file: &str, form| Step::Offer {
         firmware: None,

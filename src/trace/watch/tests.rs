@@ -155,6 +155,26 @@ fn discovers_in_vain_are_told_with_what_is_known_of_the_lan() {
             ALONE,
             &[("no-dhcp-server", 32, "no DHCP server answers on this")],
         ),
+        // iPXE's times, as a ROM.
+        (
+            "an iPXE ROM, and nobody",
+            [0, 1, 3, 7].map(|second| (second, Offer(Ipxe))).into(),
+            ALONE,
+            &[("no-dhcp-server", 16, "asked 4 times in 7 s")],
+        ),
+        (
+            "an iPXE ROM is answered at last",
+            vec![
+                (0, Offer(Ipxe)),
+                (1, Offer(Ipxe)),
+                (3, Offer(Ipxe)),
+                (7, Offer(Ipxe)),
+                (8, Request),
+                (9, Comes),
+            ],
+            ALONE,
+            &[],
+        ),
         ("twice is no stop", vec![(0, Offer(Rom)), (12, Offer(Rom))], ALONE, &[]),
     ]);
 }
