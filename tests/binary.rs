@@ -172,6 +172,36 @@ fn check_finds_what_serve_would_find_and_opens_no_port() {
 }
 
 #[test]
+fn check_refuses_a_group_that_installs_every_machine_and_does_not_say_so() {
+    let folder = tempfile("every-machine");
+    let file = config(&folder, "x");
+    let text = fs::read_to_string(&file).unwrap();
+    let text =
+        text.replace("\"eth0\"", "\"lo\"").replace("kernel =", "install = \"once\"\nkernel =");
+    let check = |more: &str| {
+        fs::write(&file, format!("{text}{more}")).unwrap();
+        let output = bootbox(&["check", "--config", file.to_str().unwrap()]);
+        (output.status.code(), said(&output))
+    };
+    for more in ["", "selector.firmware = \"uefi\"\n", "selector.serial = \"*\"\n"] {
+        let (code, text) = check(more);
+        assert_eq!(code, Some(78), "{more}: {text}");
+        assert!(text.contains("bootbox.toml:12: group \"g\" "), "{text}");
+        assert!(text.contains("write every-machine = true in the group"), "{text}");
+    }
+    let (code, text) = check("selector.mac = \"00:50:56:*\"\n");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("1 warning") && text.contains("every VMware VM"), "{text}");
+    assert!(text.contains("16777216 addresses"), "{text}");
+    for more in ["every-machine = true\n", "selector.mac = \"52:54:00:00:00:01\"\n"] {
+        let (code, text) = check(more);
+        assert_eq!(code, Some(0), "{more}: {text}");
+        assert!(text.contains("nothing is wrong"), "{more}: {text}");
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn explain_prints_the_group_and_the_script_or_ends_with_1() {
     let folder = tempfile("explain");
     let file = config(&folder, "x");

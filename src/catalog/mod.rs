@@ -4,6 +4,7 @@
 //! an error there. Never knows what a machine has done before.
 
 mod pattern;
+mod reach;
 mod selector;
 mod specimen;
 
@@ -18,6 +19,7 @@ use crate::{
     template::{Metadata, Template},
 };
 pub use pattern::{Glob, Pattern, PatternError};
+pub use reach::{Kind, MOST_UNSAID, Reach};
 pub use selector::{Field, Finding, Outcome, Selector, Value, Verdict};
 pub use specimen::Specimen;
 
@@ -106,6 +108,9 @@ pub struct Group {
     pub hand_off: HandOff,
     /// How their firmware is started.
     pub boot: Boot,
+    /// Whether the config says that every machine which the selector lets in is meant, or names the
+    /// machines elsewhere.
+    pub every_machine: bool,
 }
 
 /// What a group says of how its machines' firmware is started.
@@ -131,6 +136,11 @@ pub enum Offer {
 }
 
 impl Group {
+    /// Whether it installs on every machine of the VLAN, and nobody said that this is meant.
+    pub fn is_unsaid(&self) -> bool {
+        self.profile.installs() && !self.every_machine && self.selector.reach() == Reach::Everything
+    }
+
     /// Whether a machine boots the same, whichever of the two it is in.
     fn is_same_boot(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.profile, &other.profile)

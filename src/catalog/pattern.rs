@@ -140,6 +140,21 @@ pub struct Glob {
 }
 
 impl Glob {
+    /// Characters that are no wildcards.
+    pub(super) fn literals(&self) -> usize {
+        self.pattern.chars().filter(|c| !matches!(c, '*' | '?')).count()
+    }
+
+    /// Digits of a hardware address that it leaves open.
+    pub(super) fn open_digits(&self) -> usize {
+        12_usize.saturating_sub(self.literals())
+    }
+
+    /// Whether all that it accepts begins so.
+    pub(super) fn begins_with(&self, start: &str) -> bool {
+        self.pattern.starts_with(start)
+    }
+
     fn accepts(&self, text: &str) -> bool {
         // Of a text without wildcards, that is what overlapping means.
         meet(&self.pattern, text, false)

@@ -40,7 +40,16 @@ fn selector(fields: &[(&str, &str)]) -> Selector {
 fn group(name: &str, fields: &[(&str, &str)], profile: &Arc<Profile>) -> Group {
     let (selector, profile) = (selector(fields), Arc::clone(profile));
     let (metadata, hand_off) = (Metadata::default(), HandOff::default());
-    Group { name: name.to_owned(), selector, profile, metadata, hand_off, boot: Default::default() }
+    let boot = Boot::default();
+    Group {
+        name: name.to_owned(),
+        selector,
+        profile,
+        metadata,
+        hand_off,
+        boot,
+        every_machine: false,
+    }
 }
 
 /// As after `/ipxe`.

@@ -44,9 +44,17 @@ pub(super) fn run(options: &Options) -> ExitCode {
     if site.store.has_repository() {
         problems.extend(preflight.problems);
     }
+    // These keep no server from starting, so the rest is told as well.
+    let unsaid = site.config.reaches.unsaid.clone();
+    let keeps_from_starting = !problems.is_empty();
+    problems.extend(unsaid.iter().cloned());
     if let Some(error) = ConfigError::of(problems) {
-        return fail(CONFIG, &error);
+        let code = fail(CONFIG, &error);
+        if keeps_from_starting {
+            return code;
+        }
     }
+    site.warnings.retain(|warning| unsaid.iter().all(|it| it.to_string() != *warning));
     site.warnings.extend(preflight.warnings);
     for warning in &site.warnings {
         // Where standard error is closed, the exit code still tells.
@@ -55,7 +63,11 @@ pub(super) fn run(options: &Options) -> ExitCode {
     match Interface::choose(&site.config.interfaces) {
         Ok(interfaces) => {
             let told = print(report(&site, &interfaces, known.len()).as_bytes());
-            if options.lan { lan::look(&interfaces) } else { told }
+            match unsaid.is_empty() {
+                true if options.lan => lan::look(&interfaces),
+                true => told,
+                false => CONFIG.into(),
+            }
         }
         Err(error) => fail(CONFIG, &error),
     }
@@ -82,10 +94,15 @@ fn disks(profile: &Profile) -> String {
 
 /// What would be served, and to whom.
 fn report(site: &Site, interfaces: &[Interface], known: usize) -> String {
-    let mut report = match site.warnings.len() {
-        0 => format!("{}: nothing is wrong\n", site.config.name),
-        1 => format!("{}: no errors, 1 warning\n", site.config.name),
-        count => format!("{}: no errors, {count} warnings\n", site.config.name),
+    let mut report = match (site.config.reaches.unsaid.len(), site.warnings.len()) {
+        (errors @ 1.., _) => format!(
+            "{}: {errors} {}; a server that is started all the same serves this\n",
+            site.config.name,
+            if errors == 1 { "error" } else { "errors" }
+        ),
+        (0, 0) => format!("{}: nothing is wrong\n", site.config.name),
+        (0, 1) => format!("{}: no errors, 1 warning\n", site.config.name),
+        (0, count) => format!("{}: no errors, {count} warnings\n", site.config.name),
     };
     for interface in interfaces {
         let _ = writeln!(report, "  serve on {interface}");

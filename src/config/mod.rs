@@ -10,6 +10,7 @@ mod install;
 mod network;
 mod patterns;
 mod placeholder;
+mod reach;
 mod resolve;
 mod select;
 mod shape;
@@ -25,6 +26,7 @@ use crate::{
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
+pub use reach::Reaches;
 pub use shape::{Access, Mode, Solicitations};
 pub use texts::{Declared, Mention, Reader};
 
@@ -79,6 +81,8 @@ pub struct Config {
     pub templates: Vec<Declared>,
     /// What arguments name at our own address.
     pub mentions: Vec<Mention>,
+    /// The groups that install on more machines than anybody has named.
+    pub reaches: Reaches,
 }
 
 /// An interface, and where it is named.

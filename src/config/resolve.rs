@@ -8,6 +8,7 @@ use super::{
     Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, ProfilePlaces, Releases,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
+    reach::{Reaches, are_named},
     shape,
 };
 use crate::{
@@ -31,6 +32,7 @@ pub(super) fn resolve(
     let mut desk = Desk::new(main);
     let interfaces = desk.interfaces(&file.network.interfaces);
     let allow = file.network.allow.as_ref().map(|allow| desk.allow(allow));
+    desk.are_machines_named = are_named(allow.as_deref());
     let reply_delay = desk.reply_delay(&file.network.reply_delay_ms);
     if *file.http.port.get_ref() == 0 {
         desk.wrong(
@@ -87,6 +89,7 @@ pub(super) fn resolve(
         profiles: drafts.into_iter().map(|(name, draft)| (name, draft.places)).collect(),
         templates,
         mentions: desk.mentions,
+        reaches: desk.reaches,
     })
 }
 
@@ -116,6 +119,9 @@ pub(super) struct Desk<'a> {
     /// Whether signatures can be verified.
     has_keyring: bool,
     pub(super) mentions: Vec<Mention>,
+    pub(super) reaches: Reaches,
+    /// Whether `[network] allow` leaves few machines.
+    are_machines_named: bool,
 }
 
 impl<'a> Desk<'a> {
@@ -128,6 +134,8 @@ impl<'a> Desk<'a> {
             allows_always: false,
             has_keyring: false,
             mentions: Vec::new(),
+            reaches: Reaches::default(),
+            are_machines_named: false,
         }
     }
 
@@ -247,6 +255,7 @@ impl<'a> Desk<'a> {
     }
 
     fn group(&mut self, written: shape::Group, drafts: &BTreeMap<String, Draft>) -> Option<Group> {
+        let place = self.page.place(&written.name);
         let name = written.name.into_inner();
         let selector = self.selector(written.selector);
         let Some(draft) = drafts.get(written.profile.get_ref()) else {
@@ -277,7 +286,11 @@ impl<'a> Desk<'a> {
         let program = written.boot_program.and_then(|program| self.boot_file(&program, None));
         let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);
         let boot = Boot { program, offer: written.offer };
-        Some(Group { name, selector: selector?, profile, metadata, hand_off, boot })
+        let (selector, every_machine) =
+            (selector?, written.every_machine || self.are_machines_named);
+        let group = Group { name, selector, profile, metadata, hand_off, boot, every_machine };
+        self.reach(&group, place);
+        Some(group)
     }
 
     /// Names stand in logs, scripts and on consoles.

@@ -225,6 +225,8 @@ pub(super) struct Group {
     pub(super) boot_program: Option<Spanned<String>>,
     pub(super) offer: Option<Offer>,
     #[serde(default)]
+    pub(super) every_machine: bool,
+    #[serde(default)]
     pub(super) metadata: toml::Table,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Book, Decision, Found, Install, Record, State, decide};
 use crate::{
-    catalog::{Catalog, Group, Verdict},
+    catalog::{Catalog, Group, MOST_UNSAID, Verdict},
     machine::{Mac, Machine},
 };
 
@@ -25,11 +25,36 @@ impl Book {
             Found::Twin(_) => self.get(machine.mac),
         };
         match (decide(record, install, most_attempts), record) {
-            (Decision::Install, Some(record)) => {
-                fallen(record, machine, group, catalog).map_or(Decision::Install, Decision::Hold)
+            (Decision::Install, record) => {
+                let fallen = record.and_then(|it| fallen(it, machine, group, catalog));
+                let held = fallen.or_else(|| self.too_many(machine.mac, group));
+                held.map_or(Decision::Install, Decision::Hold)
             }
             (decision, _) => decision,
         }
+    }
+}
+
+impl Book {
+    /// Why a machine is not installed that would be one too many of a group which lets in every
+    /// machine and does not say that this is meant.
+    fn too_many(&self, mac: Mac, group: &Group) -> Option<String> {
+        if !group.is_unsaid() {
+            return None;
+        }
+        let is_of_it = |record: &&Record| {
+            record.group.as_ref() == Some(&group.name)
+                && record.state != State::New
+                && record.machine.mac != mac
+        };
+        let others = self.records().filter(is_of_it).take(MOST_UNSAID).count();
+        (others == MOST_UNSAID).then(|| {
+            format!(
+                "group {} would install every machine, and the config does not say every-machine = \
+                 true: {MOST_UNSAID} are installed without it",
+                group.name
+            )
+        })
     }
 }
 

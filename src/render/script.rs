@@ -219,6 +219,7 @@ mod tests {
             metadata,
             hand_off,
             boot: Default::default(),
+            every_machine: false,
         }
     }
 

@@ -27,6 +27,7 @@ fn group() -> Group {
         metadata,
         hand_off,
         boot: Default::default(),
+        every_machine: false,
     }
 }
 

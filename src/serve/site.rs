@@ -150,6 +150,8 @@ impl Site {
         if config.catalog.groups().is_empty() {
             warnings.push(format!("{}: no [[group]], so no machine will be answered", config.name));
         }
+        let reaches = &config.reaches;
+        warnings.extend(reaches.unsaid.iter().chain(&reaches.wide).map(Problem::to_string));
         let mut looked_at = BTreeSet::new();
         for profile in config.catalog.groups().iter().map(|group| &group.profile) {
             let is_unsaid = !profile.says_install && !profile.installs();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
 use crate::{
-    catalog::{Catalog, Field, Group, HandOff, Pattern, Profile, Selector, Source},
+    catalog::{Catalog, Field, Group, HandOff, MOST_UNSAID, Pattern, Profile, Selector, Source},
     machine::Mac,
     template::Metadata,
 };
@@ -29,6 +29,7 @@ fn group(name: &str, mac: Option<&str>, install: Install) -> Group {
         metadata: Metadata::default(),
         hand_off: HandOff::Silence,
         boot: Default::default(),
+        every_machine: false,
     }
 }
 
@@ -176,4 +177,25 @@ fn who_tells_nothing_is_in_no_group_while_a_narrower_one_may_have_it() {
         let chosen = catalog.settle(&machine).ok().flatten().map(|group| &*group.name);
         assert_eq!(chosen, group, "{machine:?}");
     }
+}
+
+#[test]
+fn a_group_that_nobody_said_is_for_all_installs_a_bench_and_no_vlan() {
+    let all = group("all", None, Install::Once);
+    let said = Group { every_machine: true, ..all.clone() };
+    let numbered = |number: usize| machine(&format!("52:54:00:00:01:{number:02x}"), None);
+    let mut book = Book::default();
+    for number in 0..MOST_UNSAID {
+        assert_eq!(decision(&book, &numbered(number), &[&all]), Decision::Install, "{number}");
+        let record = Record::new(numbered(number), Moment(1));
+        book.put(record.after(&scripted_by("all"), MOST, Moment(2)).unwrap()).unwrap();
+    }
+    let next = numbered(MOST_UNSAID);
+    for known in [None, Some(Record::new(next.clone(), Moment(3)))] {
+        known.into_iter().for_each(|known| book.put(known).unwrap());
+        let held = decision(&book, &next, &[&all]);
+        assert!(matches!(&held, Decision::Hold(why) if why.contains("every-machine")), "{held:?}");
+        assert_eq!(decision(&book, &next, &[&said]), Decision::Install);
+    }
+    assert_eq!(decision(&book, &numbered(0), &[&all]), Decision::Install, "one of the first");
 }

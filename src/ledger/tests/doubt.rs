@@ -130,6 +130,7 @@ fn installing(number: u8, install: Install, kernel: Source) -> (Group, Record) {
         metadata: Metadata::default(),
         hand_off: HandOff::Silence,
         boot: Default::default(),
+        every_machine: false,
     };
     let scripted = Event::Scripted { group: name.clone(), profile: name, token: None };
     let record = Record::new(machine(&mac, None), Moment(1));

@@ -34,6 +34,7 @@ fn config(kernel: &str, initrd: &[&str], args: &[&str]) -> Result<String, Unboot
         metadata: Metadata::default(),
         hand_off: HandOff::Silence,
         boot: Default::default(),
+        every_machine: false,
     };
     machine_config(&group, &Words::specimen())
 }
