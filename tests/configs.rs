@@ -33,6 +33,12 @@ const INSTALL: &str = "#!/bin/bash\nset -e\nfor x in \"${arr[@]}\"; do echo ${#a
 const CLOUD: &str = "#cloud-config\nhostname: {{ metadata.role }}\nwrite_files:\n- path: /etc/who\n  \
                      content: {{ (mac ~ ' ' ~ serial) | yaml }}\n";
 const IGNITION: &str = "{\"ignition\": {\"version\": \"2.0.0\"}}\n";
+/// Plain files that args name by keys of other systems.
+const SECRETS: [(&str, &str); 3] = [
+    ("/suse/auto.xml", "<?xml version=\"1.0\"?>\n<profile/>\n"),
+    ("/seed/user-data", "#cloud-config\nhostname: x\n"),
+    ("/seed/meta-data", "instance-id: x\n"),
+];
 const VERSION: &str = "/coreos/current/version.txt";
 
 /// The post's tree and a config for it; `access` is `config-access`.
@@ -47,6 +53,11 @@ fn site(folder: &Path, access: &str) -> PathBuf {
         [("install.sh", INSTALL), ("cloud-config.yaml", CLOUD), ("ignition.json", IGNITION)]
     {
         fs::write(root.join("coreos").join(name), text).unwrap();
+    }
+    for (name, text) in SECRETS {
+        let file = root.join(name.trim_start_matches('/'));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
     }
     let file = folder.join("bootbox.toml");
     let (ledger, socket) = (folder.join("state/ledger.redb"), folder.join("state/control"));
@@ -73,7 +84,7 @@ path = "/coreos/cloud-config.yaml"
 name = "coreos"
 kernel = "/coreos/1122.2.0/coreos_production_pxe.vmlinuz"
 initrd = ["/coreos/1122.2.0/coreos_production_pxe_image.cpio.gz"]
-args = ["coreos.config.url={{{{ base_url }}}}/coreos/ignition.json", "cloud-config-url={{{{ base_url }}}}/coreos/"]
+args = ["coreos.config.url={{{{ base_url }}}}/coreos/ignition.json", "cloud-config-url={{{{ base_url }}}}/coreos/", "autoyast={{{{ base_url }}}}/suse/auto.xml", "ds=nocloud-net;s={{{{ base_url }}}}/seed/"]
 install = "once"
 metadata.role = "web"
 [[group]]
@@ -332,6 +343,14 @@ fn with_tokens_only_the_script_of_a_boot_opens_its_texts() {
             (status, body),
             (200, filled(INSTALL, "one", &format!("http://{BOX}/~{first}")))
         );
+        for (secret, text) in SECRETS {
+            let Reply(status, _, body) = desk.ask(ONE.0, secret)?;
+            assert_eq!(status, 403, "{secret}: {body}");
+            let old = format!("/~00112233445566778899aabbccddeeff{secret}");
+            assert_eq!(desk.ask(ONE.0, &old)?.0, 403, "a token that nobody has");
+            let Reply(status, _, body) = desk.ask(NOBODY, &format!("/~{first}{secret}"))?;
+            assert_eq!((status, body.as_str()), (200, text), "{secret}");
+        }
         for kernel in ["", &format!("/%7e{first}")] {
             let kernel = format!("{kernel}/coreos/1122.2.0/coreos_production_pxe.vmlinuz");
             assert_eq!(desk.ask(NOBODY, &kernel)?.0, 200, "{kernel}");

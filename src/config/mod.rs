@@ -4,6 +4,7 @@
 //! or the network (files, folders, interfaces) is left to `serve::site`. Never reads a file.
 
 mod boot;
+mod closed;
 mod control;
 mod error;
 mod install;
@@ -16,13 +17,18 @@ mod select;
 mod shape;
 mod texts;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::{
     catalog::{Catalog, Offer, Pattern},
     firmware::{BootFile, Firmware},
     path::RepositoryPath,
 };
+use closed::Closed;
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
@@ -83,6 +89,8 @@ pub struct Config {
     pub mentions: Vec<Mention>,
     /// The groups that install on more machines than anybody has named.
     pub reaches: Reaches,
+    /// What of that only a token opens, where configs are given by token.
+    closed: BTreeSet<Closed>,
 }
 
 /// An interface, and where it is named.

@@ -1,11 +1,16 @@
 //! From what is written to what it means, collecting every problem on the way.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use toml::Spanned;
 
 use super::{
     Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, ProfilePlaces, Releases,
+    closed::Closed,
     error::{ConfigError, Page, Place, Problem},
     install::hides_an_installer,
     reach::{Reaches, are_named},
@@ -13,7 +18,7 @@ use super::{
 };
 use crate::{
     catalog::{Boot, Catalog, Group, Profile, Source},
-    path::RepositoryPath,
+    path::{RepositoryPath, UrlPath},
     template::{Metadata, Template, Words},
 };
 
@@ -90,6 +95,7 @@ pub(super) fn resolve(
         templates,
         mentions: desk.mentions,
         reaches: desk.reaches,
+        closed: desk.closed,
     })
 }
 
@@ -122,6 +128,9 @@ pub(super) struct Desk<'a> {
     pub(super) reaches: Reaches,
     /// Whether `[network] allow` leaves few machines.
     are_machines_named: bool,
+    pub(super) closed: BTreeSet<Closed>,
+    /// The paths of the templates.
+    pub(super) documents: BTreeSet<UrlPath>,
 }
 
 impl<'a> Desk<'a> {
@@ -136,6 +145,8 @@ impl<'a> Desk<'a> {
             mentions: Vec::new(),
             reaches: Reaches::default(),
             are_machines_named: false,
+            closed: BTreeSet::new(),
+            documents: BTreeSet::new(),
         }
     }
 

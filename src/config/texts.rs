@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use percent_encoding::percent_decode_str;
 
 use super::{
+    closed::closed,
     error::Place,
     resolve::{Desk, OURS},
     shape,
@@ -87,6 +88,7 @@ impl Desk<'_> {
         for written in written {
             let Some(declared) = self.template(&written) else { continue };
             if paths.insert(declared.path.clone()) {
+                self.documents.insert(declared.path.clone());
                 found.push(declared);
             } else {
                 let text = format!("{} is a template already; keep one", declared.path);
@@ -148,6 +150,8 @@ impl Desk<'_> {
         arg: &Template,
         metadata: &Metadata,
     ) {
+        let documents = &self.documents;
+        self.closed.extend(closed(arg, metadata, |path| documents.contains(path)));
         let paths = |words: &Words| arg.render(words, metadata).map(|arg| paths(&arg, words));
         let words = Words::specimen();
         let (Ok(one), Ok(other)) = (paths(&words), paths(&other(&words))) else { return };
@@ -191,7 +195,7 @@ fn paths(arg: &str, words: &Words) -> Vec<(UrlPath, Option<Reader>)> {
 }
 
 /// Another machine, to see what of an argument is each machine's own.
-fn other(words: &Words) -> Words {
+pub(super) fn other(words: &Words) -> Words {
     let mac = Mac::new([0x52, 0x54, 0, 0, 0, 2]).unwrap_or(words.machine.mac);
     let uuid = "21223344-5566-7788-99aa-bbccddeeff00".parse().ok();
     let ip = [192, 0, 2, 3].into();

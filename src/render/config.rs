@@ -55,6 +55,15 @@ impl ConfigText {
         }
     }
 
+    /// As it was written; nothing where there is no such file.
+    pub fn source(&self) -> String {
+        match &self.content {
+            Content::Missing(_) => String::new(),
+            Content::Plain(text) => text.clone(),
+            Content::Template(template) => template.source(),
+        }
+    }
+
     /// Whether every machine gets the same, so that it does not matter which one asks.
     pub fn is_same_for_all(&self) -> bool {
         self.words().is_none_or(Template::is_same_for_all)

@@ -134,7 +134,7 @@ impl Renderer {
 
     /// The machine that a token was made for: the ledger keeps what an installer was given, and
     /// drops it once the machine is installed; visitors keep what boots into RAM.
-    fn holder(&self, token: Token) -> Option<Machine> {
+    pub(super) fn holder(&self, token: Token) -> Option<Machine> {
         let recorded = |book: &Book| Some(book.by_token(token, now())?.machine.clone());
         let visitor = self.visitors.by_token(token, Instant::now());
         visitor.or_else(|| self.ledger.with(recorded))

@@ -37,6 +37,7 @@ pub mod site;
 mod solicitation;
 pub mod store;
 pub mod tftp;
+mod tokens;
 pub mod unified;
 mod verdict;
 mod version;

@@ -30,6 +30,7 @@ use crate::{
     path::RepositoryPath,
     render::{Language, autoexec_script, boot_script, first_config, notice_script},
     template::{Words, base_url},
+    token::Token,
     trace::{Step, Who},
     unified::Name,
 };
@@ -89,6 +90,10 @@ impl Scripts for Renderer {
                 }
             }
         })
+    }
+
+    fn knows(&self, token: Token) -> bool {
+        self.holder(token).is_some()
     }
 
     /// What belongs to a profile that is not served is not, either: an installer that waits tries

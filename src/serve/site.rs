@@ -15,6 +15,7 @@ use super::{
     configs, lines,
     programs::Shelf,
     store::{OpenError, Opened, Store},
+    tokens,
     unified::Stubs,
 };
 use crate::{
@@ -210,6 +211,7 @@ impl Site {
             problems.append(&mut loaded.problems);
         }
         let configs = loaded.configs;
+        warnings.extend(said(tokens::look(&config, &configs)));
         warnings.extend(said(loaded.warnings));
         warnings.extend(unfit);
         let complaints = Mutex::default();
@@ -220,23 +222,32 @@ impl Site {
     pub fn read(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
         match self.configs.get(&path.into()) {
             Some(_) => Err(OpenError::Config),
-            None => self.read_file(path),
+            None => self.read_file(path, false),
         }
     }
 
     /// Opens what is no config by its path. By a linked folder it may be the file of one, which
-    /// nobody is to read as it is.
-    pub fn read_file(&self, path: &RepositoryPath) -> Result<Opened, OpenError> {
+    /// nobody is to read as it is, or one that args name, which wants a token.
+    pub fn read_file(&self, path: &RepositoryPath, has_token: bool) -> Result<Opened, OpenError> {
+        if !has_token && self.config.closes(path) {
+            return Err(OpenError::Token);
+        }
         let opened = self.store.read(path)?;
+        if opened.stamp.len > configs::LARGEST {
+            return Ok(opened);
+        }
         let is_closed = |text: &ConfigText| {
             text.words().is_some() || self.config.config_access == Access::Token
         };
-        let mut closed = self.configs.sources().filter(|(_, text)| is_closed(text));
-        let is_it = |(file, _): (&RepositoryPath, _)| {
+        let is_it = |file: &RepositoryPath| {
             self.store.read(file).is_ok_and(|source| source.is_same_file(&opened))
         };
-        match opened.stamp.len <= configs::LARGEST && closed.any(is_it) {
-            true => Err(OpenError::Config),
+        let mut closed = self.configs.sources().filter(|(_, text)| is_closed(text));
+        if closed.any(|(file, _)| is_it(file)) {
+            return Err(OpenError::Config);
+        }
+        match !has_token && self.config.closed_by_name(path).any(|file| is_it(&file)) {
+            true => Err(OpenError::Token),
             false => Ok(opened),
         }
     }

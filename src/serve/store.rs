@@ -177,6 +177,8 @@ pub enum OpenError {
     NotFound,
     /// A symlink on its way leads out of the root.
     Outside,
+    /// Args name it, and it is sent only to who has a token.
+    Token,
 }
 
 impl From<Errno> for OpenError {
@@ -206,6 +208,7 @@ impl fmt::Display for OpenError {
             Self::NotAFile => f.write_str("is not a regular file"),
             Self::NotFound => f.write_str("no such file"),
             Self::Outside => f.write_str("leads out of the repository"),
+            Self::Token => f.write_str("is named by args, and sent only to who has a token"),
         }
     }
 }
@@ -214,7 +217,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::Config | Self::NotAFile | Self::NotFound | Self::Outside => None,
+            Self::Config | Self::NotAFile | Self::NotFound | Self::Outside | Self::Token => None,
         }
     }
 }

@@ -14,6 +14,7 @@ use bootbox::{
         http::{Arrival, Composing, Config, Rendering, Scripts},
         site::Site,
     },
+    token::Token,
     unified::Name,
 };
 
@@ -33,6 +34,10 @@ impl Scripts for Fake {
 
     fn image<'a>(&'a self, _: Verb, _: &'a Name, _: &'a Site, _: Arrival) -> Composing<'a> {
         Box::pin(ready(Err(Refusal::NoSuchFile)))
+    }
+
+    fn knows(&self, _: Token) -> bool {
+        false
     }
 
     fn render<'a>(&'a self, script: &'a Script, _: &'a Site, arrival: Arrival) -> Rendering<'a> {

@@ -150,7 +150,9 @@ impl Exchange {
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let started = Instant::now();
-        let opened = site.read_file(path).or_else(|error| {
+        let token = token_of(request);
+        let has_token = token.is_some_and(|token| self.service.scripts.knows(token));
+        let opened = site.read_file(path, has_token).or_else(|error| {
             // What a release lacks that is not served is not ready, either.
             self.service.scripts.admits(path)?;
             Err(refusal(error))
@@ -170,7 +172,7 @@ impl Exchange {
             probe.ends(End::Probe);
             return Ok(respond(reply, ReplyBody::Empty));
         };
-        let who = (ipv4(self.arrival.peer), token_of(request));
+        let who = (ipv4(self.arrival.peer), token);
         let what = (path, &site.config.catalog);
         let evidence = Evidence::of(&self.service.ledger, who, what, (start, len), meta.len);
         let download = self.download(name, len, started).with(evidence.clone());
@@ -241,6 +243,7 @@ fn refusal(error: OpenError) -> Refusal {
         OpenError::NotAFile => Refusal::NotAFile,
         OpenError::NotFound => Refusal::NoSuchFile,
         OpenError::Outside => Refusal::Outside,
+        OpenError::Token => Refusal::Token,
     }
 }
 

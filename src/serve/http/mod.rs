@@ -41,6 +41,7 @@ use crate::{
         route::{Asked, Script},
     },
     path::RepositoryPath,
+    token::Token,
     unified::{Image, Name},
 };
 pub(super) use evidence::Evidence;
@@ -130,6 +131,9 @@ pub trait Scripts: Send + Sync {
         site: &'a Site,
         arrival: Arrival,
     ) -> Composing<'a>;
+
+    /// Whether a machine has this token now.
+    fn knows(&self, token: Token) -> bool;
 
     /// The text that answers this request, from this site. iPXE shows only the number of a status
     /// above 299, so that what a machine's console is to show is a script like any other.

@@ -276,6 +276,6 @@ fn code(error: &OpenError) -> Code {
     match error {
         OpenError::Io(_) => Code::NotDefined,
         OpenError::NotAFile | OpenError::NotFound => Code::NotFound,
-        OpenError::Config | OpenError::Outside => Code::AccessViolation,
+        OpenError::Config | OpenError::Outside | OpenError::Token => Code::AccessViolation,
     }
 }
