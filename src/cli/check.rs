@@ -156,6 +156,9 @@ fn without_program(site: &Site) -> String {
     let missing: Vec<String> = site.programs.missing().map(missing).collect();
     match missing.is_empty() {
         true => String::new(),
-        false => format!("  no boot program, so no answer: {}\n", missing.join(", ")),
+        false => format!(
+            "  other firmware boots with a file of yours in [firmware] dir: {}\n",
+            missing.join(", ")
+        ),
     }
 }

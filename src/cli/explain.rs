@@ -185,7 +185,7 @@ fn told_too_little(catalog: &Catalog, machine: &Machine) -> Option<String> {
 fn by_the_ledger(sheet: &Sheet) -> String {
     let instead = match sheet.next_boot {
         NextBoot::Boot | NextBoot::Install | NextBoot::Undecided => "",
-        NextBoot::Disk(_) | NextBoot::Hold(_) | NextBoot::Nothing => {
+        NextBoot::Disk(_) | NextBoot::Hold(_) | NextBoot::Nothing | NextBoot::Refused(_) => {
             "; the script below is not what it gets then"
         }
     };

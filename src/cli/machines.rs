@@ -198,6 +198,7 @@ pub(super) fn next_boot(sheet: &Sheet) -> String {
         NextBoot::Nothing => {
             "gets no answer, because no group matches it: on to its disk".to_owned()
         }
+        NextBoot::Refused(reason) => format!("installs and boots nothing: {reason}"),
         NextBoot::Undecided => "depends on what more it tells: no group is sure yet".to_owned(),
     }
 }

@@ -84,6 +84,11 @@ fn reinstalled(sheet: &Sheet) -> String {
             "will be installed again, {wipes}, at its next network boot if a group with an \
              installing profile matches it"
         ),
+        NextBoot::Refused(_) => format!(
+            "will be installed again, {wipes}, once it is served; as things are, its next network \
+             boot {}",
+            next_boot(sheet)
+        ),
         NextBoot::Boot | NextBoot::Disk(_) | NextBoot::Hold(_) | NextBoot::Nothing => format!(
             "will be installed again, {wipes}, once a group with an installing profile matches it; \
              as things are, its next network boot {}",

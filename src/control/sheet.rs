@@ -66,6 +66,9 @@ pub enum NextBoot {
     Install,
     /// No group matches it: it is not answered.
     Nothing,
+    /// Nothing as things are, though a group matches it: `allow`, observe mode or its release is in
+    /// the way, as the reason says.
+    Refused(String),
     /// Which group matches it shows when it has told more.
     Undecided,
 }
@@ -128,6 +131,20 @@ impl Sheet {
     pub fn into_machine(self) -> Machine {
         let labels = Some(self.labels).filter(|labels| !labels.is_empty());
         Machine { mac: self.mac, uuid: self.uuid, platform: self.firmware, labels }
+    }
+
+    /// What would boot it is refused for this reason. Its own disk and a hold stay what they are.
+    pub fn refused(self, reason: String) -> Self {
+        match self.next_boot {
+            NextBoot::Boot | NextBoot::Install => {
+                Self { next_boot: NextBoot::Refused(reason), ..self }
+            }
+            NextBoot::Disk(_)
+            | NextBoot::Hold(_)
+            | NextBoot::Nothing
+            | NextBoot::Refused(_)
+            | NextBoot::Undecided => self,
+        }
     }
 
     /// With all that has happened to it.

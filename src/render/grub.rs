@@ -60,7 +60,7 @@ pub fn first_config(mac: Option<Mac>) -> String {
          platform=$grub_platform\"\n\
          if [ \"$bootbox\" != 1 ]; then source \"/{QUESTION}mac=$bootbox_mac;uuid=$bootbox_uuid\"; fi\n\
          if [ \"$bootbox\" != 1 ]; then\n\
-         echo \"bootbox: no answer to this machine's question, attempt $bootbox_try of 10, again in 3 s\"\n\
+         echo \"bootbox: no answer to this machine's question, try $bootbox_try of 10, again in 3 s\"\n\
          sleep 3\n\
          fi\n\
          done\n\
@@ -98,7 +98,7 @@ pub(super) fn machine_config(group: &Group, words: &Words) -> Result<String, Unb
         initrd.push('\n');
     }
     let announced = quoted(&format!(
-        "bootbox: {} boots profile {} (group {}), attempt",
+        "bootbox: {} boots profile {} (group {}), try",
         words.machine.mac, profile.name, group.name
     ));
     let refused = quoted(&format!(
@@ -120,7 +120,7 @@ pub(super) fn machine_config(group: &Group, words: &Words) -> Result<String, Unb
          echo {refused}\n\
          break\n\
          fi\n\
-         echo \"bootbox: attempt $bootbox_try of 10 failed, again in 3 s\"\n\
+         echo \"bootbox: try $bootbox_try of 10 failed, again in 3 s\"\n\
          sleep 3\n\
          done\n\
          echo 'bootbox: giving up; this machine boots its disk in 10 s'\n\

@@ -52,7 +52,7 @@ pub fn autoexec_script(base_url: &str) -> String {
 fn asked_again(why: &str) -> String {
     format!(
         ":again\n\
-         echo bootbox: {why}, attempt ${{attempt}} of {TRIES}, again in 3 s\n\
+         echo bootbox: {why}, try ${{attempt}} of {TRIES}, again in 3 s\n\
          inc attempt\n\
          iseq ${{attempt}} {} && exit 1 ||\n\
          sleep 3\n\
@@ -112,7 +112,7 @@ fn machine_script(group: &Group, words: &Words, line: &str) -> String {
         "#!ipxe\n\
          set attempt:int32 1\n\
          :load\n\
-         echo bootbox: {} boots profile {} (group {}), attempt ${{attempt}} of {TRIES}\n\
+         echo bootbox: {} boots profile {} (group {}), try ${{attempt}} of {TRIES}\n\
          imgfree\n\
          kernel {kernel} || goto again\n",
         words.machine.mac, profile.name, group.name,
@@ -124,7 +124,7 @@ fn machine_script(group: &Group, words: &Words, line: &str) -> String {
         script,
         "boot || goto again\n\
          :again\n\
-         echo bootbox: attempt ${{attempt}} of {TRIES} failed, again in 3 s\n\
+         echo bootbox: try ${{attempt}} of {TRIES} failed, again in 3 s\n\
          inc attempt\n\
          iseq ${{attempt}} {} && goto stop ||\n\
          sleep 3\n\

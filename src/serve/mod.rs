@@ -295,7 +295,11 @@ impl Services {
     }
 
     fn attend(&mut self, listener: control::Listener) {
-        let desk = control::Desk { ledger: self.ledger.clone(), site: self.site.clone() };
+        let desk = control::Desk {
+            ledger: self.ledger.clone(),
+            site: self.site.clone(),
+            proofs: self.proofs.clone(),
+        };
         self.spawn("commands".to_owned(), control::run(listener, desk, self.drain.clone()));
     }
 

@@ -61,7 +61,7 @@ fn a_kernel_is_loaded_from_the_server_that_grub_came_from() {
         "linux '/a/vm linuz' 'x=http://192.0.2.1/y' 'mac=52:54:00:00:00:01'",
         "initrd '/a/b.img' '(http,192.0.2.9:8080)/c.img'",
         "if [ $? = 0 ]; then boot; fi",
-        "echo 'bootbox: 52:54:00:00:00:01 boots profile core'\\''os (group lab), attempt' \
+        "echo 'bootbox: 52:54:00:00:00:01 boots profile core'\\''os (group lab), try' \
          \"$bootbox_try of 10\"",
     ] {
         assert!(config.lines().any(|found| found == line), "{line}\n{config}");

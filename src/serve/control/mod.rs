@@ -6,26 +6,28 @@
 pub mod link;
 mod listener;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use nix::unistd::geteuid;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
 
 use super::{
     drain::Drain,
     ledger::{Ledger, NoteError},
+    releases::Proofs,
     site::Site,
 };
 use crate::{
     control::{Choice, LONGEST_REQUEST, Refusal, Reply, Request, Sheet, Step},
     ledger::{self, Event, Order, Record},
     machine::{Mac, Machine},
+    release::Gate,
 };
 pub(super) use listener::Listener;
 pub use listener::OpenError;
@@ -44,6 +46,13 @@ const PIECE: usize = 64;
 pub(super) struct Desk {
     pub(super) ledger: Ledger,
     pub(super) site: watch::Receiver<Arc<Site>>,
+    pub(super) proofs: watch::Receiver<Arc<Proofs>>,
+}
+
+/// The site as one command sees it, and why profiles of it are not served now.
+struct Snapshot {
+    site: Arc<Site>,
+    closed: BTreeMap<String, String>,
 }
 
 /// Answers commands until asked to finish.
@@ -145,7 +154,8 @@ impl Desk {
                 None => return Ok(Err(Refusal::Unknown(mac.into()))),
             },
         };
-        let sheet = self.sheet(&record).with_history(&record);
+        let snapshot = self.snapshot().await?;
+        let sheet = self.sheet(&record, &snapshot).with_history(&record);
         send(stream, &Reply::Machine(Box::new(sheet)).line()?).await?;
         Ok(Ok(()))
     }
@@ -165,24 +175,53 @@ impl Desk {
         let mut macs: Vec<Mac> =
             self.ledger.with(|book| book.records().map(|record| record.machine.mac).collect());
         macs.sort();
+        let snapshot = self.snapshot().await?;
         for piece in macs.chunks(PIECE) {
             let records: Vec<Record> = self
                 .ledger
                 .with(|book| piece.iter().filter_map(|&mac| book.get(mac).cloned()).collect());
             let mut lines = Vec::new();
             for record in &records {
-                lines.extend(Reply::Machine(Box::new(self.sheet(record))).line()?);
+                lines.extend(Reply::Machine(Box::new(self.sheet(record, &snapshot))).line()?);
             }
             send(stream, &lines).await?;
         }
         Ok(())
     }
 
-    fn sheet(&self, record: &Record) -> Sheet {
+    /// Looks at the releases once for all the machines of an answer, off the async threads.
+    async fn snapshot(&self) -> io::Result<Snapshot> {
         let site = Arc::clone(&self.site.borrow());
+        let proofs = Arc::clone(&self.proofs.borrow());
+        let looked = spawn_blocking(move || {
+            let closed = site.config.catalog.groups().iter().filter_map(|group| {
+                let (Gate::Closed(reason) | Gate::Pending(reason)) = proofs.gate(&group.profile)
+                else {
+                    return None;
+                };
+                Some((group.profile.name.clone(), reason))
+            });
+            let closed = closed.collect();
+            Snapshot { site, closed }
+        });
+        looked.await.map_err(io::Error::other)
+    }
+
+    fn sheet(&self, record: &Record, snapshot: &Snapshot) -> Sheet {
+        let Snapshot { site, closed } = snapshot;
         let (catalog, most) = (&site.config.catalog, self.ledger.most_attempts());
         let choice = self.ledger.with(|book| Choice::of(book, catalog, &record.machine, most));
-        Sheet::of(record, choice, most)
+        let sheet = Sheet::of(record, choice, most);
+        if let Some(why) = site.turns_away(record.machine.mac) {
+            return sheet.refused(why.to_string());
+        }
+        match sheet.profile.as_ref().and_then(|profile| Some((profile, closed.get(profile)?))) {
+            Some((profile, reason)) => {
+                let reason = format!("profile {profile} is not served: {reason}");
+                sheet.refused(reason)
+            }
+            None => sheet,
+        }
     }
 }
 

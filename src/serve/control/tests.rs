@@ -18,6 +18,14 @@ struct Service {
 
 impl Service {
     fn start(name: &str, ledger: impl FnOnce(&std::path::Path) -> Ledger) -> (Self, Ledger) {
+        Self::start_with(name, Site::of(Store::new(None, None)), ledger)
+    }
+
+    fn start_with(
+        name: &str,
+        site: Site,
+        ledger: impl FnOnce(&std::path::Path) -> Ledger,
+    ) -> (Self, Ledger) {
         let folder = std::env::temp_dir().join(format!("bootbox-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
@@ -25,14 +33,17 @@ impl Service {
         let listener = Listener::open(&socket).unwrap();
         let ledger = ledger(&folder);
         let (tap, drain) = drain::channel();
-        let (_, site) = watch::channel(Arc::new(Site::of(Store::new(None, None))));
-        let running = tokio::spawn(run(listener, Desk { ledger: ledger.clone(), site }, drain));
+        let (_, site) = watch::channel(Arc::new(site));
+        let proofs = Proofs::start(Arc::clone(&site.borrow()), None).unwrap();
+        let (_, proofs) = watch::channel(Arc::new(proofs));
+        let desk = Desk { ledger: ledger.clone(), site, proofs };
+        let running = tokio::spawn(run(listener, desk, drain));
         (Self { socket, folder, tap, running }, ledger)
     }
 
     async fn ask(&self, request: Request) -> Result<Vec<Sheet>, String> {
         let socket = self.socket.clone();
-        let asked = tokio::task::spawn_blocking(move || ask(&socket, &request)).await.unwrap();
+        let asked = spawn_blocking(move || ask(&socket, &request)).await.unwrap();
         asked.map_err(|error| error.to_string())
     }
 
@@ -65,6 +76,44 @@ async fn a_long_list_comes_whole_and_in_order() {
     assert_eq!(one[0].history.as_ref().map(Vec::len), Some(1));
     assert_eq!(one[0].next_boot, NextBoot::Nothing, "the site has no group");
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_install_is_foretold_that_the_release_or_the_config_refuses() {
+    let plain = "kernel = \"/k\"";
+    let missing = "kernel = \"/1/flatcar_production_pxe.vmlinuz\"";
+    for (name, kernel, network, expected) in [
+        ("plain", plain, "", NextBoot::Install),
+        ("observe", plain, "mode = \"observe\"", refused("nothing is booted")),
+        ("allow", plain, "allow = [\"52:54:00:*\"]", refused("[network] allow")),
+        ("release", missing, "", refused("profile p is not served: /1 has no Flatcar release")),
+    ] {
+        let text = format!(
+            "[network]\n{network}\n[[profile]]\nname = \"p\"\n{kernel}\ninstall = \"once\"\n\
+             [[group]]\nname = \"g\"\nprofile = \"p\"\nselector.mac = \"02:00:00:00:00:01\"\n"
+        );
+        let mut site = Site::of(Store::new(None, None));
+        site.config = Config::parse(&text, "b.toml").unwrap();
+        let (service, ledger) = Service::start_with(name, site, |folder| {
+            Ledger::open(&folder.join("ledger.redb"), 3, Journal::new()).unwrap()
+        });
+        let mac = Mac::new([2, 0, 0, 0, 0, 1]).unwrap();
+        ledger.add(Machine::heard(mac, None, None)).await.unwrap();
+        for request in [Request::Machines, Request::Machine { machine: mac.into() }] {
+            let sheets = service.ask(request).await.unwrap();
+            match (&sheets[0].next_boot, &expected) {
+                (NextBoot::Refused(said), NextBoot::Refused(words)) => {
+                    assert!(said.contains(words), "{name}: {said}");
+                }
+                (next, expected) => assert_eq!(next, expected, "{name}"),
+            }
+        }
+        service.stop().await;
+    }
+}
+
+fn refused(words: &str) -> NextBoot {
+    NextBoot::Refused(words.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]

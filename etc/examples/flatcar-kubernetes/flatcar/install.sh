@@ -28,13 +28,20 @@ report() {
     return 1
 }
 
-# On every way out but the good one: what was being done, and the last words of it, without the one-time
-# part of addresses.
+# The lines of the log that name the cause, else its last ones. What a broken pipe prints after gpg has
+# refused the image says nothing.
+cause() {
+    grep -aiE "bad signature|can.t check signature|no valid openpgp|no space left|input/output error|read-only|curl: \(" log |
+        tail -n 3 | grep . || tail -n 3 log
+}
+
+# On every way out but the good one: what was being done, and the cause, without the one-time part of
+# addresses.
 leave() {
     local code=$?
     trap - EXIT
     local words
-    words=$(tail -n 3 log 2>/dev/null | sed 's,/~[0-9a-zA-Z]*,,g' | tr -c '[:print:]' ' ' | tail -c 300) || words=""
+    words=$(cause 2>/dev/null | sed 's,/~[0-9a-zA-Z]*,,g' | tr -c '[:print:]' ' ' | tail -c 300) || words=""
     say "$step failed (exit $code). Nothing was restarted; the log is $work/log."
     say "power the machine off and on to try again."
     report failed "$step: exit $code: $words" || say "and bootbox does not answer."
