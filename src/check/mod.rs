@@ -146,6 +146,20 @@ impl Target {
         }
     }
 
+    /// Told by the kernel's arguments where its name does not tell.
+    pub fn or_by_arg(self, arg: &str) -> Self {
+        let begins = |keys: &[&str]| keys.iter().any(|key| arg.starts_with(key));
+        if self != Self::Unknown {
+            self
+        } else if begins(&["flatcar."]) {
+            Self::Flatcar(None)
+        } else if begins(&["coreos.inst.", "coreos.live."]) {
+            Self::FedoraCoreOs
+        } else {
+            Self::Unknown
+        }
+    }
+
     /// The first number of its version, which counts days.
     fn major(&self) -> Option<u32> {
         let version = match self {

@@ -111,10 +111,15 @@ impl ConfigText {
 
 /// Whose tools read what a machine of this group is given.
 pub(super) fn target(group: &Group) -> Target {
-    match &group.profile.kernel {
+    let target = match &group.profile.kernel {
         Source::Repository(path) => Target::of(&path.to_string()),
         Source::Url(url) => Target::of(url),
+    };
+    if target != Target::Unknown {
+        return target;
     }
+    let args = group.profile.args.iter();
+    args.fold(target, |target, arg| target.or_by_arg(&arg.source()))
 }
 
 /// Why a text is not given away.

@@ -25,7 +25,7 @@ pub(super) fn check(config: &Node, source: &str, report: &mut Report) {
     }
     for user in config.list("users") {
         if user.text("name").is_none() {
-            report.error(user.line, "has a user without \"name\"; add it");
+            report.warn(user.line, "has a user without \"name\", which is left out; add it");
         }
         keys(user, report);
     }
@@ -33,13 +33,14 @@ pub(super) fn check(config: &Node, source: &str, report: &mut Report) {
     names(config, report);
 }
 
-/// coreos-cloudinit sets these first, and stops at an error.
 fn names(config: &Node, report: &mut Report) {
     if let Some(name) = config.text("hostname") {
         let fine = |c: char| c.is_ascii_alphanumeric() || "-.$_{}".contains(c);
         if !name.chars().all(fine) || name.len() > 64 {
-            let why = format!("has the hostname \"{name}\"; write letters, digits, - and dots");
-            report.error(config.line_of("hostname"), why);
+            let why = format!(
+                "has the hostname \"{name}\", which is simplified; write letters, digits, - and dots"
+            );
+            report.warn(config.line_of("hostname"), why);
         }
     }
     if let Some(word) = config.text("manage_etc_hosts").filter(|word| *word != "localhost") {
@@ -125,7 +126,7 @@ fn undecodable(content: &[u8], encoding: &str) -> Option<&'static str> {
 
 fn systemd(unit: &Node, source: &str, report: &mut Report) {
     let Some(name) = unit.text("name") else {
-        report.error(unit.line, "has a unit without \"name\"; add it");
+        report.warn(unit.line, "has a unit without \"name\", which is left out; add it");
         return;
     };
     if !name.contains('.') {

@@ -1,7 +1,7 @@
 //! Which keys a cloud-config has for coreos-cloudinit 1.11, and what each holds. Whatever its
 //! `-validate` would report, a mere warning too, makes coreos-install refuse the whole file.
 
-use super::yaml::{Node, Value};
+use super::yaml::{self, Node, Value};
 use crate::check::{Report, Target, near};
 
 /// Adds what the table does not know.
@@ -103,6 +103,16 @@ fn holds(node: &Node, want: Want, key: &str, line: usize, target: &Target, repor
         (Want::List(want), Value::List(nodes)) => {
             nodes.iter().for_each(|item| holds(item, *want, key, item.line, target, report));
         }
+        (Want::Text, Value::Date) => {
+            let raw: String = node.raw.chars().take(60).collect();
+            let why = format!("has the date {raw} for \"{key}\"; write it in quotes: \"{raw}\"");
+            report.error(line, why);
+        }
+        (Want::Bool, Value::Text) if yaml::is_old_bool(&node.raw) => {
+            let raw = &node.raw;
+            let why = format!("has \"{raw}\" for \"{key}\", a text here; write true or false");
+            report.error(line, why);
+        }
         (Want::Bool, Value::Bool(_))
         | (Want::Whole | Want::Real, Value::Whole(_))
         | (Want::Real, Value::Real(_))
@@ -122,6 +132,7 @@ fn sort(node: &Node) -> &'static str {
     match node.value {
         Value::Binary(_) | Value::Text => "a text",
         Value::Bool(_) => "true or false",
+        Value::Date => "a date",
         Value::List(_) => "a list",
         Value::Map(_) => "a mapping",
         Value::Null => "nothing",
@@ -140,43 +151,26 @@ fn write(want: Want) -> &'static str {
     }
 }
 
-/// As the validator sees it: the value after YAML has read it, where 0755 is the number 493.
+/// As the validator sees it: what is written, whatever YAML would make of it elsewhere.
 fn valid(node: &Node, want: Want, key: &str, target: &Target, report: &mut Report) {
-    let seen = match node.value {
-        Value::Bool(false) if node.raw == "off" => return,
-        Value::Whole(0) => return,
-        Value::Bool(flag) => flag.to_string(),
-        Value::Whole(number) => number.to_string(),
-        Value::Binary(_)
-        | Value::List(_)
-        | Value::Map(_)
-        | Value::Null
-        | Value::Real(_)
-        | Value::Text => node.raw.clone(),
-    };
+    let seen = node.raw.as_str();
     let raw: String = node.raw.chars().take(60).collect();
     let why = match want {
         _ if seen.is_empty() => return,
-        Want::Permissions if is_permissions(&seen) => return,
-        Want::Permissions if is_permissions(&node.raw) => {
-            format!(
-                "has the number {raw}, which YAML reads as {seen}; write it in quotes: \"{raw}\""
-            )
-        }
+        Want::Permissions if is_permissions(seen) => return,
         Want::Permissions => format!("has \"{raw}\"; write octal digits in quotes: \"0644\""),
-        Want::WindowStart if is_window_start(&seen) => return,
+        Want::WindowStart if is_window_start(seen) => return,
         Want::WindowStart => format!("has \"{raw}\"; write a time such as \"Thu 04:00\""),
-        Want::WindowLength if is_window_length(&seen) => return,
+        Want::WindowLength if is_window_length(seen) => return,
         Want::WindowLength => format!("has \"{raw}\"; write a span such as 1h"),
         Want::Word(words) => {
             let flatcar = matches!(target, Target::Flatcar(_));
             let left = |word: &&&str| !(flatcar && **word == "best-effort");
             let words: Vec<&str> = words.iter().filter(left).copied().collect();
-            if words.contains(&seen.as_str()) {
+            if words.contains(&seen) {
                 return;
             }
-            let quotes = if words.contains(&node.raw.as_str()) { "in quotes, " } else { "" };
-            format!("has \"{raw}\"; write {quotes}one of {}", words.join(", "))
+            format!("has \"{raw}\"; write one of {}", words.join(", "))
         }
         Want::Bool | Want::List(_) | Want::Map(_) | Want::Real | Want::Text | Want::Whole => return,
     };
@@ -245,9 +239,9 @@ const USER: &[Key] = &[
     key("name", Want::Text),
     key("passwd", Want::Text),
     key("ssh_authorized_keys", TEXTS),
-    key("coreos_ssh_import_github", Want::Text),
-    key("coreos_ssh_import_github_users", TEXTS),
-    key("coreos_ssh_import_url", Want::Text),
+    old("coreos_ssh_import_github", Want::Text, FETCHED),
+    old("coreos_ssh_import_github_users", TEXTS, FETCHED),
+    old("coreos_ssh_import_url", Want::Text, FETCHED),
     key("gecos", Want::Text),
     key("homedir", Want::Text),
     key("no_create_home", Want::Bool),
@@ -258,6 +252,8 @@ const USER: &[Key] = &[
     key("no_log_init", Want::Bool),
     key("shell", Want::Text),
 ];
+
+const FETCHED: &str = "coreos-install refuses it; write the keys as ssh_authorized_keys";
 
 const UNIT: &[Key] = &[
     key("name", Want::Text),

@@ -1,11 +1,20 @@
-//! YAML as coreos-cloudinit's Go library reads it: version 1.1, where `off` and `no` are false, `0644`
-//! is octal, and of two equal keys the last one counts.
+//! YAML as coreos-cloudinit's Go library reads it, which was replaced in Flatcar: see [`Dialect`].
 
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use crate::check::{Report, text};
+
+/// The Go library that reads a text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Dialect {
+    /// YAML 1.1: `off` and `no` are false, and of two equal keys the last one counts.
+    V1,
+    /// yaml.v3: only `true` and `false` are booleans, a plain date is none but a date, and a key
+    /// that is there twice is an error.
+    V3,
+}
 
 /// One value, and the line it begins on.
 #[derive(Clone, Debug)]
@@ -21,6 +30,8 @@ pub(super) enum Value {
     /// `!!binary`: the raw text is base64 of it.
     Binary(Vec<u8>),
     Bool(bool),
+    /// A plain date, or a date with a time.
+    Date,
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
     Null,
@@ -36,8 +47,8 @@ impl PartialEq for Node {
 }
 
 impl Node {
-    fn scalar(line: usize, raw: &str, plain: bool) -> Self {
-        let value = if plain { resolved(raw) } else { Value::Text };
+    fn scalar(line: usize, raw: &str, plain: bool, dialect: Dialect) -> Self {
+        let value = if plain { resolved(raw, dialect) } else { Value::Text };
         Self { line, raw: raw.to_owned(), value }
     }
 
@@ -82,6 +93,7 @@ impl Node {
             Value::Map(members) => members.iter().map(|(k, v)| k.size() + v.size()).sum(),
             Value::Binary(_)
             | Value::Bool(_)
+            | Value::Date
             | Value::Null
             | Value::Real(_)
             | Value::Text
@@ -92,15 +104,18 @@ impl Node {
 }
 
 /// What a plain scalar is.
-fn resolved(raw: &str) -> Value {
+fn resolved(raw: &str, dialect: Dialect) -> Value {
     match raw {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" if dialect == Dialect::V1 => {
             return Value::Bool(true);
         }
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" if dialect == Dialect::V1 => {
             return Value::Bool(false);
         }
+        _ if dialect == Dialect::V3 && is_date(raw) => return Value::Date,
         _ => {}
     }
     let digits = raw.replace('_', "");
@@ -128,14 +143,36 @@ fn resolved(raw: &str) -> Value {
     }
 }
 
+/// Whether only YAML 1.1 takes a plain word for true or false.
+pub(super) fn is_old_bool(raw: &str) -> bool {
+    let bool = |dialect| matches!(resolved(raw, dialect), Value::Bool(_));
+    bool(Dialect::V1) && !bool(Dialect::V3)
+}
+
+/// `2026-11-30`, and what may follow: a time, from `T`, `t` or a space on.
+fn is_date(raw: &str) -> bool {
+    let date = raw.split(['T', 't', ' ']).next().unwrap_or(raw);
+    let mut numbers = date.split('-');
+    let digits = |number: Option<&str>, length: std::ops::RangeInclusive<usize>| {
+        number.is_some_and(|number| {
+            length.contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    let dated = digits(numbers.next(), 4..=4)
+        && digits(numbers.next(), 1..=2)
+        && digits(numbers.next(), 1..=2);
+    let timed = date.len() == raw.len() || raw[date.len() + 1..].contains(':');
+    dated && timed && numbers.next().is_none()
+}
+
 /// More than any config has, and little enough for aliases of aliases to end at.
 const MOST_NODES: usize = 20_000;
 const DEEPEST: usize = 50;
 
 /// The first document of a text, unless it is no YAML.
-pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
+pub(super) fn parse(text: &str, dialect: Dialect, report: &mut Report) -> Option<Node> {
     let lines: Vec<&str> = text.lines().collect();
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(dialect);
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
@@ -167,7 +204,7 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
             return None;
         }
     }
-    Some(builder.whole.unwrap_or_else(|| Node::scalar(1, "", true)))
+    Some(builder.whole.unwrap_or_else(|| Node::scalar(1, "", true, dialect)))
 }
 
 /// Where and why a text is no YAML; a tab is often noticed a line too early or too late.
@@ -191,8 +228,8 @@ fn malformed(error: &ScanError, lines: &[&str]) -> (usize, String) {
     (line, format!("is no YAML: {why}{hint}"))
 }
 
-#[derive(Default)]
 struct Builder {
+    dialect: Dialect,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
@@ -211,6 +248,11 @@ struct Open {
 }
 
 impl Builder {
+    fn new(dialect: Dialect) -> Self {
+        let (open, anchors) = (Vec::new(), BTreeMap::new());
+        Self { dialect, open, anchors, nodes: 0, whole: None, done: false }
+    }
+
     fn event(
         &mut self,
         event: Event<'_>,
@@ -227,6 +269,7 @@ impl Builder {
                 }
                 let plain = style == ScalarStyle::Plain && !is("str");
                 if plain
+                    && self.dialect == Dialect::V1
                     && self.open.last().is_some_and(|open| open.flow)
                     && let Some(word) = raw.split_whitespace().find(|word| inner_colon(word))
                 {
@@ -237,7 +280,7 @@ impl Builder {
                 if plain && quoted_in_print(&raw) {
                     report.error(line, "has typographic quotes; write plain ones: \" or '");
                 }
-                self.add(Node::scalar(line, &raw, plain), anchor)?;
+                self.add(Node::scalar(line, &raw, plain, self.dialect), anchor)?;
             }
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned();
@@ -260,7 +303,7 @@ impl Builder {
             }
             Event::MappingEnd => {
                 if let Some(Open { line, anchor, nodes, .. }) = self.open.pop() {
-                    let value = Value::Map(paired(nodes, report));
+                    let value = Value::Map(paired(nodes, self.dialect, report));
                     self.add(Node { line, raw: String::new(), value }, anchor)?;
                 }
             }
@@ -302,7 +345,7 @@ fn quoted_in_print(raw: &str) -> bool {
 }
 
 /// Keys with their values; `<<` brings in those of another mapping that are not there.
-fn paired(nodes: Vec<Node>, report: &mut Report) -> Vec<(Node, Node)> {
+fn paired(nodes: Vec<Node>, dialect: Dialect, report: &mut Report) -> Vec<(Node, Node)> {
     let mut members: Vec<(Node, Node)> = Vec::with_capacity(nodes.len() / 2);
     let mut seen = std::collections::BTreeSet::new();
     let mut merged = Vec::new();
@@ -314,7 +357,16 @@ fn paired(nodes: Vec<Node>, report: &mut Report) -> Vec<(Node, Node)> {
         }
         if !seen.insert(key.key()) {
             let name: String = key.raw.chars().take(60).collect();
-            report.warn(key.line, format!("has \"{name}\" twice; only the last one counts"));
+            match dialect {
+                Dialect::V1 => {
+                    let why = format!("has \"{name}\" twice; only the last one counts");
+                    report.warn(key.line, why);
+                }
+                Dialect::V3 => {
+                    let why = format!("has \"{name}\" twice, so nothing of it is read; keep one");
+                    report.error(key.line, why);
+                }
+            }
         }
         members.push((key, node));
     }
@@ -333,24 +385,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_scalars_are_what_go_s_yaml_1_1_makes_of_them() {
-        for (raw, value) in [
-            ("off", Value::Bool(false)),
-            ("Yes", Value::Bool(true)),
-            ("0644", Value::Whole(420)),
-            ("644", Value::Whole(644)),
-            ("0x1f", Value::Whole(31)),
-            ("-5", Value::Whole(-5)),
-            ("1_000", Value::Whole(1000)),
-            ("0899", Value::Real(899.0)),
-            ("1.5", Value::Real(1.5)),
-            ("~", Value::Null),
-            ("1122.2.0", Value::Text),
-            ("etcd-lock", Value::Text),
-            ("-", Value::Text),
-            ("infinity", Value::Text),
+    fn plain_scalars_are_what_the_go_library_makes_of_them() {
+        for (raw, v1, v3) in [
+            ("off", Value::Bool(false), Value::Text),
+            ("Yes", Value::Bool(true), Value::Text),
+            ("True", Value::Bool(true), Value::Bool(true)),
+            ("0644", Value::Whole(420), Value::Whole(420)),
+            ("644", Value::Whole(644), Value::Whole(644)),
+            ("0x1f", Value::Whole(31), Value::Whole(31)),
+            ("-5", Value::Whole(-5), Value::Whole(-5)),
+            ("1_000", Value::Whole(1000), Value::Whole(1000)),
+            ("0899", Value::Real(899.0), Value::Real(899.0)),
+            ("1.5", Value::Real(1.5), Value::Real(1.5)),
+            ("~", Value::Null, Value::Null),
+            ("1122.2.0", Value::Text, Value::Text),
+            ("etcd-lock", Value::Text, Value::Text),
+            ("-", Value::Text, Value::Text),
+            ("infinity", Value::Text, Value::Text),
+            ("2026-11-30", Value::Text, Value::Date),
+            ("2026-1-3 10:00:00", Value::Text, Value::Date),
+            ("2026-11-30 was a Monday", Value::Text, Value::Text),
+            ("2026-11-30-1", Value::Text, Value::Text),
         ] {
-            assert_eq!(resolved(raw), value, "{raw}");
+            assert_eq!(resolved(raw, Dialect::V1), v1, "{raw}");
+            assert_eq!(resolved(raw, Dialect::V3), v3, "{raw}");
         }
     }
 }

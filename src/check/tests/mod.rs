@@ -106,4 +106,14 @@ fn a_target_is_told_by_its_kernel() {
     ] {
         assert_eq!(Target::of(path), target, "{path}");
     }
+    for (arg, target) in [
+        ("flatcar.first_boot=1", Target::Flatcar(None)),
+        ("coreos.inst.install_dev=/dev/sda", Target::FedoraCoreOs),
+        ("coreos.live.rootfs_url=http://a/b", Target::FedoraCoreOs),
+        ("coreos.first_boot=1", Target::Unknown),
+        ("x=flatcar.first_boot", Target::Unknown),
+    ] {
+        assert_eq!(Target::of("/k/vmlinuz").or_by_arg(arg), target, "{arg}");
+        assert_eq!(coreos("1122.2.0").or_by_arg(arg), coreos("1122.2.0"), "{arg}");
+    }
 }
