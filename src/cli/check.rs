@@ -5,11 +5,17 @@ use std::{fmt::Write as _, io, io::Write as _, path::PathBuf, process::ExitCode}
 use super::{CONFIG, fail, lan, print};
 use crate::{
     catalog::{Install, Profile},
-    config::ConfigError,
+    config::{ConfigError, Problem},
     control::{Request, Sheet},
     firmware::Firmware,
     machine::Machine,
-    serve::{control::link::ask, interface::Interface, releases::Preflight, site::Site},
+    serve::{
+        control::link::ask,
+        interface::Interface,
+        ledger::{Ledger, LedgerError},
+        releases::Preflight,
+        site::Site,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +50,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     if site.store.has_repository() {
         problems.extend(preflight.problems);
     }
+    problems.extend(lost_ledger(&site));
     // These keep no server from starting, so the rest is told as well.
     let unsaid = site.config.reaches.unsaid.clone();
     let keeps_from_starting = !problems.is_empty();
@@ -77,6 +84,16 @@ pub(super) fn run(options: &Options) -> ExitCode {
 fn known(site: &Site) -> Vec<Machine> {
     let sheets = ask(&site.config.control_socket, &Request::Machines).unwrap_or_default();
     sheets.into_iter().map(Sheet::into_machine).collect()
+}
+
+/// What keeps the ledger from being opened as the one that was here.
+fn lost_ledger(site: &Site) -> Option<Problem> {
+    if !site.config.installs() {
+        return None;
+    }
+    let ledger = &site.config.ledger;
+    let error = Ledger::look(&ledger.path).err().filter(LedgerError::is_about_the_file)?;
+    Some(Problem { place: ledger.place.clone(), text: error.to_string() })
 }
 
 /// What a profile does to disks, and who says so.

@@ -9,6 +9,8 @@
 //! The book changes only after the commit, so that nobody acts on what a crash could take back.
 
 mod disk;
+mod loss;
+mod mark;
 mod steps;
 mod writer;
 
@@ -34,6 +36,7 @@ use crate::{
     machine::{Mac, Machine},
 };
 pub use disk::LedgerError;
+pub use loss::{Known, Loss};
 use writer::{Change, What, Writer};
 
 /// How long the ledger's disk may take for what must be written first.
@@ -78,6 +81,11 @@ impl Ledger {
             .spawn(move || writer.run())
             .map_err(|error| LedgerError::io(path, &error))?;
         Ok(Self { shared, queue: Some(queue) })
+    }
+
+    /// Looks whether the file is where one has been, without opening it.
+    pub fn look(path: &Path) -> Result<(), LedgerError> {
+        disk::look(path).map(drop)
     }
 
     /// Remembers nothing: where no profile installs, machines boot without a ledger.

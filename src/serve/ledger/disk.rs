@@ -1,7 +1,8 @@
 //! The ledger's file: one transactional table, a machine's address to its record.
 //!
-//! Never makes a new file in the place of one that is there, whatever is wrong with it: an empty
-//! ledger would let every machine be installed again.
+//! Never makes a new file in the place of one that is there or was there, whatever is wrong with
+//! it: an empty ledger would let every machine be installed again. Each commit has a number, which
+//! the mark has a second time: a ledger that is behind its mark is an error.
 
 use std::{
     fmt, fs, io,
@@ -11,10 +12,15 @@ use std::{
 };
 
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableTable as _, StorageError,
-    TableDefinition, TableError,
+    Builder, Database, DatabaseError, Durability, ReadableTable as _, ReadableTableMetadata as _,
+    StorageError, TableDefinition, TableError,
 };
 
+use super::{
+    loss::Loss,
+    mark::{self, Mark, Marked},
+    now,
+};
 use crate::{ledger::Record, machine::Mac};
 
 /// Hardware address to record, as JSON.
@@ -22,6 +28,10 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("machine
 /// What the file is.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const FORMAT: &str = "format";
+/// Which ledger it is, at random.
+const ID: &str = "id";
+/// The number of the newest commit.
+const COMMIT: &str = "commit";
 /// The only format there is.
 const OURS: u64 = 1;
 /// The records are in memory anyway.
@@ -35,17 +45,69 @@ pub(super) struct Disk {
     database: Option<Database>,
     /// Which file that is: device and inode.
     file: (u64, u64),
+    mark: Mark,
+    /// What the mark says.
+    marked: Marked,
 }
 
-/// Opens the file, or makes it where there is none, and reads it.
+/// Opens the file, or makes it where there is none and none has been, and reads it.
 pub(super) fn open(path: &Path) -> Result<(Disk, Vec<Record>), LedgerError> {
+    let marked = look(path)?;
     let is_new = !path.try_exists().map_err(|error| LedgerError::io(path, &error))?;
     if is_new {
         create(path)?;
     }
-    let (database, records) = load(path)?;
+    let (database, records, stand) = load(path)?;
+    let lost = |loss| LedgerError::Lost(path.to_owned(), loss);
+    if let Some(marked) = marked {
+        Loss::between(&marked, stand, mark::place(path)).map_err(lost)?;
+    }
+    let stand = match stand {
+        Some(stand) => stand,
+        // Written by a bootbox that numbered nothing.
+        None => number(path, &database)?,
+    };
+    let Stand { id, commit } = stand;
+    let marked = Marked { id, commit, machines: records.len() as u64, at: now().0 };
+    let place = mark::place(path);
+    let mark = Mark::open(&place, &marked).map_err(|error| LedgerError::io(&place, &error))?;
     let file = identity(path).map_err(|error| LedgerError::io(path, &error))?;
-    Ok((Disk { path: path.to_owned(), is_new, database: Some(database), file }, records))
+    let path = path.to_owned();
+    Ok((Disk { path, is_new, database: Some(database), file, mark, marked }, records))
+}
+
+/// Looks whether a ledger is where one has been, without opening it; another process may have it.
+pub(super) fn look(path: &Path) -> Result<Option<Marked>, LedgerError> {
+    let lost = |loss| LedgerError::Lost(path.to_owned(), loss);
+    let place = mark::place(path);
+    let marked = match mark::read(&place) {
+        // A ledger that knew nobody is no loss.
+        Ok(marked) => marked.filter(|marked| marked.machines > 0),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(lost(Loss::Unmarked { mark: place }));
+        }
+        Err(error) => return Err(LedgerError::io(&place, &error)),
+    };
+    match (fs::metadata(path), marked) {
+        (Ok(about), _) if !about.is_file() => Err(lost(Loss::NoFile)),
+        (Ok(_), marked) => Ok(marked),
+        (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
+            Err(LedgerError::io(path, &error))
+        }
+        (Err(_), _) if path.is_symlink() => {
+            let target = fs::read_link(path).map_err(|error| LedgerError::io(path, &error))?;
+            Err(lost(Loss::Link { target }))
+        }
+        (Err(_), Some(marked)) => Err(lost(Loss::Missing { marked: marked.into(), mark: place })),
+        (Err(_), None) => Ok(None),
+    }
+}
+
+/// Which ledger a file is, and its newest commit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Stand {
+    pub(super) id: u64,
+    pub(super) commit: u64,
 }
 
 impl Disk {
@@ -62,13 +124,23 @@ impl Disk {
         let database = self.database.take().ok_or("it is closed")?;
         // What is written to a file without its name is gone at the next start.
         self.is_in_place().map_err(|error| error.to_string())?;
+        let next = self.marked.commit + 1;
         // redb takes for granted in places that a file is what it wrote, and may panic once more
         // when it is closed.
-        let written = catch_unwind(AssertUnwindSafe(|| commit(&database, records)));
+        let written = catch_unwind(AssertUnwindSafe(|| commit(&database, next, records)));
         let error = match written {
-            Ok(Ok(())) => {
-                self.database = Some(database);
-                return Ok(());
+            Ok(Ok(machines)) => {
+                self.marked = Marked { commit: next, machines, at: now().0, ..self.marked };
+                // Nobody acts on a commit that could be lost without a word.
+                match self.mark.write(&self.marked) {
+                    Ok(()) => {
+                        self.database = Some(database);
+                        return Ok(());
+                    }
+                    Err(error) => {
+                        format!("the mark {}: {error}", mark::place(&self.path).display())
+                    }
+                }
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "its parts contradict each other".to_owned(),
@@ -96,17 +168,32 @@ impl Disk {
             return None;
         }
         Some(self.is_in_place().and_then(|()| {
-            let (database, records) = load(&self.path)?;
+            let (database, records, stand) = load(&self.path)?;
+            let place = mark::place(&self.path);
+            Loss::between(&self.marked, stand, place)
+                .map_err(|loss| LedgerError::Lost(self.path.clone(), loss))?;
+            // A commit that failed half way may be there all the same.
+            self.marked.commit = stand.map_or(self.marked.commit, |stand| stand.commit);
             self.database = Some(database);
             Ok(records)
         }))
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // redb panics where it closes a file whose header is damaged.
+        let database = self.database.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
+}
+
+/// The answer is how many machines there are then.
 fn commit<'a>(
     database: &Database,
+    number: u64,
     records: impl Iterator<Item = (Mac, Option<&'a Record>)>,
-) -> Result<(), Box<redb::Error>> {
+) -> Result<u64, Box<redb::Error>> {
     let mut transaction = database.begin_write().map_err(boxed)?;
     transaction.set_durability(Durability::Immediate);
     let mut table = transaction.open_table(RECORDS).map_err(boxed)?;
@@ -120,8 +207,33 @@ fn commit<'a>(
             None => drop(table.remove(key.as_slice()).map_err(boxed)?),
         }
     }
+    let machines = table.len().map_err(boxed)?;
     drop(table);
-    transaction.commit().map_err(boxed)
+    let mut about = transaction.open_table(ABOUT).map_err(boxed)?;
+    about.insert(COMMIT, number).map_err(boxed)?;
+    drop(about);
+    transaction.commit().map_err(boxed)?;
+    Ok(machines)
+}
+
+/// Gives a ledger that has none an id, and its commits numbers.
+fn number(path: &Path, database: &Database) -> Result<Stand, LedgerError> {
+    let stand = Stand { id: fresh_id(path)?, commit: 1 };
+    let transaction = database.begin_write().map_err(|error| LedgerError::broken(path, error))?;
+    transaction
+        .open_table(ABOUT)
+        .and_then(|mut about| {
+            about.insert(ID, stand.id)?;
+            about.insert(COMMIT, stand.commit)?;
+            Ok(())
+        })
+        .map_err(|error| LedgerError::broken(path, error))?;
+    transaction.commit().map_err(|error| LedgerError::broken(path, error))?;
+    Ok(stand)
+}
+
+fn fresh_id(path: &Path) -> Result<u64, LedgerError> {
+    getrandom::u64().map_err(|error| LedgerError::Io(path.to_owned(), error.to_string()))
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -169,19 +281,19 @@ fn make(draft: &Path) -> Result<(), LedgerError> {
 }
 
 /// Opens a file that is there, and reads all of it.
-fn load(path: &Path) -> Result<(Database, Vec<Record>), LedgerError> {
+fn load(path: &Path) -> Result<(Database, Vec<Record>, Option<Stand>), LedgerError> {
     // redb takes for granted in places that a file is what it wrote.
     catch_unwind(AssertUnwindSafe(|| {
         let mut database =
             builder().open(path).map_err(|error| LedgerError::opening(path, error))?;
         database.check_integrity().map_err(|error| LedgerError::opening(path, error))?;
-        let records = read(path, &database)?;
-        Ok((database, records))
+        let (records, stand) = read(path, &database)?;
+        Ok((database, records, stand))
     }))
     .unwrap_or_else(|_| Err(LedgerError::broken(path, "its parts contradict each other")))
 }
 
-fn read(path: &Path, database: &Database) -> Result<Vec<Record>, LedgerError> {
+fn read(path: &Path, database: &Database) -> Result<(Vec<Record>, Option<Stand>), LedgerError> {
     let broken = |error: &dyn fmt::Display| LedgerError::broken(path, error);
     let transaction = database.begin_read().map_err(|error| broken(&error))?;
     let about = match transaction.open_table(ABOUT) {
@@ -195,6 +307,10 @@ fn read(path: &Path, database: &Database) -> Result<Vec<Record>, LedgerError> {
         Some(newer) if newer > OURS => return Err(LedgerError::Newer(path.to_owned(), newer)),
         Some(_) | None => return Err(broken(&"it does not say its format")),
     }
+    let number = |name| about.get(name).map(|found| found.map(|number| number.value()));
+    let id = number(ID).map_err(|error| broken(&error))?;
+    let commit = number(COMMIT).map_err(|error| broken(&error))?;
+    let stand = id.zip(commit).map(|(id, commit)| Stand { id, commit });
     let table = transaction.open_table(RECORDS).map_err(|error| broken(&error))?;
     let mut records = Vec::new();
     for entry in table.iter().map_err(|error| broken(&error))? {
@@ -206,7 +322,7 @@ fn read(path: &Path, database: &Database) -> Result<Vec<Record>, LedgerError> {
         }
         records.push(record);
     }
-    Ok(records)
+    Ok((records, stand))
 }
 
 fn builder() -> Builder {
@@ -226,6 +342,8 @@ pub enum LedgerError {
     InUse(PathBuf),
     /// The system does not let us at it.
     Io(PathBuf, String),
+    /// It is not what was here the last time, or its newest entries are gone.
+    Lost(PathBuf, Loss),
     /// A later bootbox wrote it.
     Newer(PathBuf, u64),
     /// Anyone may read it: symlinks lead it into a folder that is served.
@@ -258,7 +376,7 @@ impl LedgerError {
     /// Whether it is the file that is wrong, not the system.
     pub fn is_about_the_file(&self) -> bool {
         match self {
-            Self::Broken(..) | Self::Newer(..) => true,
+            Self::Broken(..) | Self::Lost(..) | Self::Newer(..) => true,
             Self::Gone(_) | Self::InUse(_) | Self::Io(..) | Self::Served(_) => false,
         }
     }
@@ -270,7 +388,8 @@ impl fmt::Display for LedgerError {
             Self::Broken(path, error) => write!(
                 f,
                 "[install] ledger {}: it cannot be read as a ledger ({error}); put a copy back, or \
-                 move it away, and then every machine counts as new and may be installed again",
+                 move it away with its mark, and then every machine counts as new and may be \
+                 installed again",
                 path.display()
             ),
             Self::Gone(path) => write!(
@@ -290,6 +409,9 @@ impl fmt::Display for LedgerError {
                 "[install] ledger {}: {error}; its folder must be one that bootbox may write to",
                 path.display()
             ),
+            Self::Lost(path, loss) => {
+                write!(f, "[install] ledger {}: {loss}", path.display())
+            }
             Self::Served(path) => write!(
                 f,
                 "[install] ledger {}: it lies in a folder that is served, and anyone may read it; \

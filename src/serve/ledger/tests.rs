@@ -3,6 +3,8 @@ use std::{fs, path::PathBuf, sync::atomic::AtomicU32, time::Duration};
 use super::*;
 use crate::ledger::{Found, Piece, State};
 
+mod damage;
+
 /// A folder of this test's own.
 struct Folder(PathBuf);
 
