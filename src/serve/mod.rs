@@ -19,6 +19,7 @@ mod caller;
 mod configs;
 pub mod control;
 mod dhcp;
+mod disk;
 pub mod drain;
 pub mod ear;
 mod error;

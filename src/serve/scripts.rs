@@ -2,6 +2,7 @@
 //! why there is neither. Whichever of the two asks, and over HTTP and TFTP alike, it is one verdict.
 
 use std::{
+    future::ready,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
@@ -15,7 +16,7 @@ use super::{
     ledger::Ledger,
     releases::Proofs,
     site::Site,
-    verdict::{Asking, Fill, Teller, Verdict},
+    verdict::{Asking, Fill, Filling, Teller, Verdict},
     visitors::Visitors,
 };
 use crate::{
@@ -57,7 +58,7 @@ impl Scripts for Renderer {
         &'a self,
         verb: Verb,
         name: &'a Name,
-        site: &'a Site,
+        site: &'a Arc<Site>,
         arrival: Arrival,
     ) -> Composing<'a> {
         Box::pin(self.composed(verb, name, site, arrival))
@@ -73,7 +74,7 @@ impl Scripts for Renderer {
                 Script::Boot => boot_script(),
                 Script::Machine(query) => {
                     let language = Language::Ipxe;
-                    let fill = |group: &Group, words: &Words| language.boot(group, words);
+                    let fill = |group: &Group, words: &Words| filled(language.boot(group, words));
                     self.say(self.hear(query), language, site, arrival, &fill).await
                 }
                 Script::Named(Named::Autoexec) => {
@@ -130,8 +131,8 @@ impl Renderer {
         match who {
             Ok((caller, machine)) => {
                 let fill = |group: &Group, words: &Words| {
-                    caller.may_have(group)?;
-                    Language::Grub.boot(group, words)
+                    let may_have = caller.may_have(group);
+                    filled(may_have.and_then(|()| Language::Grub.boot(group, words)))
                 };
                 self.say(machine, Language::Grub, site, arrival, &fill).await
             }
@@ -161,6 +162,11 @@ impl Renderer {
             Verdict::NotYet(reason) => language.wait(&machine, &reason),
         }
     }
+}
+
+/// What is made without the disk.
+fn filled<'a, T: Send + 'a>(text: Result<T, String>) -> Filling<'a, T> {
+    Box::pin(ready(text))
 }
 
 /// We listen on IPv4 only.

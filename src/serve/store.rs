@@ -90,13 +90,20 @@ impl Store {
             }
         }
         if let Some(program) = firmware::embedded(path.as_bytes()) {
-            let len = program.bytes.len() as u64;
-            let stamp = Stamp { len, modified: None, identity: program.hash };
-            return Ok(Opened { content: Content::Embedded(program.bytes), stamp });
+            return Ok(Opened::embedded(program));
         }
         match &self.repository {
             Some(folder) => open_beneath(folder, path),
             None => Err(OpenError::NotFound),
+        }
+    }
+
+    /// A boot program of this binary, where no folder could have another of its name: the disk is
+    /// not asked.
+    pub fn read_embedded(&self, path: &RepositoryPath) -> Option<Opened> {
+        match self.boot_programs {
+            Some(_) => None,
+            None => firmware::embedded(path.as_bytes()).map(Opened::embedded),
         }
     }
 
@@ -110,6 +117,12 @@ impl Store {
 }
 
 impl Opened {
+    fn embedded(program: firmware::Embedded) -> Self {
+        let len = program.bytes.len() as u64;
+        let stamp = Stamp { len, modified: None, identity: program.hash };
+        Self { content: Content::Embedded(program.bytes), stamp }
+    }
+
     /// The first so many bytes, or all where there are fewer.
     pub fn head(&self, most: usize) -> io::Result<Vec<u8>> {
         let mut head = Vec::new();

@@ -3,11 +3,16 @@
 //!
 //! What installs is given only once the ledger has it on disk.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::timeout;
 
 use super::{
+    disk::Area,
     http::Arrival,
     ledger::{NoteError, PATIENCE, late, now},
     scripts::{Renderer, ipv4},
@@ -51,7 +56,10 @@ pub(super) enum Verdict<'a, T> {
 }
 
 /// Fills in what boots a machine of this group and these words.
-pub(super) type Fill<'a, T> = &'a (dyn Fn(&Group, &Words) -> Result<T, String> + Sync);
+pub(super) type Fill<'a, T> = &'a (dyn Fn(&Group, &Words) -> Filling<'a, T> + Sync);
+
+/// What may have to wait for the disk.
+pub(super) type Filling<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
 /// A machine that asks what becomes of it.
 pub(super) struct Asking<'a> {
@@ -148,7 +156,11 @@ impl Renderer {
     }
 
     /// What [`Renderer::verdict`] would be now: nothing is noted, and nothing decided.
-    pub(super) fn foresee<'a, T>(&self, asking: Asking<'a>, fill: Fill<'_, T>) -> Verdict<'a, T> {
+    pub(super) async fn foresee<'a, T>(
+        &self,
+        asking: Asking<'a>,
+        fill: Fill<'_, T>,
+    ) -> Verdict<'a, T> {
         let group = match asking.group() {
             Ok(group) => group,
             Err(reason) => return Verdict::Nothing(reason),
@@ -161,7 +173,7 @@ impl Renderer {
             Decision::Boot | Decision::Install => {
                 // All tokens are equally long.
                 let token = (config.config_access == Access::Token).then(|| Token::new([0; 16]));
-                let filled = self.fill_in(&asking.words(token), group, fill);
+                let filled = self.fill_in(&asking.words(token), group, fill).await;
                 filled.map_or_else(|verdict| verdict, Verdict::Boot)
             }
             Decision::Disk(reason) => Verdict::Disk { group, reason },
@@ -214,7 +226,7 @@ impl Renderer {
                 return Ok(Verdict::Hold(reason));
             }
         };
-        let filled = match self.fill_in(words, group, fill) {
+        let filled = match self.fill_in(words, group, fill).await {
             Ok(filled) => filled,
             Err(verdict) => {
                 if let Verdict::Nothing(reason) | Verdict::NotYet(reason) = &verdict {
@@ -262,17 +274,33 @@ impl Renderer {
     }
 
     /// What boots a machine, or the verdict on one whose profile may not be served, or not yet.
-    fn fill_in<T>(
+    async fn fill_in<T>(
         &self,
         words: &Words,
         group: &Group,
         fill: Fill<'_, T>,
     ) -> Result<T, Verdict<'static, T>> {
         let closed = |reason| format!("profile {} is not served: {reason}", group.profile.name);
-        match self.proofs().gate(&group.profile) {
-            Gate::Open => fill(group, words).map_err(Verdict::Nothing),
+        match self.gate(group).await {
+            Gate::Open => fill(group, words).await.map_err(Verdict::Nothing),
             Gate::Closed(reason) => Err(Verdict::Nothing(closed(reason))),
             Gate::Pending(reason) => Err(Verdict::NotYet(closed(reason))),
+        }
+    }
+
+    /// Whether the profile of this group may be served; a disk that hangs says "not yet".
+    async fn gate(&self, group: &Group) -> Gate {
+        let (proofs, profile) = (self.proofs(), Arc::clone(&group.profile));
+        let kernel = match &profile.kernel {
+            Source::Repository(kernel) => kernel,
+            Source::Url(_) => return proofs.gate(&profile),
+        };
+        match Area::of(kernel).look(move || proofs.gate(&profile)).await {
+            Ok(gate) => gate,
+            Err(stall) => {
+                self.journal.silence("disk", stall.label());
+                Gate::Pending(stall.to_string())
+            }
         }
     }
 

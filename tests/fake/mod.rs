@@ -1,7 +1,7 @@
 //! A site that knows no machine, for tests and benches of one protocol: its scripts are what a function
 //! says, and every file may be sent.
 
-use std::{future::ready, net::Ipv4Addr};
+use std::{future::ready, net::Ipv4Addr, sync::Arc};
 
 use bootbox::{
     http::{
@@ -32,7 +32,7 @@ impl Scripts for Fake {
 
     fn has_fetched(&self, _: &RepositoryPath, _: &Site, _: Ipv4Addr) {}
 
-    fn image<'a>(&'a self, _: Verb, _: &'a Name, _: &'a Site, _: Arrival) -> Composing<'a> {
+    fn image<'a>(&'a self, _: Verb, _: &'a Name, _: &'a Arc<Site>, _: Arrival) -> Composing<'a> {
         Box::pin(ready(Err(Refusal::NoSuchFile)))
     }
 

@@ -16,15 +16,14 @@ use std::{
 use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
 
 use super::{
-    super::store::{Content, Opened},
+    super::{disk::Held, store::Content},
     download::Download,
     evidence::Evidence,
     wire::{Line, Section},
 };
 use crate::trace::End;
 
-/// The most that one system call sends: what is not in the page cache is read from disk meanwhile,
-/// and the worker waits.
+/// The most that one system call sends: what is not in the page cache is read from disk meanwhile.
 const HOLE_LEN: usize = 2 * 1024 * 1024;
 /// Zeroed by the kernel when touched, and never touched: address space, no memory.
 static HOLE: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; HOLE_LEN].into_boxed_slice());
@@ -51,7 +50,7 @@ pub(super) enum Piece {
 
 /// Bytes of a file.
 pub(super) struct Part {
-    pub(super) opened: Arc<Opened>,
+    pub(super) opened: Arc<Held>,
     pub(super) line: Arc<Line>,
     pub(super) start: u64,
     pub(super) len: u64,

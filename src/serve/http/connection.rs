@@ -6,7 +6,7 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use socket2::SockRef;
-use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     super::drain::Drain,
@@ -83,14 +83,19 @@ fn is_too_slow(error: &hyper::Error) -> bool {
 
 /// Reads on for a moment: closing with unread bytes resets the connection, and the client may lose
 /// the refusal it was sent (RFC 9112 section 9.6).
-async fn farewell(mut stream: TcpStream) {
+async fn farewell(stream: Arc<TcpStream>) {
     let talk = async {
         let mut words = [0; 4096];
         let mut heard = 0;
         while heard < LAST_WORDS {
-            match stream.read(&mut words).await {
-                Ok(0) | Err(_) => return,
+            if stream.readable().await.is_err() {
+                return;
+            }
+            match stream.try_read(&mut words) {
+                Ok(0) => return,
                 Ok(count) => heard += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
             }
         }
     };

@@ -10,9 +10,10 @@ use nix::errno::Errno;
 
 use super::{
     super::{
+        disk::{Area, Held},
         scripts::ipv4,
         site::Site,
-        store::{OpenError, Opened},
+        store::OpenError,
     },
     Arrival, Composed, Config, Service,
     body::{Part, Piece, ReplyBody},
@@ -60,33 +61,43 @@ impl Exchange {
         let site = Arc::clone(&self.service.site.borrow());
         let is_config = |path: &UrlPath| site.configs.get(path).is_some();
         let answered = match http::read(method, uri, headers, is_config) {
-            Ok((verb, Route::Config(asked))) => self.config(verb, &asked, &site, &request),
+            Ok((verb, Route::Config(asked))) => self.config(verb, asked, &site, &request).await,
             Ok((verb, Route::Script(script))) => Ok(self.script(verb, &script, &site).await),
             Ok((verb, Route::Image(name))) => self.image(verb, &name, &site, &request).await,
-            Ok((verb, Route::File(path))) => match named(&path, &site) {
-                Some(named) => Ok(self.script(verb, &Script::Named(named), &site).await),
-                None => self.file(verb, &path, &site, &request),
+            Ok((verb, Route::File(path))) => match self.named(&path, &site).await {
+                Ok(Some(named)) => Ok(self.script(verb, &Script::Named(named), &site).await),
+                Ok(None) => self.file(verb, &path, &site, &request).await,
+                Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| self.refuse(&request, &refusal))
     }
 
-    fn config(
+    async fn config(
         &self,
         verb: Verb,
-        asked: &Asked,
-        site: &Site,
+        asked: Asked,
+        site: &Arc<Site>,
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
-        // Where the operator has put a version.txt, it stands.
-        if site.configs.get(&asked.path).is_none()
-            && let Some(file) = asked.path.file()
-            && site.store.read(&file).is_ok()
-        {
-            return self.file(verb, &file, site, request);
-        }
-        let Config { kind, text } = self.service.scripts.config(verb, asked, site, self.arrival)?;
+        let (scripts, arrival) = (Arc::clone(&self.service.scripts), self.arrival);
+        let config = match asked.path.file().filter(|_| site.configs.get(&asked.path).is_none()) {
+            None => scripts.config(verb, &asked, site, arrival),
+            Some(file) => {
+                // Where the operator has put a version.txt, it stands.
+                let is_there = {
+                    let (site, file) = (Arc::clone(site), file.clone());
+                    move || site.store.read(&file).is_ok()
+                };
+                if self.look(&file, is_there).await? {
+                    return self.file(verb, &file, site, request).await;
+                }
+                let site = Arc::clone(site);
+                self.look(&file, move || scripts.config(verb, &asked, &site, arrival)).await?
+            }
+        };
+        let Config { kind, text } = config?;
         Ok(respond(Reply::config(kind, text).to(verb), ReplyBody::Empty))
     }
 
@@ -106,7 +117,7 @@ impl Exchange {
         &self,
         verb: Verb,
         name: &Name,
-        site: &Site,
+        site: &Arc<Site>,
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let started = Instant::now();
@@ -127,9 +138,9 @@ impl Exchange {
     fn pieces(&self, composed: Composed, download: &Arc<Download>) -> VecDeque<Piece> {
         let Composed { image, kernel, initrds } = composed;
         let kernel = Arc::new(kernel);
-        let initrds: Vec<Arc<Opened>> = initrds.into_iter().map(Arc::new).collect();
+        let initrds: Vec<Arc<Held>> = initrds.into_iter().map(Arc::new).collect();
         let bytes = |left| Piece::Bytes { left, download: Arc::clone(download) };
-        let whole = |opened: &Arc<Opened>, len| {
+        let whole = |opened: &Arc<Held>, len| {
             let (opened, line) = (Arc::clone(opened), Arc::clone(&self.line));
             Piece::File(Part { opened, line, start: 0, len, download: Arc::clone(download) })
         };
@@ -142,22 +153,66 @@ impl Exchange {
         image.pieces.into_iter().filter_map(piece).collect()
     }
 
-    fn file(
+    /// Looks at the disk on behalf of this request.
+    async fn look<T: Send + 'static>(
+        &self,
+        path: &RepositoryPath,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        Area::of(path).look(work).await.map_err(|stall| {
+            self.service.journal.silence("disk", stall.label());
+            Refusal::NotReady(stall.to_string())
+        })
+    }
+
+    /// What a boot loader asks for by this name, where there is no such file.
+    async fn named(
+        &self,
+        path: &RepositoryPath,
+        site: &Arc<Site>,
+    ) -> Result<Option<Named>, Refusal> {
+        let Some(named) = Named::read(path) else { return Ok(None) };
+        let (site, file) = (Arc::clone(site), path.clone());
+        let is_absent = move || matches!(site.store.read(&file), Err(OpenError::NotFound));
+        Ok(self.look(path, is_absent).await?.then_some(named))
+    }
+
+    /// Opens a file that may be sent now.
+    async fn open(
+        &self,
+        path: &RepositoryPath,
+        site: &Arc<Site>,
+        has_token: bool,
+    ) -> Result<Held, Refusal> {
+        let area = Area::of(path);
+        // A boot program of our own is no part of a release, and needs no disk.
+        if path.folder().is_none()
+            && let Some(opened) = site.store.read_embedded(path)
+        {
+            return Ok(area.hold(opened));
+        }
+        let (scripts, site, file) =
+            (Arc::clone(&self.service.scripts), Arc::clone(site), path.clone());
+        let open = move || {
+            let opened = site.read_file(&file, has_token);
+            // What a release lacks that is not served is not ready, either.
+            scripts.admits(&file)?;
+            Ok(area.hold(opened.map_err(refusal)?))
+        };
+        self.look(path, open).await?
+    }
+
+    async fn file(
         &self,
         verb: Verb,
         path: &RepositoryPath,
-        site: &Site,
+        site: &Arc<Site>,
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let started = Instant::now();
         let token = token_of(request);
         let has_token = token.is_some_and(|token| self.service.scripts.knows(token));
-        let opened = site.read_file(path, has_token).or_else(|error| {
-            // What a release lacks that is not served is not ready, either.
-            self.service.scripts.admits(path)?;
-            Err(refusal(error))
-        })?;
-        self.service.scripts.admits(path)?;
+        let opened = self.open(path, site, has_token).await?;
         let meta = file::Meta {
             len: opened.stamp.len,
             etag: opened.stamp.etag(),
@@ -188,7 +243,7 @@ impl Exchange {
         ))
     }
 
-    fn part(&self, opened: Opened, start: u64, len: u64, download: Arc<Download>) -> Part {
+    fn part(&self, opened: Held, start: u64, len: u64, download: Arc<Download>) -> Part {
         Part { opened: Arc::new(opened), line: Arc::clone(&self.line), start, len, download }
     }
 
@@ -209,12 +264,6 @@ impl Exchange {
         let line = Arc::clone(&self.line);
         Download::new(self.service.journal.clone(), self.arrival.peer, line, file, size, started)
     }
-}
-
-/// What a boot loader asks for by this name, where there is no such file.
-fn named(path: &RepositoryPath, site: &Site) -> Option<Named> {
-    let named = Named::read(path)?;
-    matches!(site.store.read(path), Err(OpenError::NotFound)).then_some(named)
 }
 
 /// Dresses a reply for hyper; `part` is the body where the reply has no text.

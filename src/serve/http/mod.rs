@@ -32,7 +32,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{drain::Drain, journal::Journal, ledger::Ledger, site::Site, store::Opened};
+use super::{disk::Held, drain::Drain, journal::Journal, ledger::Ledger, site::Site};
 use crate::{
     check::Kind,
     http::{
@@ -107,10 +107,12 @@ impl Default for Limits {
 
 /// Renders the texts that are not files. The seam between HTTP and the catalog.
 pub trait Scripts: Send + Sync {
-    /// Whether this file of the repository may be sent now.
+    /// Whether this file of the repository may be sent now. Looks at the disk: not for a thread
+    /// that serves.
     fn admits(&self, path: &RepositoryPath) -> Result<(), Refusal>;
 
-    /// The config that is asked for, or what `current/version.txt` says where it is no file.
+    /// The config that is asked for, or what `current/version.txt` says where it is no file. Only
+    /// the second looks at the disk.
     fn config(
         &self,
         verb: Verb,
@@ -128,7 +130,7 @@ pub trait Scripts: Send + Sync {
         &'a self,
         verb: Verb,
         name: &'a Name,
-        site: &'a Site,
+        site: &'a Arc<Site>,
         arrival: Arrival,
     ) -> Composing<'a>;
 
@@ -170,9 +172,9 @@ pub struct Composed {
     /// Its pieces, in order.
     pub image: Image,
     /// The kernel.
-    pub kernel: Opened,
+    pub(super) kernel: Held,
     /// The initrds, by their index.
-    pub initrds: Vec<Opened>,
+    pub(super) initrds: Vec<Held>,
 }
 
 /// Serves until the drain begins, then finishes what goes on: downloads to their end, idle

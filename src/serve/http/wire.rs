@@ -1,6 +1,7 @@
 //! The socket under hyper: reads with a clock, writes bytes as they are and files by sendfile.
 //!
-//! A file is looked at before each system call. When it is no longer the one whose length and
+//! A file is looked at and sent by jobs on the disk's threads: what is not in the page cache is
+//! read meanwhile, and may take for ever. It is looked at before each system call. When it is no longer the one whose length and
 //! validators were promised, the write fails and the connection ends short, so that the client
 //! knows. What the kernel has taken by then it holds by reference: only a file replaced by rename
 //! is safe from mixing, with any server that uses sendfile.
@@ -8,7 +9,8 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
-    pin::{Pin, pin},
+    net::Shutdown,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -24,14 +26,16 @@ use hyper::{
 use nix::sys::sendfile::sendfile64;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::Interest,
     net::TcpStream,
-    task::yield_now,
     time::{Instant, Sleep, sleep},
 };
 
 use super::{
-    super::store::{Content, Opened},
+    super::{
+        disk::{Area, Held},
+        store::Content,
+    },
     Limits,
     body::is_hole,
 };
@@ -40,8 +44,6 @@ use crate::{
     trace::End,
 };
 
-/// What one connection may send before the others have their turn.
-const TURN: usize = 16 * 1024 * 1024;
 /// How much may go unseen between two looks at a file: a look at each call costs 2 % of the speed.
 const UNSEEN: usize = 8 * 1024 * 1024;
 /// The end of a longer file goes by itself, after a last look at it.
@@ -60,7 +62,7 @@ pub(super) struct Line {
 
 /// Bytes of a file that fill the next hole.
 pub(super) struct Section {
-    opened: Arc<Opened>,
+    opened: Arc<Held>,
     offset: u64,
     left: usize,
     /// Bytes since the file was looked at.
@@ -97,17 +99,20 @@ impl Line {
     }
 }
 
+/// A job that tells how many bytes the socket took.
+type Sending = Pin<Box<dyn Future<Output = io::Result<usize>> + Send>>;
+
 /// The socket of one connection.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     line: Arc<Line>,
     patience: Pin<Box<Sleep>>,
     head: Duration,
     idle: Duration,
     mid_head: bool,
     corked: bool,
-    /// Bytes sent since the last turn of the others.
-    turn: usize,
+    /// The system call that fills the hole now.
+    sending: Option<Sending>,
     /// Our words in place of hyper's, as far as they are not sent.
     words: Vec<u8>,
 }
@@ -117,20 +122,20 @@ impl Wire {
         let Limits { head, idle, .. } = *limits;
         let patience = Box::pin(sleep(head));
         Self {
-            stream,
+            stream: Arc::new(stream),
             line,
             patience,
             head,
             idle,
             mid_head: false,
             corked: false,
-            turn: 0,
+            sending: None,
             words: Vec::new(),
         }
     }
 
     /// The socket alone.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Arc<TcpStream> {
         self.stream
     }
 
@@ -142,14 +147,20 @@ impl Wire {
         // A head waits for the first bytes of its file, so that both leave in full packets.
         let plain = bufs.iter().position(is_hole).unwrap_or(bufs.len());
         self.cork(plain < bufs.len())?;
-        self.poll_send(cx, |stream| SockRef::from(stream).send_vectored(&bufs[..plain]))
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            let send = || SockRef::from(&*self.stream).send_vectored(&bufs[..plain]);
+            if let Some(sent) = settled(self.stream.try_io(Interest::WRITABLE, send)) {
+                return Poll::Ready(sent);
+            }
+        }
     }
 
     /// Corked, the kernel sends full packets only: the end of one call to sendfile and the start of
     /// the next share one.
     fn cork(&mut self, corked: bool) -> io::Result<()> {
         if self.corked != corked {
-            SockRef::from(&self.stream).set_tcp_cork(corked)?;
+            SockRef::from(&*self.stream).set_tcp_cork(corked)?;
             self.corked = corked;
         }
         Ok(())
@@ -157,18 +168,47 @@ impl Wire {
 
     /// Fills up to `len` bytes of a hole.
     fn poll_file(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<usize>> {
-        if self.turn >= TURN {
-            self.turn = 0;
-            // Unlike the waker, this wakes no second worker to steal the task.
-            let _ = pin!(yield_now()).poll(cx);
-            return Poll::Pending;
+        loop {
+            let mut sending = match self.sending.take() {
+                Some(sending) => sending,
+                None => {
+                    ready!(self.stream.poll_write_ready(cx))?;
+                    self.begin(len)?
+                }
+            };
+            let Poll::Ready(sent) = sending.as_mut().poll(cx) else {
+                self.sending = Some(sending);
+                return Poll::Pending;
+            };
+            if let Some(sent) = settled(sent) {
+                return Poll::Ready(sent.and_then(|sent| self.has_sent(sent)));
+            }
         }
+    }
+
+    /// Begins to send from the file of the next hole.
+    fn begin(&self, len: usize) -> io::Result<Sending> {
+        let mut sections = self.line.sections();
+        let section = sections.front_mut().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let count = section.next(len);
+        let (is_due, offset) = (section.is_due(count), section.offset);
+        let (opened, stream) = (Arc::clone(&section.opened), Arc::clone(&self.stream));
+        let area: Area = opened.area().clone();
+        let send = move || {
+            if is_due && !opened.is_unchanged() {
+                return Err(changed());
+            }
+            stream.try_io(Interest::WRITABLE, || send(&stream, &opened, offset, count))
+        };
+        Ok(Box::pin(async move {
+            area.read(send).await.unwrap_or_else(|stall| Err(io::Error::other(stall.to_string())))
+        }))
+    }
+
+    fn has_sent(&mut self, sent: usize) -> io::Result<usize> {
         let line = Arc::clone(&self.line);
         let mut sections = line.sections();
         let section = sections.front_mut().ok_or(io::ErrorKind::UnexpectedEof)?;
-        let count = section.next(len);
-        section.look(count)?;
-        let sent = ready!(self.poll_send(cx, |stream| section.send(stream, count)))?;
         section.offset += sent as u64;
         section.left -= sent;
         section.unseen += sent;
@@ -176,24 +216,14 @@ impl Wire {
             sections.pop_front();
             self.cork(false)?;
         }
-        self.turn += sent;
-        Poll::Ready(Ok(sent))
+        Ok(sent)
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut send: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_bytes_in(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            if self.stream.poll_write_ready(cx)?.is_pending() {
-                self.turn = 0;
-                return Poll::Pending;
-            }
-            match self.stream.try_io(Interest::WRITABLE, || send(&self.stream)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result),
+            ready!(self.stream.poll_read_ready(cx))?;
+            if let Some(read) = settled(self.stream.try_read(into)) {
+                return Poll::Ready(read);
             }
         }
     }
@@ -201,8 +231,10 @@ impl Wire {
     /// Sends what is left of our own words.
     fn poll_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.words.is_empty() {
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.words))?;
-            self.words.drain(..sent);
+            ready!(self.stream.poll_write_ready(cx))?;
+            if let Some(sent) = settled(self.stream.try_write(&self.words)) {
+                self.words.drain(..sent?);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -231,17 +263,17 @@ impl Wire {
 }
 
 impl Section {
-    pub(super) fn new(opened: Arc<Opened>, offset: u64, left: usize) -> Self {
+    pub(super) fn new(opened: Arc<Held>, offset: u64, left: usize) -> Self {
         Self { opened, offset, left, unseen: UNSEEN }
     }
 
-    /// Looks whether the file is still the one that was promised: now and then, and before its end.
-    fn look(&mut self, count: usize) -> io::Result<()> {
-        if self.unseen < UNSEEN && count < self.left {
-            return Ok(());
+    /// Whether the file is to be looked at before so many bytes: now and then, and before its end.
+    fn is_due(&mut self, count: usize) -> bool {
+        let is_due = self.unseen >= UNSEEN || count >= self.left;
+        if is_due {
+            self.unseen = 0;
         }
-        self.unseen = 0;
-        if self.opened.is_unchanged() { Ok(()) } else { Err(changed()) }
+        is_due
     }
 
     /// How much the next system call sends of a hole of `len` bytes.
@@ -249,18 +281,26 @@ impl Section {
         let len = len.min(self.left);
         if self.left <= SHORT { len } else { len.min(self.left - TAIL) }
     }
+}
 
-    fn send(&self, stream: &TcpStream, count: usize) -> io::Result<usize> {
-        let Content::File(file) = &self.opened.content else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        let mut offset = i64::try_from(self.offset).map_err(io::Error::other)?;
-        match sendfile64(stream, file, Some(&mut offset), count)? {
-            // It was cut.
-            0 => Err(changed()),
-            sent => Ok(sent),
-        }
+fn send(stream: &TcpStream, opened: &Held, offset: u64, count: usize) -> io::Result<usize> {
+    let Content::File(file) = &opened.content else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let mut offset = i64::try_from(offset).map_err(io::Error::other)?;
+    match sendfile64(stream, file, Some(&mut offset), count)? {
+        // It was cut.
+        0 => Err(changed()),
+        sent => Ok(sent),
     }
+}
+
+/// What a system call said; `None` where it has to be tried again.
+fn settled(result: io::Result<usize>) -> Option<io::Result<usize>> {
+    let is_open = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    };
+    (!result.as_ref().is_err_and(is_open)).then_some(result)
 }
 
 fn changed() -> io::Error {
@@ -281,16 +321,16 @@ impl Read for Wire {
         }
         let mut bytes = [0; 4096];
         let room = into.remaining().min(bytes.len());
-        let mut read = ReadBuf::new(&mut bytes[..room]);
-        if Pin::new(&mut this.stream).poll_read(cx, &mut read)?.is_pending() {
+        let Poll::Ready(read) = this.poll_bytes_in(cx, &mut bytes[..room]) else {
             ready!(this.patience.as_mut().poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        };
+        let read = read?;
         if !this.mid_head {
             this.mid_head = true;
             this.patience.as_mut().reset(Instant::now() + this.head);
         }
-        into.put_slice(read.filled());
+        into.put_slice(&bytes[..read]);
         Poll::Ready(Ok(()))
     }
 }
@@ -330,7 +370,7 @@ impl Write for Wire {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_words(cx))?;
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        Poll::Ready(SockRef::from(&*this.stream).shutdown(Shutdown::Write))
     }
 }
 

@@ -1,24 +1,21 @@
 //! Reads the bytes of blocks, and watches that the file stays what it was.
 
-use std::{cell::RefCell, io, ops::Range, os::unix::fs::FileExt};
+use std::{io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
-use crate::serve::store::{Content, Opened};
+use crate::serve::{
+    disk::Held,
+    store::{Content, Opened},
+};
 
 /// A file is looked at again after this many bytes, and before its last block.
 const BETWEEN_LOOKS: u64 = 1 << 20;
-/// Read at once for a client without a window: some blocks for one call.
-const AHEAD: u64 = 8 << 10;
-
-thread_local! {
-    /// The bytes of one window. Shared by all transfers on this thread, since none waits while it
-    /// holds them: 500 transfers need no 500 windows.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+/// Read at once for a client without a window: some blocks for one job of the disk.
+const AHEAD: u64 = 16 << 10;
 
 /// What is sent.
 pub(super) enum Sent {
     /// A file.
-    File(Opened),
+    File(Arc<Held>),
     /// A text that was made for whoever asks.
     Text(String),
 }
@@ -34,8 +31,10 @@ impl Sent {
 
     fn memory(&self) -> Option<&[u8]> {
         match self {
-            Self::File(Opened { content: Content::Embedded(bytes), .. }) => Some(bytes),
-            Self::File(Opened { content: Content::File(_), .. }) => None,
+            Self::File(held) => match &held.content {
+                Content::Embedded(bytes) => Some(bytes),
+                Content::File(_) => None,
+            },
             Self::Text(text) => Some(text.as_bytes()),
         }
     }
@@ -54,80 +53,67 @@ impl Source {
         Self { sent, since_look: 0, ahead: Vec::new(), ahead_from: 0 }
     }
 
-    /// Gives `send` these bytes, of a window; the error is the reason why the file cannot be sent.
-    pub(super) fn window<T>(
-        &mut self,
-        bytes: Range<u64>,
-        last: bool,
-        send: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, String> {
-        let Sent::File(Opened { content: Content::File(file), .. }) = &self.sent else {
-            return self.block(bytes, last, send);
-        };
-        SCRATCH.with_borrow_mut(|scratch| {
-            let length = (bytes.end - bytes.start) as usize;
-            if scratch.len() < length {
-                scratch.resize(length, 0);
+    /// These bytes of a window, or of a block and then more than those; the error is the reason why
+    /// the file cannot be sent.
+    pub(super) async fn bytes(&mut self, bytes: Range<u64>, last: bool) -> Result<&[u8], String> {
+        let length = (bytes.end - bytes.start) as usize;
+        if self.sent.memory().is_none() {
+            self.since_look += length as u64;
+            let is_due = last || self.since_look >= BETWEEN_LOOKS;
+            if is_due || !self.has_ahead(&bytes) {
+                self.read(bytes.clone(), is_due).await?;
             }
-            let data = &mut scratch[..length];
-            file.read_exact_at(data, bytes.start).map_err(|error| unreadable(&error))?;
-            look(&self.sent, &mut self.since_look, length, last)?;
-            Ok(send(data))
-        })
+            let start = (bytes.start - self.ahead_from) as usize;
+            return Ok(&self.ahead[start..start + length]);
+        }
+        let start = bytes.start as usize;
+        let all = self.sent.memory().unwrap_or_default();
+        Ok(all.get(start..start + length).unwrap_or_default())
     }
 
-    /// Gives `send` these bytes, of a single block, and reads on while the client is busy with it.
-    pub(super) fn block<T>(
-        &mut self,
-        bytes: Range<u64>,
-        last: bool,
-        send: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, String> {
-        let length = (bytes.end - bytes.start) as usize;
-        if let Some(all) = self.sent.memory() {
-            let start = bytes.start as usize;
-            return Ok(send(all.get(start..start + length).unwrap_or_default()));
-        }
-        if !self.has_ahead(&bytes) {
-            self.read_ahead(bytes.clone())?;
-        }
-        look(&self.sent, &mut self.since_look, length, last)?;
-        let start = (bytes.start - self.ahead_from) as usize;
-        let sent = send(&self.ahead[start..start + length]);
-        let next = bytes.end..(bytes.end + length as u64).min(self.sent.len());
-        if !self.has_ahead(&next) {
-            self.read_ahead(next)?;
-        }
-        Ok(sent)
+    /// Gives back the memory of a window: 500 transfers need no 500 windows between two ACKs.
+    pub(super) fn forget(&mut self) {
+        self.ahead = Vec::new();
     }
 
     fn has_ahead(&self, bytes: &Range<u64>) -> bool {
         self.ahead_from <= bytes.start && bytes.end <= self.ahead_from + self.ahead.len() as u64
     }
 
-    fn read_ahead(&mut self, bytes: Range<u64>) -> Result<(), String> {
-        let Sent::File(Opened { content: Content::File(file), .. }) = &self.sent else {
-            return Ok(());
-        };
+    async fn read(&mut self, bytes: Range<u64>, is_due: bool) -> Result<(), String> {
+        let Sent::File(held) = &self.sent else { return Ok(()) };
         let end = bytes.end.max(bytes.start + AHEAD).min(self.sent.len());
-        self.ahead.resize((end - bytes.start) as usize, 0);
-        self.ahead_from = bytes.start;
-        file.read_exact_at(&mut self.ahead, bytes.start).map_err(|error| unreadable(&error))
+        let wanted = (!self.has_ahead(&bytes)).then_some(bytes.start..end);
+        let (opened, area) = (Arc::clone(held), held.area().clone());
+        let read = move || read(&opened, wanted, is_due);
+        if let Some(ahead) = area.read(read).await.map_err(|stall| stall.to_string())?? {
+            (self.ahead, self.ahead_from) = (ahead, bytes.start);
+        }
+        if is_due {
+            self.since_look = 0;
+        }
+        Ok(())
     }
 }
 
-/// Looks at the file after it was read, so that nothing that changed before goes unnoticed.
-fn look(sent: &Sent, since: &mut u64, length: usize, last: bool) -> Result<(), String> {
-    *since += length as u64;
-    if !last && *since < BETWEEN_LOOKS {
-        return Ok(());
-    }
-    *since = 0;
-    match sent {
-        Sent::File(opened) if !opened.is_unchanged() => {
-            Err("the file was changed or replaced".into())
+/// Reads what is wanted, and looks at the file afterwards where that is due, so that nothing that
+/// changed before goes unnoticed.
+fn read(
+    opened: &Opened,
+    wanted: Option<Range<u64>>,
+    is_due: bool,
+) -> Result<Option<Vec<u8>>, String> {
+    let ahead = match (wanted, &opened.content) {
+        (Some(range), Content::File(file)) => {
+            let mut ahead = vec![0; (range.end - range.start) as usize];
+            file.read_exact_at(&mut ahead, range.start).map_err(|error| unreadable(&error))?;
+            Some(ahead)
         }
-        Sent::File(_) | Sent::Text(_) => Ok(()),
+        (Some(_), Content::Embedded(_)) | (None, _) => None,
+    };
+    match is_due && !opened.is_unchanged() {
+        true => Err("the file was changed or replaced".into()),
+        false => Ok(ahead),
     }
 }
 

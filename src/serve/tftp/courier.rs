@@ -53,12 +53,15 @@ impl Courier {
         while !blocks.is_empty() {
             let most = self.most_blocks(session);
             let now = blocks.start..blocks.end.min(blocks.start + most);
-            match self.try_send(session, now.clone()) {
+            match self.try_send(session, now.clone()).await {
                 Ok(Ok(())) => blocks.start = now.end,
                 Ok(Err(error)) if is_lost(&error) => blocks.start = now.end,
                 Ok(Err(error)) => self.overcome(error).await?,
                 Err(reason) => return Err(self.fail(reason)),
             }
+        }
+        if self.segments {
+            self.source.forget();
         }
         Ok(())
     }
@@ -80,20 +83,18 @@ impl Courier {
     }
 
     /// Sends these blocks at once: what the socket said, or why the file cannot be sent.
-    fn try_send(
+    async fn try_send(
         &mut self,
         session: &Session,
         blocks: Range<u64>,
     ) -> Result<io::Result<()>, String> {
         let bytes = session.bytes_of(blocks.clone());
         let last = session.ends_with(&blocks);
-        let socket = &self.socket;
-        if self.segments {
-            let block_size = session.block_size() as usize;
-            self.source.window(bytes, last, |data| send_window(socket, blocks, data, block_size))
-        } else {
-            self.source.block(bytes, last, |data| send_block(socket, blocks.start, data))
-        }
+        let data = self.source.bytes(bytes, last).await?;
+        Ok(match self.segments {
+            true => send_window(&self.socket, blocks, data, session.block_size() as usize),
+            false => send_block(&self.socket, blocks.start, data),
+        })
     }
 
     /// Waits for room, or gives up segments where this network's device has no use for them.

@@ -27,7 +27,9 @@ use super::{
 use crate::{
     http::{named::Named, route::Script},
     ledger::Piece,
+    path::RepositoryPath,
     serve::{
+        disk::{Area, Held},
         http::{Arrival, Scripts},
         journal::Journal,
         site::Site,
@@ -46,6 +48,9 @@ const LONGEST_DATAGRAM: usize = 256;
 const OVER_HTTP_ONLY: &str = "what goes onto a disk, and its signature, are sent over HTTP only";
 /// More than a socket's queue holds.
 const MOST_QUEUED: usize = 512;
+
+/// What a client is told in place of a file.
+type Failure = (Code, String);
 
 /// Who is served, and with what.
 pub(super) struct Client {
@@ -114,16 +119,10 @@ impl Client {
     }
 
     /// The file, or where there is none, the text of ours that goes by its name.
-    async fn find(&self, request: &ReadRequest, site: &Site) -> Result<Sent, (Code, String)> {
+    async fn find(&self, request: &ReadRequest, site: &Arc<Site>) -> Result<Sent, Failure> {
         let path = &request.path;
-        match site.read(path) {
-            Ok(_) if Piece::of(path.as_bytes()) != Piece::Boot => {
-                Err((Code::AccessViolation, OVER_HTTP_ONLY.to_owned()))
-            }
-            Ok(opened) => match self.scripts.admits(path) {
-                Ok(()) => Ok(Sent::File(opened)),
-                Err(refusal) => Err((Code::NotDefined, refusal.to_string())),
-            },
+        match self.open(path, site).await? {
+            Ok(held) => Ok(Sent::File(Arc::new(held))),
             Err(error) => match (&error, Named::read(path)) {
                 (OpenError::NotFound, Some(named)) => {
                     let local = (self.address, 0).into();
@@ -134,6 +133,41 @@ impl Client {
                 _ => Err((code(&error), error.to_string())),
             },
         }
+    }
+
+    /// Opens a file on the disk's threads; the inner error is of the file, the outer of all else.
+    async fn open(
+        &self,
+        path: &RepositoryPath,
+        site: &Arc<Site>,
+    ) -> Result<Result<Held, OpenError>, Failure> {
+        let area = Area::of(path);
+        // A boot program of our own is no part of a release, and needs no disk.
+        if path.folder().is_none()
+            && let Some(opened) = site.store.read_embedded(path)
+        {
+            return Ok(Ok(area.hold(opened)));
+        }
+        let open = {
+            let (area, path) = (area.clone(), path.clone());
+            let (site, scripts) = (Arc::clone(site), Arc::clone(&self.scripts));
+            move || {
+                let opened = match site.read(&path) {
+                    Ok(opened) => area.hold(opened),
+                    Err(error) => return Ok(Err(error)),
+                };
+                if Piece::of(path.as_bytes()) != Piece::Boot {
+                    return Err((Code::AccessViolation, OVER_HTTP_ONLY.to_owned()));
+                }
+                let admitted = scripts.admits(&path);
+                admitted.map_err(|refusal| (Code::NotDefined, refusal.to_string()))?;
+                Ok(Ok(opened))
+            }
+        };
+        area.look(open).await.map_err(|stall| {
+            self.journal.silence("disk", stall.label());
+            (Code::NotDefined, stall.to_string())
+        })?
     }
 
     async fn socket(&self) -> io::Result<UdpSocket> {
