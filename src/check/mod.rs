@@ -6,116 +6,77 @@
 //! that cannot do what its author meant (a misspelt key), we are stricter, never laxer.
 
 mod cloud;
+mod cloud_init;
 mod ignition;
 mod ipxe;
 mod json;
+mod kickstart;
+mod kind;
+mod looks;
 mod near;
+mod preseed;
 mod script;
 mod text;
 mod url;
+mod xml;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+
+pub use kind::{Kind, UnknownKind};
+pub use text::GZIP;
 
 /// What the shipped examples say where only the operator knows, secrets above all.
 pub const PLACEHOLDER: &str = "CHANGE-ME";
 
-/// All that is wrong with a text, in the order of its lines.
+/// All that is wrong with a text that is given away as it is, in the order of its lines.
 pub fn faults(kind: Kind, text: &[u8], target: &Target) -> Vec<Fault> {
     let mut report = Report::default();
-    if let Some(text) = text::read(kind, text, &mut report) {
-        match kind {
-            Kind::CloudConfig => cloud::check(text, target, &mut report),
-            Kind::Ignition => ignition::check(text, target, &mut report),
-            Kind::Ipxe => ipxe::check(text, &mut report),
-            Kind::Script => script::check(text, &mut report),
-            Kind::Text => {}
-        }
-    }
+    text::markers(kind, text, &mut report);
+    look(kind, text, target, &mut report);
     report.into_faults()
 }
 
-/// What a text is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// YAML for coreos-cloudinit.
-    CloudConfig,
-    /// JSON for Ignition.
-    Ignition,
-    /// A script for iPXE.
-    Ipxe,
-    /// A program that begins with `#!`.
-    Script,
-    /// Anything else; only what no reader could take is a fault.
-    Text,
+/// The same of a text whose words are filled in: braces that are left in it are somebody else's.
+pub fn faults_filled(kind: Kind, text: &[u8], target: &Target) -> Vec<Fault> {
+    let mut report = Report::default();
+    look(kind, text, target, &mut report);
+    report.into_faults()
 }
 
-impl Kind {
-    /// Told by a file's name, and by how its text begins.
-    pub fn of(path: &[u8], text: &[u8]) -> Self {
-        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path).to_ascii_lowercase();
-        let first = text.split(|&byte| byte == b'\n').next().unwrap_or(text).trim_ascii();
-        let ends = |suffixes: &[&str]| suffixes.iter().any(|s| name.ends_with(s.as_bytes()));
-        if ends(&[".ign"]) || (ends(&[".json"]) && mentions(text, b"\"ignition")) {
-            Self::Ignition
-        } else if first == b"#!ipxe" || ends(&[".ipxe"]) {
-            Self::Ipxe
-        } else if first.starts_with(b"#!") || ends(&[".sh"]) {
-            Self::Script
-        } else if first == b"#cloud-config"
-            || ends(&["cloud-config.yaml", "cloud-config.yml"])
-            || name == b"user-data"
-        {
-            Self::CloudConfig
-        } else {
-            Self::Text
+fn look(kind: Kind, text: &[u8], target: &Target, report: &mut Report) {
+    if text.starts_with(GZIP) && cloud_init::unpacks(kind) {
+        cloud_init::check_packed(kind, text, report);
+        return;
+    }
+    let Some(text) = text::read(kind, text, report) else { return };
+    if looks::is_misfit(kind, text, report) {
+        return;
+    }
+    match kind {
+        Kind::Autoinstall => cloud_init::check_autoinstall(text, report),
+        Kind::AutoYast => xml::check_autoyast(text, report),
+        Kind::CloudConfig => cloud::check(text, target, report),
+        Kind::CloudInit => cloud_init::check(text, report),
+        Kind::Ignition => ignition::check(text, target, report),
+        Kind::Ipxe => ipxe::check(text, report),
+        Kind::Json => {
+            json::parse(text, report);
+        }
+        Kind::Kickstart => kickstart::check(text, report),
+        Kind::Preseed => preseed::check(text, report),
+        Kind::Script => script::check(text, report),
+        Kind::Talos => yaml::check_talos(text, report),
+        Kind::Text => {}
+        Kind::Xml => xml::check(text, report),
+        Kind::Yaml => {
+            yaml::documents(text, report);
         }
     }
 }
-
-/// Whether a text has these bytes; a config that is no JSON any more is still meant for Ignition.
-fn mentions(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
-}
-
-const KINDS: [(&str, Kind); 5] = [
-    ("cloud-config", Kind::CloudConfig),
-    ("ignition", Kind::Ignition),
-    ("ipxe", Kind::Ipxe),
-    ("script", Kind::Script),
-    ("text", Kind::Text),
-];
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = KINDS.iter().find(|(_, kind)| kind == self).map_or("text", |(word, _)| word);
-        f.write_str(word)
-    }
-}
-
-impl FromStr for Kind {
-    type Err = UnknownKind;
-
-    fn from_str(word: &str) -> Result<Self, UnknownKind> {
-        let found = KINDS.iter().find(|(known, _)| *known == word);
-        found.map(|&(_, kind)| kind).ok_or_else(|| UnknownKind(word.to_owned()))
-    }
-}
-
-/// A word that is no kind of text.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct UnknownKind(String);
-
-impl fmt::Display for UnknownKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
-        write!(f, "\"{}\" is no kind of text; the kinds are {}", self.0, known.join(", "))
-    }
-}
-
-impl std::error::Error for UnknownKind {}
 
 /// Whose tools will read a text.
 #[derive(Clone, Debug, Eq, PartialEq)]

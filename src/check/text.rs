@@ -3,56 +3,106 @@
 
 use super::{Kind, PLACEHOLDER, Report};
 
-/// The text as characters, unless it is none that its reader could take.
+/// The text as characters, unless it is none that its reader could take, or none that we can read.
 pub(super) fn read<'t>(kind: Kind, text: &'t [u8], report: &mut Report) -> Option<&'t str> {
+    // cloud-init runs a program that it is given.
+    let runs = matches!(kind, Kind::CloudConfig | Kind::CloudInit) && text.starts_with(b"#!");
+    let kind = if runs { Kind::Script } else { kind };
     let text = match std::str::from_utf8(text) {
         Ok(text) => text,
         Err(error) => {
-            let line = 1 + count_lines(&text[..error.valid_up_to()]);
-            let byte = text.get(error.valid_up_to()).copied().unwrap_or(0);
-            let hint = if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
-                "is UTF-16; save the file as UTF-8".to_owned()
-            } else if text.starts_with(b"\x1f\x8b") {
-                "is compressed with gzip; put the plain text here".to_owned()
-            } else {
-                format!("is not UTF-8: byte 0x{byte:02x}; save the file as UTF-8")
-            };
-            add(kind, report, line, hint);
+            unreadable(kind, text, error.valid_up_to(), report);
             return None;
         }
     };
-    if text.starts_with('\u{feff}') {
+    let (text, has_mark) = match text.strip_prefix('\u{feff}') {
+        // Readers of these pass over it.
+        Some(rest) if matches!(kind, Kind::AutoYast | Kind::Talos | Kind::Xml | Kind::Yaml) => {
+            (rest, false)
+        }
+        Some(_) => (text, true),
+        None => (text, false),
+    };
+    if has_mark {
         let why = "begins with a byte order mark, which no reader skips; save as UTF-8 without BOM";
         add(kind, report, 1, why.to_owned());
         return (kind == Kind::Text).then_some(text);
     }
-    if kind != Kind::Text && text.trim().is_empty() {
-        report.error(1, "is empty");
-        return None;
+    if text.trim().is_empty() {
+        match kind {
+            // An empty meta-data or vendor-data is what cloud-init's own examples have.
+            Kind::CloudInit | Kind::Text | Kind::Yaml => {}
+            Kind::Kickstart | Kind::Preseed => report.warn(1, "is empty"),
+            _ => report.error(1, "is empty"),
+        }
+        return (kind == Kind::Text).then_some(text);
     }
     for (line, content) in (1..).zip(text.lines()) {
         if report.is_full() {
             break;
         }
         controls(kind, line, content, report);
-        markers(kind, line, content, report);
         // A comment asks for nothing.
         if content.contains(PLACEHOLDER) && !content.trim_start().starts_with('#') {
             add(kind, report, line, format!("still has {PLACEHOLDER}; write your own value"));
         }
     }
+    line_ends(kind, text, report);
     Some(text)
 }
 
 fn add(kind: Kind, report: &mut Report, line: usize, text: String) {
     match kind {
         Kind::Text => report.warn(line, text),
-        Kind::CloudConfig | Kind::Ignition | Kind::Ipxe | Kind::Script => report.error(line, text),
+        _ => report.error(line, text),
     }
 }
 
 fn count_lines(text: &[u8]) -> usize {
     text.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+/// What is not UTF-8, good up to a place.
+fn unreadable(kind: Kind, text: &[u8], good: usize, report: &mut Report) {
+    let line = 1 + count_lines(&text[..good]);
+    if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        // XML says its own encoding.
+        if !matches!(kind, Kind::AutoYast | Kind::Xml) {
+            add(kind, report, line, "is UTF-16; save the file as UTF-8".to_owned());
+        }
+    } else if text.starts_with(GZIP) {
+        let why = "is compressed with gzip; put the plain text here";
+        match kind {
+            Kind::AutoYast | Kind::Json | Kind::Talos | Kind::Text | Kind::Xml | Kind::Yaml => {
+                report.warn(line, why);
+            }
+            _ => report.error(line, why),
+        }
+    } else {
+        let byte = text.get(good).copied().unwrap_or(0);
+        let why = format!("is not UTF-8: byte 0x{byte:02x}; save the file as UTF-8");
+        match kind {
+            // Bytes of other encodings are as good to these as ours.
+            Kind::AutoYast | Kind::Preseed | Kind::Xml => {}
+            Kind::Ipxe | Kind::Kickstart | Kind::Script | Kind::Text => report.warn(line, why),
+            // Parts of MIME may be anything.
+            Kind::CloudInit if !text.starts_with(b"#cloud-config") => report.warn(line, why),
+            _ => report.error(line, why),
+        }
+    }
+}
+
+/// What gzip begins with.
+pub const GZIP: &[u8] = b"\x1f\x8b";
+
+/// An editor of Windows ends lines so; a value then ends in what nobody sees.
+fn line_ends(kind: Kind, text: &str, report: &mut Report) {
+    let Some(at) = text.split('\n').position(|line| line.ends_with('\r')) else { return };
+    if matches!(kind, Kind::Kickstart | Kind::Preseed) {
+        let why = "ends in CR LF, and the installer takes the CR for a part of its last word; save \
+                   with LF";
+        report.warn(at + 1, why);
+    }
 }
 
 fn controls(kind: Kind, line: usize, content: &str, report: &mut Report) {
@@ -61,39 +111,60 @@ fn controls(kind: Kind, line: usize, content: &str, report: &mut Report) {
     let allowed = |c: &char| matches!(kind, Kind::Ipxe | Kind::Script) && *c == '\u{1b}';
     if let Some(c) = content.chars().find(|c| stray(c) && !allowed(c)) {
         let code = u32::from(c);
-        add(kind, report, line, format!("has the control character U+{code:04X}; take it out"));
+        let why = format!("has the control character U+{code:04X}; take it out");
+        match kind {
+            Kind::Kickstart | Kind::Preseed => report.warn(line, why),
+            // Its own reader says it better.
+            Kind::AutoYast | Kind::Xml => {}
+            _ => add(kind, report, line, why),
+        }
     }
 }
 
-/// A `{{ word }}` or `{% tag %}` that is still there was meant to be filled in.
-fn markers(kind: Kind, line: usize, content: &str, report: &mut Report) {
-    for (open, close) in [("{{", "}}"), ("{%", "%}")] {
-        let mut rest = content;
-        while let Some((_, after)) = rest.split_once(open) {
-            let Some((inside, after)) = after.split_once(close) else { break };
-            rest = after;
-            if is_go(inside) {
-                continue;
-            }
-            let shown: String = inside.chars().take(50).collect();
-            let text = format!(
-                "has \"{open}{shown}{close}\", which nobody filled in; declare the file as a \
-                 template, or take it out"
-            );
-            match kind {
-                Kind::CloudConfig | Kind::Ignition | Kind::Ipxe => report.error(line, text),
-                Kind::Script => report.warn(line, text),
-                Kind::Text => {}
+/// A `{{ word }}` or `{% tag %}` with a word of ours in a file that is no template was meant to be filled
+/// in. All others are other tools' own.
+pub(super) fn markers(kind: Kind, text: &[u8], report: &mut Report) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    for (line, content) in (1..).zip(text.lines()) {
+        for (open, close) in [("{{", "}}"), ("{%", "%}")] {
+            let mut rest = content;
+            while let Some((_, after)) = rest.split_once(open) {
+                let Some((inside, after)) = after.split_once(close) else { break };
+                rest = after;
+                let Some(is_surely_ours) = is_ours(inside) else { continue };
+                let shown: String = inside.chars().take(50).collect();
+                let text = format!(
+                    "has \"{open}{shown}{close}\", which nobody filled in; declare the file as a \
+                     [[template]]; where another tool fills it in, write it there between {{% raw %}} \
+                     and {{% endraw %}}"
+                );
+                match kind {
+                    Kind::CloudConfig | Kind::Ignition | Kind::Ipxe if is_surely_ours => {
+                        report.error(line, text);
+                    }
+                    Kind::Text => {}
+                    _ => report.warn(line, text),
+                }
             }
         }
     }
 }
 
-/// docker's `--format '{{.ID}}'` is Go's template language: its words begin with a dot.
-fn is_go(inside: &str) -> bool {
-    let mut words = inside.split(|c: char| c.is_whitespace() || "()|-".contains(c));
-    let keywords = ["else", "end", "json", "println", "range", "with"];
-    words.any(|word| word.starts_with(['.', '$']) || keywords.contains(&word))
+/// Whether a marker has a word of ours, and whether no other tool would have it.
+fn is_ours(inside: &str) -> Option<bool> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_.$".contains(c);
+    let words = || inside.split(|c: char| !is_part(c)).filter(|word| !word.is_empty());
+    let surely = |word: &str| {
+        word == "base_url" || word.starts_with("metadata.") || word.starts_with("label.")
+    };
+    if words().any(surely) {
+        return Some(true);
+    }
+    // Alone, as Go's templates and Ansible's have words of their own beside them.
+    let mut all = words();
+    let alone = all.next().filter(|_| all.next().is_none())?;
+    let ours = ["group", "ip", "mac", "profile", "serial", "uuid"];
+    ours.contains(&alone).then_some(false)
 }
 
 /// What makes a line of authorized_keys one that sshd would skip.

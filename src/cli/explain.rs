@@ -235,7 +235,10 @@ fn configs(site: &Site, words: &Words) -> String {
             continue;
         }
         let said = match text.render(words, group) {
-            Ok(text) => text,
+            Ok(text) => match std::str::from_utf8(&text) {
+                Ok(text) => text.to_owned(),
+                Err(_) => format!("{} bytes, which are sent as they are\n", text.len()),
+            },
             Err(error) => format!("503: {} {error}\n", text.name),
         };
         let end = if said.ends_with('\n') || said.is_empty() { "" } else { "\n" };

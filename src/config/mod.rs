@@ -34,7 +34,7 @@ pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
 pub use reach::Reaches;
 pub use shape::{Access, Mode, Solicitations};
-pub use texts::{Declared, Mention, Reader};
+pub use texts::{Declared, Mention, Reader, has_coreos_cloudinit};
 
 /// Everything an operator decides.
 #[derive(Clone, Debug)]

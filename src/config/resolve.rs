@@ -292,7 +292,7 @@ impl<'a> Desk<'a> {
                 let text = format!("{:?}, for group {name:?}, {problem}", template.source());
                 self.wrong_at(place.clone(), text);
             }
-            self.mention(&name, place, template, &metadata);
+            self.mention(&name, place, (&draft.profile, template), &metadata);
         }
         let program = written.boot_program.and_then(|program| self.boot_file(&program, None));
         let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);

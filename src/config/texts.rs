@@ -11,48 +11,120 @@ use super::{
     shape,
 };
 use crate::{
-    check::Kind,
+    catalog::{Profile, Source},
+    check::{Kind, Target},
     machine::{Mac, Machine},
     path::{RepositoryPath, UrlPath},
     template::{Metadata, Template, Words},
 };
 
 /// Arguments that name a config, and who reads it. Others may name a file of any size.
-const KEYS: [(&str, Reader); 10] = [
+const KEYS: [(&str, Reader); 17] = [
+    ("autoyast", Reader::AutoYast),
+    ("autoyast2", Reader::AutoYast),
     ("cloud-config-url", Reader::CloudInit),
     ("cloud_config_url", Reader::CloudInit),
+    ("config_url", Reader::Other),
     ("coreos.config.url", Reader::Ignition),
     ("coreos.inst.ignition_url", Reader::Ignition),
     ("flatcar.config.url", Reader::Ignition),
+    ("harvester.install.config_url", Reader::Other),
     ("ignition.config.url", Reader::Ignition),
-    ("inst.ks", Reader::Other),
-    ("ks", Reader::Other),
-    ("preseed/url", Reader::Other),
-    ("talos.config", Reader::Other),
+    ("inst.auto", Reader::Other),
+    ("inst.ks", Reader::Anaconda),
+    ("k3os.install.config_url", Reader::Other),
+    ("ks", Reader::Kickstart),
+    ("preseed/url", Reader::Debian),
+    ("talos.config", Reader::Talos),
+    ("url", Reader::Debian),
 ];
 
 /// What on a machine reads a config.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reader {
-    /// coreos-cloudinit.
+    /// Anaconda of today.
+    Anaconda,
+    /// SUSE's installer.
+    AutoYast,
+    /// cloud-init.
     CloudInit,
+    /// coreos-cloudinit, of CoreOS and Flatcar.
+    CoreosCloudinit,
+    /// Debian's installer.
+    Debian,
     /// Ignition.
     Ignition,
+    /// Whatever reads kickstart files: ESXi and old Anacondas, too.
+    Kickstart,
+    /// cloud-init, of what a seed has beside the user-data.
+    MetaData,
     /// An installer that takes what it finds.
     Other,
+    /// Talos.
+    Talos,
 }
 
 impl Reader {
+    /// Who reads what this argument of a profile names.
+    fn of(key: &str, profile: &Profile) -> Option<Self> {
+        let &(_, reader) = KEYS.iter().find(|(known, _)| *known == key)?;
+        match reader {
+            Self::CloudInit if has_coreos_cloudinit(profile) => Some(Self::CoreosCloudinit),
+            // Debian's short form; for others url= names an image.
+            Self::Debian if key == "url" && !is_automatic(profile) => None,
+            reader => Some(reader),
+        }
+    }
+
     /// What a text must be for it that looks like this.
     pub fn kind(self, looks: Kind) -> Kind {
         match (self, looks) {
-            (Self::Ignition, _) => Kind::Ignition,
+            (Self::Anaconda | Self::Kickstart, _) => Kind::Kickstart,
+            // It fills in ERB templates by itself, which are no XML yet.
+            (Self::AutoYast, Kind::Text) => looks,
+            (Self::AutoYast, _) => Kind::AutoYast,
+            // The key coreos: tells a CoreOS whose kernel has another name.
+            (Self::CloudInit, Kind::Autoinstall | Kind::CloudConfig | Kind::Script) => looks,
+            (Self::CloudInit, _) => Kind::CloudInit,
             // It tells the two by their first lines, and passes over what is for Ignition.
-            (Self::CloudInit, Kind::CloudConfig | Kind::Ignition | Kind::Script) => looks,
-            (Self::CloudInit, Kind::Ipxe | Kind::Text) => Kind::CloudConfig,
+            (Self::CoreosCloudinit, Kind::Ignition | Kind::Script) => looks,
+            (Self::CoreosCloudinit, _) => Kind::CloudConfig,
+            (Self::Debian, _) => Kind::Preseed,
+            (Self::Ignition, _) => Kind::Ignition,
+            (Self::MetaData, _) => Kind::Yaml,
             (Self::Other, _) => looks,
+            (Self::Talos, _) => Kind::Talos,
         }
     }
+
+    /// Whether it surely reads no other kind.
+    pub fn is_strict(self) -> bool {
+        !matches!(self, Self::Kickstart | Self::MetaData | Self::Other)
+    }
+}
+
+/// Whether user-data is read by coreos-cloudinit where this profile is booted.
+pub fn has_coreos_cloudinit(profile: &Profile) -> bool {
+    let is_known = match &profile.kernel {
+        Source::Repository(path) => Target::of(&path.to_string()) != Target::Unknown,
+        Source::Url(url) => Target::of(url) != Target::Unknown,
+    };
+    // Fedora CoreOS and its installer have arguments of their own with the same beginning.
+    let is_theirs = |word: &str| {
+        word.starts_with("flatcar.")
+            || (word.starts_with("coreos.")
+                && !["coreos.inst", "coreos.live"].iter().any(|start| word.starts_with(start)))
+    };
+    is_known || words_of(profile).iter().any(|word| is_theirs(word))
+}
+
+fn is_automatic(profile: &Profile) -> bool {
+    words_of(profile).iter().any(|word| matches!(word.as_str(), "auto" | "auto=true"))
+}
+
+fn words_of(profile: &Profile) -> Vec<String> {
+    let sources = profile.args.iter().map(Template::source);
+    sources.flat_map(|it| it.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 /// A repository file that is a template.
@@ -77,6 +149,8 @@ pub struct Mention {
     pub path: UrlPath,
     /// Who reads it, where the argument is known to name a config.
     pub reader: Option<Reader>,
+    /// The argument's name.
+    pub key: String,
     /// The line of the argument.
     pub place: Place,
 }
@@ -147,7 +221,7 @@ impl Desk<'_> {
         &mut self,
         group: &str,
         place: &Place,
-        arg: &Template,
+        (profile, arg): (&Profile, &Template),
         metadata: &Metadata,
     ) {
         let documents = &self.documents;
@@ -155,12 +229,29 @@ impl Desk<'_> {
         let paths = |words: &Words| arg.render(words, metadata).map(|arg| paths(&arg, words));
         let words = Words::specimen();
         let (Ok(one), Ok(other)) = (paths(&words), paths(&other(&words))) else { return };
-        for (path, reader) in one.into_iter().filter(|path| other.contains(path)) {
-            let (group, place) = (group.to_owned(), place.clone());
-            self.mentions.push(Mention { group, path, reader, place });
+        for named in one.into_iter().filter(|named| other.contains(named)) {
+            let mention = |path: UrlPath, reader: Option<Reader>| {
+                let (group, place) = (group.to_owned(), place.clone());
+                Mention { group, path, reader, key: named.key.clone(), place }
+            };
+            let reader = Reader::of(&named.key, profile);
+            // A folder of AutoYaST's is one of rules.
+            let is_folder = named.path.file().is_none();
+            let reader = reader.filter(|&reader| reader != Reader::AutoYast || !is_folder);
+            self.mentions.push(mention(named.path.clone(), reader));
+            if named.is_seed {
+                for (name, reader) in SEED {
+                    let path = UrlPath::parse(&[named.path.as_bytes(), name.as_bytes()].concat());
+                    self.mentions.extend(path.ok().map(|path| mention(path, Some(reader))));
+                }
+            }
         }
     }
 }
+
+/// What cloud-init fetches from the folder of a seed, and takes no seed without.
+const SEED: [(&str, Reader); 2] =
+    [("meta-data", Reader::MetaData), ("user-data", Reader::CloudInit)];
 
 fn unfit(text: &str, path: &UrlPath) -> Option<&'static str> {
     if !text.starts_with('/') {
@@ -175,12 +266,22 @@ fn unfit(text: &str, path: &UrlPath) -> Option<&'static str> {
     text.trim_start_matches('/').starts_with('~').then_some("begins with \"~\", as tokens do")
 }
 
-/// The paths beneath our address, and who reads what is there.
-fn paths(arg: &str, words: &Words) -> Vec<(UrlPath, Option<Reader>)> {
+/// A path that an argument names.
+#[derive(Eq, PartialEq)]
+struct Named {
+    key: String,
+    path: UrlPath,
+    /// Whether it is the folder of a seed of cloud-init's.
+    is_seed: bool,
+}
+
+/// The paths beneath our address.
+fn paths(arg: &str, words: &Words) -> Vec<Named> {
     let mut found = Vec::new();
     for word in arg.split_whitespace() {
-        let key = word.split_once('=').map_or(word, |(key, _)| key);
-        let reader = KEYS.iter().find(|(known, _)| *known == key).map(|&(_, reader)| reader);
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let is_nocloud =
+            key == "ds" && value.trim_start_matches(['"', '\'']).starts_with("nocloud");
         for (at, _) in word.match_indices(&words.base_url) {
             let rest = &word[at + words.base_url.len()..];
             let end = rest.find(|c| "?#;,\"'".contains(c)).unwrap_or(rest.len());
@@ -188,7 +289,11 @@ fn paths(arg: &str, words: &Words) -> Vec<(UrlPath, Option<Reader>)> {
                 continue;
             }
             let path: Vec<u8> = percent_decode_str(&rest[..end]).collect();
-            found.extend(UrlPath::parse(&path).ok().map(|path| (path, reader)));
+            let Ok(path) = UrlPath::parse(&path) else { continue };
+            // cloud-init writes the names of its files behind what is there.
+            let is_whole = !rest[end..].starts_with(['?', '#', ',']);
+            let is_seed = is_nocloud && is_whole && path.file().is_none();
+            found.push(Named { key: key.to_owned(), path, is_seed });
         }
     }
     found
@@ -249,8 +354,8 @@ mod tests {
             ("path = \"/ipxe\"", "b.toml:8: \"/ipxe\" is a script of bootbox's own"),
             ("path = \"/~x\"", "b.toml:8: \"/~x\" begins with \"~\""),
             (
-                "path = \"/x\"\nkind = \"yaml\"",
-                "b.toml:9: \"yaml\" is no kind of text; the kinds are cloud-config",
+                "path = \"/x\"\nkind = \"yml\"",
+                "b.toml:9: \"yml\" is no kind of text; the kinds are autoinstall, autoyast, cloud-config",
             ),
             ("path = \"/x\"\nfile = \"/x/\"", "b.toml:9: \"/x/\" names a directory"),
             ("path = \"/x\"\n[[template]]\npath = \"//x\"", "b.toml:10: /x is a template already"),
@@ -272,7 +377,13 @@ mod tests {
         let config = Config::parse(&text, "b.toml").unwrap();
         let found: Vec<(String, bool)> =
             config.mentions.iter().map(|it| (it.path.to_string(), it.reader.is_some())).collect();
-        let expected = [("/coreos/ignition.json", true), ("/u/", false), ("/c d/", true)];
+        let expected = [
+            ("/coreos/ignition.json", true),
+            ("/u/", false),
+            ("/u/meta-data", true),
+            ("/u/user-data", true),
+            ("/c d/", true),
+        ];
         assert_eq!(found, expected.map(|(path, is_config)| (path.to_owned(), is_config)));
         assert!(config.mentions.iter().all(|it| it.group == "g" && it.place.line == Some(4)));
     }

@@ -97,6 +97,7 @@ fn check(reply: &Reply, file: u64) {
     let head: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let body = match &reply.body {
         Body::Nothing => 0,
+        Body::Bytes(text) => text.len(),
         Body::Text(text) => text.len(),
         Body::Part { start, len } => {
             assert!(start.checked_add(*len).is_some_and(|end| end <= file));

@@ -7,6 +7,7 @@ use std::fmt;
 
 use hyper::{
     HeaderMap, StatusCode,
+    body::Bytes,
     header::{
         ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName,
         HeaderValue, RETRY_AFTER, SERVER,
@@ -42,6 +43,8 @@ pub struct Reply {
 /// What follows the head.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Body {
+    /// Of any encoding.
+    Bytes(Bytes),
     /// Nothing, whatever Content-Length says.
     Nothing,
     /// These bytes of the file.
@@ -77,18 +80,19 @@ impl Reply {
     }
 
     /// A text that is made for one machine: nobody may keep it, and it may be empty.
-    pub fn config(kind: Kind, text: String) -> Self {
+    pub fn config(kind: Kind, text: Bytes) -> Self {
         let media = match kind {
-            Kind::Ignition => "application/json",
-            Kind::CloudConfig | Kind::Ipxe | Kind::Script | Kind::Text => {
-                "text/plain; charset=utf-8"
-            }
+            Kind::Ignition | Kind::Json => "application/json",
+            // Each says its encoding itself, or has none.
+            Kind::AutoYast | Kind::Xml => "application/xml",
+            _ if std::str::from_utf8(&text).is_err() => "application/octet-stream",
+            _ => "text/plain; charset=utf-8",
         };
         let reply = Self::new(StatusCode::OK, Body::Nothing)
             .with(CONTENT_TYPE, HeaderValue::from_static(media))
             .with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
             .with(CONTENT_LENGTH, HeaderValue::from(text.len()));
-        Self { body: Body::Text(text), ..reply }
+        Self { body: Body::Bytes(text), ..reply }
     }
 
     /// The head of an EFI program that is composed for one machine: nobody may keep it, and no part
@@ -166,8 +170,10 @@ impl Reply {
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"\r\n");
-        if let Body::Text(text) = &self.body {
-            bytes.extend_from_slice(text.as_bytes());
+        match &self.body {
+            Body::Bytes(text) => bytes.extend_from_slice(text),
+            Body::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+            Body::Nothing | Body::Part { .. } => {}
         }
         bytes
     }
@@ -328,10 +334,10 @@ mod tests {
 
     #[test]
     fn a_config_is_kept_by_nobody_and_refused_for_a_while() {
-        let reply = Reply::config(Kind::Ignition, "{}".to_owned());
+        let reply = Reply::config(Kind::Ignition, Bytes::from_static(b"{}"));
         assert_eq!(reply.headers[CONTENT_TYPE], "application/json");
         assert_eq!(reply.headers[CONTENT_LENGTH], "2");
-        let empty = Reply::config(Kind::Text, String::new());
+        let empty = Reply::config(Kind::Text, Bytes::new());
         assert_eq!(
             (empty.status.as_u16(), &empty.headers[CONTENT_LENGTH]),
             (200, &"0".parse().unwrap())

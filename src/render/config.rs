@@ -5,9 +5,11 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use hyper::body::Bytes;
+
 use crate::{
     catalog::{Group, Source},
-    check::{Fault, Kind, Severity, Target, faults},
+    check::{Fault, Kind, Severity, Target, faults, faults_filled},
     path::{RepositoryPath, UrlPath},
     template::{Setting, Template, TemplateError, Words},
 };
@@ -19,32 +21,68 @@ pub struct ConfigText {
     pub name: String,
     /// What it is for.
     pub kind: Kind,
+    /// Why it is taken for that.
+    pub origin: Origin,
     content: Content,
+}
+
+/// Why a text is taken for one of its kind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// It looks like it.
+    Looks,
+    /// An argument names it.
+    Named {
+        /// The argument's name.
+        key: String,
+        /// Whether what reads it surely reads no other kind.
+        is_strict: bool,
+    },
+    /// Machines that it is meant for boot what has one reader for it.
+    Profile(String),
+    /// The config says so.
+    Said,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Looks => f.write_str("its name and first line say so"),
+            Self::Named { key, .. } => write!(f, "{key}= names it"),
+            Self::Profile(name) => write!(f, "profile {name} boots a CoreOS or Flatcar"),
+            Self::Said => f.write_str("kind = says so"),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Content {
     /// Why there is none.
     Missing(String),
-    Plain(String),
+    /// Of any encoding.
+    Plain(Bytes),
     Template(Box<Template>),
 }
 
 impl ConfigText {
     /// A text without words.
-    pub fn plain(name: String, kind: Kind, text: String) -> Self {
-        Self { name, kind, content: Content::Plain(text) }
+    pub fn plain(name: String, (kind, origin): (Kind, Origin), bytes: Vec<u8>) -> Self {
+        Self { name, kind, origin, content: Content::Plain(bytes.into()) }
     }
 
     /// A text whose words are filled in.
-    pub fn template(name: String, kind: Kind, text: &str) -> Result<Self, TemplateError> {
+    pub fn template(
+        name: String,
+        (kind, origin): (Kind, Origin),
+        text: &str,
+    ) -> Result<Self, TemplateError> {
         let content = Content::Template(Box::new(Template::parse_file(text)?));
-        Ok(Self { name, kind, content })
+        Ok(Self { name, kind, origin, content })
     }
 
     /// One that a machine will ask for, and that is not there.
     pub fn missing(name: String, reason: String) -> Self {
-        Self { name, kind: Kind::Text, content: Content::Missing(reason) }
+        Self { name, kind: Kind::Text, origin: Origin::Said, content: Content::Missing(reason) }
     }
 
     /// Its words, where it has any.
@@ -69,8 +107,36 @@ impl ConfigText {
         self.words().is_none_or(Template::is_same_for_all)
     }
 
+    /// Whether what its kind's reader would refuse is surely refused: who reads it may be a guess.
+    fn is_sure(&self) -> bool {
+        match (&self.origin, self.kind) {
+            (Origin::Profile(_) | Origin::Said, _) => true,
+            (Origin::Named { is_strict: true, .. }, _) => true,
+            (
+                Origin::Looks | Origin::Named { .. },
+                Kind::AutoYast
+                | Kind::Json
+                | Kind::Kickstart
+                | Kind::Preseed
+                | Kind::Talos
+                | Kind::Xml
+                | Kind::Yaml,
+            ) => false,
+            (
+                Origin::Looks | Origin::Named { .. },
+                Kind::Autoinstall
+                | Kind::CloudConfig
+                | Kind::CloudInit
+                | Kind::Ignition
+                | Kind::Ipxe
+                | Kind::Script
+                | Kind::Text,
+            ) => true,
+        }
+    }
+
     /// The text for a machine of this group; without a fault that matters.
-    pub fn render(&self, words: &Words, group: &Group) -> Result<String, Unfit> {
+    pub fn render(&self, words: &Words, group: &Group) -> Result<Bytes, Unfit> {
         let (text, faults) = self.rehearse(words, group)?;
         match faults.into_iter().find(|fault| fault.severity == Severity::Error) {
             Some(fault) => Err(Unfit::Fault(fault)),
@@ -79,7 +145,7 @@ impl ConfigText {
     }
 
     /// The text where it does not matter who asks. It was looked at when it was loaded.
-    pub fn render_for_all(&self, words: &Words) -> Result<String, Unfit> {
+    pub fn render_for_all(&self, words: &Words) -> Result<Bytes, Unfit> {
         let metadata = Default::default();
         self.fill(words, &Setting { group: "", profile: "", metadata: &metadata })
     }
@@ -89,21 +155,28 @@ impl ConfigText {
         &self,
         words: &Words,
         group: &Group,
-    ) -> Result<(String, Vec<Fault>), Unfit> {
+    ) -> Result<(Bytes, Vec<Fault>), Unfit> {
         let profile = &group.profile;
         let setting =
             Setting { group: &group.name, profile: &profile.name, metadata: &group.metadata };
         let text = self.fill(words, &setting)?;
-        let faults = faults(self.kind, text.as_bytes(), &target(group));
+        let target = target(group);
+        let mut faults = match self.content {
+            Content::Template(_) => faults_filled(self.kind, &text, &target),
+            Content::Missing(_) | Content::Plain(_) => faults(self.kind, &text, &target),
+        };
+        if !self.is_sure() {
+            faults.iter_mut().for_each(|fault| fault.severity = Severity::Warning);
+        }
         Ok((text, faults))
     }
 
-    fn fill(&self, words: &Words, setting: &Setting<'_>) -> Result<String, Unfit> {
+    fn fill(&self, words: &Words, setting: &Setting<'_>) -> Result<Bytes, Unfit> {
         match &self.content {
             Content::Missing(reason) => Err(Unfit::Missing(reason.clone())),
-            Content::Plain(text) => Ok(text.clone()),
+            Content::Plain(bytes) => Ok(bytes.clone()),
             Content::Template(template) => {
-                template.render_file(words, setting).map_err(Unfit::Template)
+                template.render_file(words, setting).map(Bytes::from).map_err(Unfit::Template)
             }
         }
     }

@@ -8,7 +8,7 @@ mod line;
 mod rehearsal;
 mod script;
 
-pub use config::{ConfigText, Configs, Unfit};
+pub use config::{ConfigText, Configs, Origin, Unfit};
 pub use grub::first_config;
 pub use language::Language;
 pub use line::TooLong;

@@ -41,6 +41,8 @@ pub struct Finding {
     pub severity: Severity,
     /// What is wrong, for whom, and what to write instead.
     pub text: String,
+    /// Whether it is what the reader of such a text would say.
+    pub is_of_kind: bool,
 }
 
 /// Renders and checks a text for each role. What comes out the same is looked at once.
@@ -62,14 +64,19 @@ pub fn rehearse<'a>(text: &ConfigText, roles: impl Iterator<Item = &'a Role<'a>>
             continue;
         }
         match text.rehearse(&made_whole(text, role), role.group) {
-            Err(error) => note(&mut findings, role, told(text, &error), Severity::Error),
+            Err(error) => {
+                note(&mut findings, role, told(text, &error), Severity::Error);
+            }
             Ok((rendered, faults)) => {
+                let rendered = String::from_utf8_lossy(&rendered);
                 if !seen.insert(fingerprint(&(target(role.group).to_string(), &rendered))) {
                     continue;
                 }
                 for fault in faults {
                     let severity = fault.severity;
-                    note(&mut findings, role, located(text, &rendered, fault), severity);
+                    let noted =
+                        note(&mut findings, role, located(text, &rendered, fault), severity);
+                    noted.is_of_kind = true;
                 }
             }
         }
@@ -90,6 +97,7 @@ fn unquoted(text: &ConfigText, role: &Role<'_>) -> Option<Option<usize>> {
         labels.insert(name.to_owned(), HOSTILE.to_owned());
     }
     let (rendered, _) = text.rehearse(&words, role.group).ok()?;
+    let rendered = String::from_utf8_lossy(&rendered);
     let line = 1 + rendered.lines().position(|line| line.contains(HOSTILE))?;
     let is_the_files = rendered.lines().count() == template.source().lines().count();
     Some(is_the_files.then_some(line))
@@ -104,6 +112,7 @@ struct Noted {
     severity: Severity,
     whom: String,
     others: usize,
+    is_of_kind: bool,
 }
 
 impl Noted {
@@ -114,26 +123,29 @@ impl Noted {
             count => format!(" and {count} more"),
         };
         let text = format!("for {}{others}{}: {}", self.whom, self.within, self.said);
-        Finding { line: self.line, severity: self.severity, text }
+        Finding { line: self.line, severity: self.severity, text, is_of_kind: self.is_of_kind }
     }
 }
 
-fn note(
-    findings: &mut Vec<Noted>,
+fn note<'f>(
+    findings: &'f mut Vec<Noted>,
     role: &Role<'_>,
     (line, within, said): (Option<usize>, String, String),
     severity: Severity,
-) {
+) -> &'f mut Noted {
     let severity = if role.is_guest { Severity::Warning } else { severity };
-    let same =
-        |noted: &&mut Noted| (noted.line, &noted.said, noted.severity) == (line, &said, severity);
-    match findings.iter_mut().find(same) {
-        Some(noted) => noted.others += 1,
+    let same = |noted: &Noted| (noted.line, &noted.said, noted.severity) == (line, &said, severity);
+    let at = findings.iter().position(same);
+    match at {
+        Some(at) => findings[at].others += 1,
         None => {
             let whom = format!("{} (group {})", role.name, role.group.name);
-            findings.push(Noted { line, within, said, severity, whom, others: 0 });
+            let is_of_kind = false;
+            findings.push(Noted { line, within, said, severity, whom, others: 0, is_of_kind });
         }
     }
+    let at = at.unwrap_or(findings.len() - 1);
+    &mut findings[at]
 }
 
 /// A machine that is made up has told whatever is asked for.

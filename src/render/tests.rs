@@ -32,7 +32,7 @@ fn group() -> Group {
 }
 
 fn text(source: &str) -> ConfigText {
-    ConfigText::template("/r/x.sh".to_owned(), Kind::Script, source).unwrap()
+    ConfigText::template("/r/x.sh".to_owned(), (Kind::Script, Origin::Said), source).unwrap()
 }
 
 fn role<'a>(group: &'a Group, last: u32, labels: &[(&str, &str)], is_guest: bool) -> Role<'a> {

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use hyper::body::Bytes;
+
 use super::{
     http::{Arrival, Config},
     ledger::now,
@@ -50,7 +52,7 @@ impl Renderer {
             machine,
             token,
         };
-        let given = |text: &ConfigText, rendered: String, group: Option<&Group>| {
+        let given = |text: &ConfigText, rendered: Bytes, group: Option<&Group>| {
             let (file, kind) = (asked.path.to_string(), text.kind.to_string());
             let group = group.map(|group| group.name.clone());
             (Config { kind: text.kind, text: rendered }, Step::Config { file, kind, group })
@@ -170,7 +172,7 @@ impl Renderer {
         let (file, group) = (asked.path.to_string(), None);
         let step = Step::Config { file, kind: kind.to_string(), group };
         let who = machine.map_or(Who::Address(ipv4(arrival.peer)), |it| Who::Machine(it.mac));
-        Ok((Config { kind, text }, who, step))
+        Ok((Config { kind, text: text.into() }, who, step))
     }
 }
 

@@ -13,17 +13,19 @@ use super::{
 };
 use crate::{
     catalog::Specimen,
-    check::{Kind, Severity},
-    config::{Access, Config, Mention, Place, Problem, Reader},
+    check::{GZIP, Kind, Severity},
+    config::{Access, Config, Declared, Mention, Place, Problem, Reader, has_coreos_cloudinit},
     machine::Machine,
     path::{RepositoryPath, UrlPath},
-    render::{ConfigText, Configs, Finding, Role, rehearse},
+    render::{ConfigText, Configs, Finding, Origin, Role, rehearse},
     template::{Words, base_url},
     token::Token,
 };
 
-/// A text that is larger is none that a person wrote, in bytes.
-pub(super) const LARGEST: u64 = 1 << 20;
+/// A file that is larger is no config, in bytes; it would be held in memory.
+pub(super) const LARGEST: u64 = 16 << 20;
+/// The same of one whose words are filled in for each machine that asks.
+const LARGEST_TEMPLATE: usize = 1 << 20;
 /// Stand in for what is known only when a machine asks (RFC 5737, documentation only).
 const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const THEIRS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -80,35 +82,53 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn templates(&mut self) {
         for declared in &self.config.templates {
+            let name = self.name(&declared.file);
             let text = match read(self.store, &declared.file) {
-                Ok(text) => text,
+                Ok(bytes) => self.template(declared, &name, bytes),
                 Err(error) => {
-                    let name = self.name(&declared.file);
-                    self.loaded.problems.push(match error {
-                        Unread::NotUtf8(line) => not_utf8(&name, line),
-                        Unread::Open(_) | Unread::TooLarge => {
-                            let text = format!("{name}: {error}");
-                            Problem { place: declared.place.clone(), text }
-                        }
-                    });
-                    continue;
+                    let text = format!("{name}: {error}");
+                    Err(Problem { place: declared.place.clone(), text })
                 }
             };
-            let reader = self.reader(&declared.path);
-            let kind = declared.kind.unwrap_or_else(|| kind(&declared.file, &text, reader));
-            let name = self.name(&declared.file);
-            match ConfigText::template(name.clone(), kind, &text) {
-                Ok(template) => {
-                    self.try_out(&declared.path, &template);
-                    let configs = &mut self.loaded.configs;
-                    configs.add(declared.path.clone(), Some(&declared.file), template);
+            match text {
+                Ok(text) => {
+                    self.try_out(&declared.path, &text);
+                    self.loaded.configs.add(declared.path.clone(), Some(&declared.file), text);
                 }
-                Err(error) => {
-                    let place = Place::of_file(&name, error.line(&text));
-                    let text = error.without_line();
-                    self.loaded.problems.push(Problem { place, text });
-                }
+                Err(problem) => self.loaded.problems.push(problem),
             }
+        }
+    }
+
+    /// A declared text. What is no text has no words, and is sent as it is.
+    fn template(
+        &self,
+        declared: &Declared,
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<ConfigText, Problem> {
+        let kind = match declared.kind {
+            Some(kind) => (kind, Origin::Said),
+            None => self.kind(&declared.path, &declared.file, &bytes),
+        };
+        let has_words = |bytes: &[u8]| bytes.windows(2).any(|two| two == b"{{" || two == b"{%");
+        let is_packed = bytes.starts_with(GZIP);
+        match decode(bytes) {
+            Err((bytes, _)) if is_packed || !has_words(&bytes) => {
+                Ok(ConfigText::plain(name.to_owned(), kind, bytes))
+            }
+            Err((_, line)) => Err(not_utf8(name, line)),
+            Ok(text) if text.len() > LARGEST_TEMPLATE && has_words(text.as_bytes()) => {
+                let text = format!("{name}: is larger than 1 MiB, which no template is");
+                Err(Problem { place: declared.place.clone(), text })
+            }
+            Ok(text) if text.len() > LARGEST_TEMPLATE => {
+                Ok(ConfigText::plain(name.to_owned(), kind, text.into_bytes()))
+            }
+            Ok(text) => ConfigText::template(name.to_owned(), kind, &text).map_err(|error| {
+                let place = Place::of_file(name, error.line(&text));
+                Problem { place, text: error.without_line() }
+            }),
         }
     }
 
@@ -126,7 +146,12 @@ impl Loader<'_> {
             let path = mention.path.clone();
             let file = path.file();
             let read = match &file {
-                Some(file) => read(self.store, file).map_err(|error| error.to_string()),
+                Some(file) => read(self.store, file).map_err(|error| match reader {
+                    Reader::MetaData => format!(
+                        "{error}; cloud-init takes no seed without it, and an empty file will do"
+                    ),
+                    _ => error.to_string(),
+                }),
                 None => Err(format!(
                     "is a folder, and no template is declared for it; add a [[template]] with path \
                      = \"{path}\""
@@ -134,19 +159,46 @@ impl Loader<'_> {
             };
             let name = file.as_ref().map_or_else(|| path.to_string(), |file| self.name(file));
             let text = match (read, &file) {
-                (Ok(text), Some(file)) => {
-                    let kind = kind(file, &text, Some(reader));
-                    let text = ConfigText::plain(name, kind, text);
+                (Ok(bytes), Some(file)) => {
+                    let text = ConfigText::plain(name, self.kind(&path, file, &bytes), bytes);
                     self.try_out(&path, &text);
                     text
                 }
                 (read, _) => {
                     let error = read.err().unwrap_or_default();
-                    self.miss(mention, format!("{name}: {error}"));
+                    let text = format!("{name}: {error}");
+                    self.loaded.problems.push(Problem { place: mention.place.clone(), text });
                     ConfigText::missing(name, error)
                 }
             };
             self.loaded.configs.add(path, file.as_ref(), text);
+        }
+    }
+
+    /// What a text is for that the config says nothing of: by what names it, else by whom it is meant
+    /// for, else by how it looks.
+    fn kind(&self, path: &UrlPath, file: &RepositoryPath, bytes: &[u8]) -> (Kind, Origin) {
+        let looks = Kind::of(file.as_bytes(), bytes);
+        let named = self.config.mentions.iter().find_map(|mention| {
+            let reader = mention.reader.filter(|_| mention.path == *path)?;
+            let (key, is_strict) = (mention.key.clone(), reader.is_strict());
+            Some((reader.kind(looks), Origin::Named { key, is_strict }))
+        });
+        if let Some(named) = named {
+            return named;
+        }
+        let groups = self.config.catalog.groups().iter();
+        let mut profiles = groups
+            .filter(|group| is_meant_for(self.config, path, &group.name))
+            .map(|group| &group.profile)
+            .peekable();
+        let first = profiles.peek().map(|profile| profile.name.clone());
+        // Where others may read it, too, it is a guess.
+        match (looks, first) {
+            (Kind::CloudInit, Some(name)) if profiles.all(|it| has_coreos_cloudinit(it)) => {
+                (Kind::CloudConfig, Origin::Profile(name))
+            }
+            _ => (looks, Origin::Looks),
         }
     }
 
@@ -157,29 +209,6 @@ impl Loader<'_> {
                 Severity::Warning => self.loaded.warnings.push(problem),
             }
         }
-    }
-
-    /// What installs a machine must be there; a machine in RAM may wait for it.
-    fn miss(&mut self, mention: &Mention, said: String) {
-        let names = |other: &&Mention| other.path == mention.path;
-        let installs = self.config.mentions.iter().filter(names).any(|mention| {
-            self.config
-                .catalog
-                .groups()
-                .iter()
-                .any(|group| group.name == mention.group && group.profile.installs())
-        });
-        let place = mention.place.clone();
-        if installs {
-            self.loaded.problems.push(Problem { place, text: said });
-        } else {
-            let text = format!("{said}; machines that ask for it get 503");
-            self.loaded.warnings.push(Problem { place, text });
-        }
-    }
-
-    fn reader(&self, path: &UrlPath) -> Option<Reader> {
-        self.config.mentions.iter().find(|mention| mention.path == *path)?.reader
     }
 
     fn name(&self, file: &RepositoryPath) -> String {
@@ -197,9 +226,19 @@ fn findings(
     let groups = config.catalog.groups().iter().map(|group| group.name.as_str());
     let meant: BTreeSet<&str> = groups.filter(|group| is_meant_for(config, path, group)).collect();
     let roles = roles.iter().filter(|role| meant.contains(role.group.name.as_str()));
+    let mut is_told = text.origin == Origin::Said;
     let problem = |finding: Finding| {
         let place = Place::of_file(&text.name, finding.line);
-        (finding.severity, Problem { place, text: finding.text })
+        let mut said = finding.text;
+        // Once is enough.
+        if finding.is_of_kind && !std::mem::replace(&mut is_told, true) {
+            said += &format!(
+                " (judged as {}: {}; where another tool reads it, write [[template]] path = \
+                 \"{path}\", kind = \"…\")",
+                text.kind, text.origin
+            );
+        }
+        (finding.severity, Problem { place, text: said })
     };
     rehearse(text, roles).into_iter().map(problem).collect()
 }
@@ -227,28 +266,23 @@ fn words(config: &Config, machine: Machine) -> Words {
     }
 }
 
-fn kind(file: &RepositoryPath, text: &str, reader: Option<Reader>) -> Kind {
-    let looks = Kind::of(file.as_bytes(), text.as_bytes());
-    reader.map_or(looks, |reader| reader.kind(looks))
-}
-
-fn read(store: &Store, path: &RepositoryPath) -> Result<String, Unread> {
+fn read(store: &Store, path: &RepositoryPath) -> Result<Vec<u8>, Unread> {
     let opened = store.read(path).map_err(Unread::Open)?;
     if opened.stamp.len > LARGEST {
         return Err(Unread::TooLarge);
     }
-    let bytes = match opened.content {
-        Content::Embedded(bytes) => bytes.to_vec(),
-        Content::File(file) => whole(file).map_err(|error| Unread::Open(OpenError::Io(error)))?,
-    };
-    decode(bytes).map_err(Unread::NotUtf8)
+    match opened.content {
+        Content::Embedded(bytes) => Ok(bytes.to_vec()),
+        Content::File(file) => whole(file).map_err(|error| Unread::Open(OpenError::Io(error))),
+    }
 }
 
-/// The text; else the line that has other bytes.
-pub(super) fn decode(bytes: Vec<u8>) -> Result<String, usize> {
+/// The text; else the bytes and the line that has other ones.
+pub(super) fn decode(bytes: Vec<u8>) -> Result<String, (Vec<u8>, usize)> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        1 + error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count()
+        let line = 1 + error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count();
+        (error.into_bytes(), line)
     })
 }
 
@@ -264,11 +298,9 @@ fn whole(file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Why a file is no text.
+/// Why a file cannot be held.
 #[derive(Debug)]
 enum Unread {
-    /// Something else than UTF-8 in this line.
-    NotUtf8(usize),
     Open(OpenError),
     TooLarge,
 }
@@ -276,11 +308,8 @@ enum Unread {
 impl std::fmt::Display for Unread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotUtf8(line) => {
-                write!(f, "is not UTF-8: line {line} has other bytes; save it as UTF-8")
-            }
             Self::Open(error) => write!(f, "{error}; put it there, or name another file"),
-            Self::TooLarge => f.write_str("is larger than 1 MiB, which no config is"),
+            Self::TooLarge => f.write_str("is larger than 16 MiB, which no config is"),
         }
     }
 }

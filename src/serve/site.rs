@@ -327,7 +327,7 @@ fn text(file: &Path, bytes: Vec<u8>) -> Result<Text, SiteError> {
     let name = file.display().to_string();
     match configs::decode(bytes) {
         Ok(text) => Ok(Text { name, text }),
-        Err(line) => Err(SiteError::Config(configs::not_utf8(&name, line).into())),
+        Err((_, line)) => Err(SiteError::Config(configs::not_utf8(&name, line).into())),
     }
 }
 

@@ -10,6 +10,7 @@ mod yaml;
 use std::collections::BTreeSet;
 
 use super::{Fault, Report, Severity, Target, script};
+pub(super) use yaml::malformed;
 use yaml::{Dialect, Value};
 
 const HEADER: &str = "#cloud-config";

@@ -208,7 +208,7 @@ pub(super) fn parse(text: &str, dialect: Dialect, report: &mut Report) -> Option
 }
 
 /// Where and why a text is no YAML; a tab is often noticed a line too early or too late.
-fn malformed(error: &ScanError, lines: &[&str]) -> (usize, String) {
+pub(in crate::check) fn malformed(error: &ScanError, lines: &[&str]) -> (usize, String) {
     let line = error.marker().line().max(1);
     let indented_by_tab = |number: &usize| {
         let line = number.checked_sub(1).and_then(|index| lines.get(index)).unwrap_or(&"");

@@ -5,7 +5,7 @@ mod ignition;
 mod mistakes;
 mod mutations;
 
-use super::*;
+use super::{kind::KINDS, *};
 
 pub(super) const POST_IGNITION: &str =
     include_str!("../../../tests/fixtures/check/post-ignition.json");
@@ -67,16 +67,29 @@ fn a_text_is_told_by_its_name_and_its_first_line() {
     for (path, text, kind) in [
         ("/coreos/ignition.json", "{\"ignition\":{}}", Kind::Ignition),
         ("/coreos/ignition.json", "{ \"ignition\" ", Kind::Ignition),
-        ("/coreos/other.json", "{}", Kind::Text),
+        ("/coreos/other.json", "{}", Kind::Json),
         ("/a.ign", "", Kind::Ignition),
-        ("/coreos/cloud-config.yaml", "", Kind::CloudConfig),
-        ("/u/user-data", "users:", Kind::CloudConfig),
-        ("/x", "#cloud-config\r\na: b", Kind::CloudConfig),
+        ("/coreos/cloud-config.yaml", "", Kind::CloudInit),
+        ("/u/user-data", "users:", Kind::CloudInit),
+        ("/x", "#cloud-config\r\na: b", Kind::CloudInit),
+        ("/x", "#cloud-config\ncoreos:\n  units: []\n", Kind::CloudConfig),
+        ("/x", "#cloud-config\nautoinstall:\n  version: 1\n", Kind::Autoinstall),
+        ("/x", " \n#Include\nhttp://a/b\n", Kind::CloudInit),
+        ("/x", "## template: jinja\n#cloud-config\n", Kind::CloudInit),
+        ("/u/vendor-data", "", Kind::CloudInit),
+        ("/u/meta-data", "", Kind::Yaml),
+        ("/t/c.yaml", "version: v1alpha1\nmachine:\n  type: worker\n", Kind::Talos),
+        ("/x.yml", "a: b", Kind::Yaml),
+        ("/a.xml", "<?xml version=\"1.0\"?>\n<profile xmlns=\"x\"/>", Kind::AutoYast),
+        ("/b", "<?xml version=\"1.0\"?><a/>", Kind::Xml),
+        ("/ks.cfg", "text", Kind::Kickstart),
+        ("/x", "lang C\n%packages\n%end\n", Kind::Kickstart),
         ("/coreos/", "#!/bin/bash\n", Kind::Script),
         ("/install.sh", "echo", Kind::Script),
         ("/x", "#!ipxe\n", Kind::Ipxe),
         ("/boot.ipxe", "", Kind::Ipxe),
-        ("/preseed.cfg", "d-i x y z", Kind::Text),
+        ("/preseed.cfg", "d-i x y z", Kind::Preseed),
+        ("/debian.seed", "d-i x y z", Kind::Preseed),
         ("/user-data", "#!/bin/sh\n", Kind::Script),
     ] {
         assert_eq!(Kind::of(path.as_bytes(), text.as_bytes()), kind, "{path}: {text}");
@@ -89,8 +102,8 @@ fn a_kind_is_written_as_it_is_read() {
         assert_eq!(word.parse(), Ok(kind));
         assert_eq!(kind.to_string(), word);
     }
-    let error = "yaml".parse::<Kind>().unwrap_err().to_string();
-    assert!(error.contains("the kinds are cloud-config, ignition"), "{error}");
+    let error = "yml".parse::<Kind>().unwrap_err().to_string();
+    assert!(error.contains("the kinds are autoinstall, autoyast, cloud-config"), "{error}");
 }
 
 #[test]

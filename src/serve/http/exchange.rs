@@ -269,6 +269,7 @@ impl Exchange {
 /// Dresses a reply for hyper; `part` is the body where the reply has no text.
 fn respond(reply: Reply, part: ReplyBody) -> Response<ReplyBody> {
     let body = match reply.body {
+        Body::Bytes(text) => ReplyBody::Text(text),
         Body::Text(text) => ReplyBody::Text(text.into()),
         Body::Nothing | Body::Part { .. } => part,
     };

@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::body::Bytes;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -163,7 +164,7 @@ pub struct Config {
     /// What it is for.
     pub kind: Kind,
     /// The whole body.
-    pub text: String,
+    pub text: Bytes,
 }
 
 /// An EFI program that is sent piece by piece, and the files that its pieces are of.
