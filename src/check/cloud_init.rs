@@ -132,9 +132,10 @@ pub(super) fn check_packed(kind: Kind, packed: &[u8], report: &mut Report) {
     let Some(bytes) = unpacked(packed, report) else { return };
     let mut inside = Report::default();
     if let Some(text) = text::read(kind, &bytes, &mut inside) {
-        match kind {
-            Kind::Autoinstall => check_autoinstall(text, &mut inside),
-            _ => check(text, &mut inside),
+        if kind == Kind::Autoinstall {
+            check_autoinstall(text, &mut inside);
+        } else {
+            check(text, &mut inside);
         }
     }
     for fault in inside.into_faults() {

@@ -29,11 +29,11 @@ pub(super) fn read<'t>(kind: Kind, text: &'t [u8], report: &mut Report) -> Optio
         return (kind == Kind::Text).then_some(text);
     }
     if text.trim().is_empty() {
-        match kind {
-            // An empty meta-data or vendor-data is what cloud-init's own examples have.
-            Kind::CloudInit | Kind::Text | Kind::Yaml => {}
-            Kind::Kickstart | Kind::Preseed => report.warn(1, "is empty"),
-            _ => report.error(1, "is empty"),
+        // An empty meta-data or vendor-data is what cloud-init's own examples have.
+        if matches!(kind, Kind::Kickstart | Kind::Preseed) {
+            report.warn(1, "is empty");
+        } else if !matches!(kind, Kind::CloudInit | Kind::Text | Kind::Yaml) {
+            report.error(1, "is empty");
         }
         return (kind == Kind::Text).then_some(text);
     }
@@ -52,9 +52,10 @@ pub(super) fn read<'t>(kind: Kind, text: &'t [u8], report: &mut Report) -> Optio
 }
 
 fn add(kind: Kind, report: &mut Report, line: usize, text: String) {
-    match kind {
-        Kind::Text => report.warn(line, text),
-        _ => report.error(line, text),
+    if kind == Kind::Text {
+        report.warn(line, text);
+    } else {
+        report.error(line, text);
     }
 }
 
@@ -72,22 +73,26 @@ fn unreadable(kind: Kind, text: &[u8], good: usize, report: &mut Report) {
         }
     } else if text.starts_with(GZIP) {
         let why = "is compressed with gzip; put the plain text here";
-        match kind {
-            Kind::AutoYast | Kind::Json | Kind::Talos | Kind::Text | Kind::Xml | Kind::Yaml => {
-                report.warn(line, why);
-            }
-            _ => report.error(line, why),
+        let is_open = matches!(kind, Kind::Json | Kind::Talos | Kind::Text | Kind::Yaml);
+        if is_open || matches!(kind, Kind::AutoYast | Kind::Xml) {
+            report.warn(line, why);
+        } else {
+            report.error(line, why);
         }
     } else {
         let byte = text.get(good).copied().unwrap_or(0);
         let why = format!("is not UTF-8: byte 0x{byte:02x}; save the file as UTF-8");
-        match kind {
-            // Bytes of other encodings are as good to these as ours.
-            Kind::AutoYast | Kind::Preseed | Kind::Xml => {}
-            Kind::Ipxe | Kind::Kickstart | Kind::Script | Kind::Text => report.warn(line, why),
-            // Parts of MIME may be anything.
-            Kind::CloudInit if !text.starts_with(b"#cloud-config") => report.warn(line, why),
-            _ => report.error(line, why),
+        // Parts of MIME may be anything.
+        let is_parts = kind == Kind::CloudInit && !text.starts_with(b"#cloud-config");
+        // Bytes of other encodings are as good to these as ours.
+        if matches!(kind, Kind::AutoYast | Kind::Preseed | Kind::Xml) {
+            return;
+        }
+        let is_any = matches!(kind, Kind::Ipxe | Kind::Kickstart | Kind::Script | Kind::Text);
+        if is_parts || is_any {
+            report.warn(line, why);
+        } else {
+            report.error(line, why);
         }
     }
 }
@@ -112,11 +117,11 @@ fn controls(kind: Kind, line: usize, content: &str, report: &mut Report) {
     if let Some(c) = content.chars().find(|c| stray(c) && !allowed(c)) {
         let code = u32::from(c);
         let why = format!("has the control character U+{code:04X}; take it out");
-        match kind {
-            Kind::Kickstart | Kind::Preseed => report.warn(line, why),
-            // Its own reader says it better.
-            Kind::AutoYast | Kind::Xml => {}
-            _ => add(kind, report, line, why),
+        if matches!(kind, Kind::Kickstart | Kind::Preseed) {
+            report.warn(line, why);
+        // XML's own reader says it better.
+        } else if !matches!(kind, Kind::AutoYast | Kind::Xml) {
+            add(kind, report, line, why);
         }
     }
 }
@@ -138,12 +143,11 @@ pub(super) fn markers(kind: Kind, text: &[u8], report: &mut Report) {
                      [[template]]; where another tool fills it in, write it there between {{% raw %}} \
                      and {{% endraw %}}"
                 );
-                match kind {
-                    Kind::CloudConfig | Kind::Ignition | Kind::Ipxe if is_surely_ours => {
-                        report.error(line, text);
-                    }
-                    Kind::Text => {}
-                    _ => report.warn(line, text),
+                let is_strict = matches!(kind, Kind::CloudConfig | Kind::Ignition | Kind::Ipxe);
+                if is_strict && is_surely_ours {
+                    report.error(line, text);
+                } else if kind != Kind::Text {
+                    report.warn(line, text);
                 }
             }
         }

@@ -68,12 +68,12 @@ impl Reader {
     /// Who reads what this argument of a profile names.
     fn of(key: &str, profile: &Profile) -> Option<Self> {
         let &(_, reader) = KEYS.iter().find(|(known, _)| *known == key)?;
-        match reader {
-            Self::CloudInit if has_coreos_cloudinit(profile) => Some(Self::CoreosCloudinit),
-            // Debian's short form; for others url= names an image.
-            Self::Debian if key == "url" && !is_automatic(profile) => None,
-            reader => Some(reader),
+        // Debian's short form; for others url= names an image.
+        if key == "url" && !is_automatic(profile) {
+            return None;
         }
+        let is_coreos = reader == Self::CloudInit && has_coreos_cloudinit(profile);
+        Some(if is_coreos { Self::CoreosCloudinit } else { reader })
     }
 
     /// What a text must be for it that looks like this.

@@ -81,12 +81,15 @@ impl Reply {
 
     /// A text that is made for one machine: nobody may keep it, and it may be empty.
     pub fn config(kind: Kind, text: Bytes) -> Self {
-        let media = match kind {
-            Kind::Ignition | Kind::Json => "application/json",
-            // Each says its encoding itself, or has none.
-            Kind::AutoYast | Kind::Xml => "application/xml",
-            _ if std::str::from_utf8(&text).is_err() => "application/octet-stream",
-            _ => "text/plain; charset=utf-8",
+        let media = if matches!(kind, Kind::Ignition | Kind::Json) {
+            "application/json"
+        // It says its encoding itself.
+        } else if matches!(kind, Kind::AutoYast | Kind::Xml) {
+            "application/xml"
+        } else if std::str::from_utf8(&text).is_err() {
+            "application/octet-stream"
+        } else {
+            "text/plain; charset=utf-8"
         };
         let reply = Self::new(StatusCode::OK, Body::Nothing)
             .with(CONTENT_TYPE, HeaderValue::from_static(media))

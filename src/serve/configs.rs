@@ -146,11 +146,12 @@ impl Loader<'_> {
             let path = mention.path.clone();
             let file = path.file();
             let read = match &file {
-                Some(file) => read(self.store, file).map_err(|error| match reader {
-                    Reader::MetaData => format!(
-                        "{error}; cloud-init takes no seed without it, and an empty file will do"
-                    ),
-                    _ => error.to_string(),
+                Some(file) => read(self.store, file).map_err(|error| {
+                    let hint = match reader == Reader::MetaData {
+                        true => "; cloud-init takes no seed without it, an empty file will do",
+                        false => "",
+                    };
+                    format!("{error}{hint}")
                 }),
                 None => Err(format!(
                     "is a folder, and no template is declared for it; add a [[template]] with path \
@@ -167,7 +168,13 @@ impl Loader<'_> {
                 (read, _) => {
                     let error = read.err().unwrap_or_default();
                     let text = format!("{name}: {error}");
-                    self.loaded.problems.push(Problem { place: mention.place.clone(), text });
+                    let problem = Problem { place: mention.place.clone(), text };
+                    // Some versions of cloud-init go on without it.
+                    if reader == Reader::MetaData {
+                        self.loaded.warnings.push(problem);
+                        continue;
+                    }
+                    self.loaded.problems.push(problem);
                     ConfigText::missing(name, error)
                 }
             };
