@@ -97,7 +97,7 @@ impl ConfigText {
     pub fn source(&self) -> String {
         match &self.content {
             Content::Missing(_) => String::new(),
-            Content::Plain(text) => text.clone(),
+            Content::Plain(text) => String::from_utf8_lossy(text).into_owned(),
             Content::Template(template) => template.source(),
         }
     }

@@ -69,7 +69,10 @@ fn paths(line: &str) -> Vec<UrlPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{check::Kind, render::ConfigText};
+    use crate::{
+        check::Kind,
+        render::{ConfigText, Origin},
+    };
 
     const CONFIG: &str = "[http]\nconfig-access = \"token\"\n[[profile]]\nname = \"p\"\n\
         kernel = \"/k\"\nargs = [\"autoyast={{ base_url }}/suse/a.xml\",\n\
@@ -82,7 +85,8 @@ mod tests {
                     curl http://box/~0123/x/c.yaml\n";
         let path = UrlPath::parse(b"/x/c.yaml").unwrap();
         let mut configs = Configs::default();
-        let text = ConfigText::template("i.sh".to_owned(), Kind::Script, text).unwrap();
+        let text = ConfigText::template("i.sh".to_owned(), (Kind::Script, Origin::Said), text);
+        let text = text.unwrap();
         configs.add(path, None, text);
         let config = Config::parse(CONFIG, "b.toml").unwrap();
         let found: Vec<String> = look(&config, &configs).iter().map(ToString::to_string).collect();

@@ -48,7 +48,7 @@ const CONFIG: &[Slip] = &[
     ("kernel = \"/coreos/1122.2.0", "kernel = \"/coreos/1122.3.0", "", "or name another file"),
     ("json\"\nkind", "jsn\"\nkind", "", "ignition.jsn: no such file; put it there"),
     ("file = \"/coreos/install.sh\"\n", "", "path = \"/coreos/\"", "add file = "),
-    (r#"kind = "cloud-config""#, r#"kind = "yaml""#, "", "the kinds are cloud-config"),
+    (r#"kind = "cloud-config""#, r#"kind = "yml""#, "", "the kinds are autoinstall"),
     (r#""once""#, r#""always""#, "", "add allow-always = true"),
     ("coreos.first_boot=1", LONG_ARG, "", "the kernel drops what is behind byte 2047"),
     ("attempts = 100", "attempts = 0", "", "write a number from 1 to 100"),
