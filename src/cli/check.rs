@@ -58,7 +58,11 @@ pub(super) fn run(options: &Options) -> ExitCode {
     if let Some(error) = ConfigError::of(problems) {
         let code = fail(CONFIG, &error);
         if keeps_from_starting {
-            return code;
+            // Told in the same round.
+            return match Interface::choose(&site.config.interfaces) {
+                Ok(_) => code,
+                Err(error) => fail(CONFIG, &error),
+            };
         }
     }
     site.warnings.retain(|warning| unsaid.iter().all(|it| it.to_string() != *warning));

@@ -106,7 +106,7 @@ mod tests {
         let wrong = text.replace("uefi-arm64", "arm64");
         assert!(
             problems(&wrong)
-                .starts_with("b.toml:24: unknown variant `arm64`, expected one of `bios`")
+                .starts_with("b.toml:24: \"arm64\" is no key here; write one of \"bios\"")
         );
     }
 }

@@ -83,6 +83,63 @@ impl Page<'_> {
     }
 }
 
+impl Page<'_> {
+    /// A value or key that does not fit, in words that say what to write; `key` is where it stands.
+    pub(super) fn misfit(&self, error: &toml::de::Error, key: &str) -> Problem {
+        let mut problem = self.syntax(error);
+        let written = error.span().and_then(|span| self.text.get(span.start..));
+        if written.is_some_and(|text| text.starts_with("[["))
+            && error.message().contains("type: map")
+        {
+            problem.text = format!("{key} stands in two brackets; write [{key}], once");
+        } else if let Some(text) = misfit(error.message(), key) {
+            problem.text = text;
+        }
+        problem
+    }
+}
+
+/// serde's words for a value that does not fit, as what to write.
+fn misfit(message: &str, key: &str) -> Option<String> {
+    if let Some(rest) = message.strip_prefix("unknown variant ") {
+        let (value, known) = rest.split_once(", expected ")?;
+        let known = known.trim_start_matches("one of ").replace('`', "\"");
+        // The keys of a table may be words of a list, too.
+        if value.trim_matches('`') == key {
+            return Some(format!("\"{key}\" is no key here; write one of {known}"));
+        }
+        return Some(format!("{} is no value of {key}; write {known}", value.replace('`', "\"")));
+    }
+    let rest = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))?;
+    let (found, expected) = rest.split_once(", expected ")?;
+    let found = match found.split_once(' ') {
+        _ if found == "map" => "a table".to_owned(),
+        _ if found == "sequence" => "a list".to_owned(),
+        Some(("string", text)) => format!("the text {text}"),
+        Some(("integer", number)) => format!("the number {}", number.trim_matches('`')),
+        Some(("floating", _)) => "a number with a point".to_owned(),
+        Some(("boolean", word)) => word.trim_matches('`').to_owned(),
+        _ => found.to_owned(),
+    };
+    let instead = match expected {
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" if found == "a table" => {
+            format!("[[{key}]] with two brackets before each of them")
+        }
+        "a sequence" => "a list in brackets, like [\"one\", \"two\"]".to_owned(),
+        "a string" => "a text in double quotes".to_owned(),
+        "path string" => "a path in double quotes".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" | "u64" => "a whole number".to_owned(),
+        "a map" => format!("a table, [{key}]"),
+        _ if expected.starts_with("struct ") => format!("a table, [{key}]"),
+        _ => expected.to_owned(),
+    };
+    Some(format!("{key} is {found}; write {instead}"))
+}
+
 /// The line of a byte offset, from 1.
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());

@@ -12,6 +12,7 @@ mod network;
 mod patterns;
 mod placeholder;
 mod reach;
+mod reader;
 mod resolve;
 mod select;
 mod shape;
@@ -33,6 +34,7 @@ use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
 pub use reach::Reaches;
+use reader::Read;
 pub use shape::{Access, Mode, Solicitations};
 pub use texts::{Declared, Mention, Reader, has_coreos_cloudinit};
 
@@ -185,21 +187,31 @@ impl Config {
         let mut fragments = Vec::new();
         let main = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
         problems.extend(placeholder::placeholders(&main));
-        let file: shape::File = toml::from_str(main.text)
-            .map_err(|error| problems.push(main.syntax(&error)))
-            .unwrap_or_default();
+        let Read { file, problems: misfits } = reader::read::<shape::File>(&main);
+        problems.extend(misfits);
         for (index, text) in beside.iter().enumerate() {
             let name = text.name.as_str().into();
             let page = Page { order: index + 1, name, text: &text.text };
             problems.extend(placeholder::placeholders(&page));
-            match toml::from_str::<shape::Fragment>(page.text) {
-                Ok(fragment) => fragments.push((page, fragment)),
-                Err(error) => problems.push(page.syntax(&error)),
-            }
+            let Read { file, problems: misfits } = reader::read::<shape::Fragment>(&page);
+            problems.extend(misfits);
+            fragments.push((page, file));
+        }
+        let is_partial = !problems.is_empty();
+        let resolved = resolve::resolve(&main, file, fragments, is_partial);
+        if let Err(error) = &resolved {
+            // A line that does not fit its shape has its problem already.
+            let news: Vec<Problem> = error
+                .problems
+                .iter()
+                .filter(|problem| problems.iter().all(|known| known.place != problem.place))
+                .cloned()
+                .collect();
+            problems.extend(news);
         }
         match ConfigError::of(problems) {
             Some(error) => Err(error),
-            None => resolve::resolve(&main, file, fragments),
+            None => resolved,
         }
     }
 

@@ -67,7 +67,7 @@ mod tests {
         for (to, said) in [
             (
                 "[]\nmode = \"watch\"",
-                "b.toml:4: unknown variant `watch`, expected `observe` or `serve`",
+                "b.toml:4: \"watch\" is no value of mode; write \"observe\" or \"serve\"",
             ),
             (
                 "[]\nallow = []",

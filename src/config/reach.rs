@@ -23,7 +23,7 @@ impl Desk<'_> {
     pub(super) fn reach(&mut self, group: &Group, place: Place) {
         let (name, profile) = (&group.name, &group.profile.name);
         let reach = group.selector.reach();
-        if group.every_machine || !group.profile.installs() {
+        if group.every_machine || self.is_partial || !group.profile.installs() {
             return;
         }
         match reach {

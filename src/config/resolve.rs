@@ -33,8 +33,10 @@ pub(super) fn resolve(
     main: &Page<'_>,
     file: shape::File,
     beside: Vec<(Page<'_>, shape::Fragment)>,
+    is_partial: bool,
 ) -> Result<Config, ConfigError> {
     let mut desk = Desk::new(main);
+    desk.is_partial = is_partial;
     let interfaces = desk.interfaces(&file.network.interfaces);
     let allow = file.network.allow.as_ref().map(|allow| desk.allow(allow));
     desk.are_machines_named = are_named(allow.as_deref());
@@ -124,6 +126,9 @@ pub(super) struct Desk<'a> {
     pub(super) allows_always: bool,
     /// Whether signatures can be verified.
     has_keyring: bool,
+    /// Parts of the config were left out because they do not fit their shape. What the others lack
+    /// because of that is not told.
+    pub(super) is_partial: bool,
     pub(super) mentions: Vec<Mention>,
     pub(super) reaches: Reaches,
     /// Whether `[network] allow` leaves few machines.
@@ -142,6 +147,7 @@ impl<'a> Desk<'a> {
             boot_files: Vec::new(),
             allows_always: false,
             has_keyring: false,
+            is_partial: false,
             mentions: Vec::new(),
             reaches: Reaches::default(),
             are_machines_named: false,
@@ -252,7 +258,7 @@ impl<'a> Desk<'a> {
                  make one selector more specific",
                 tie.second, tie.first
             );
-            if let Some(place) = places.remove(&tie.second) {
+            if let Some(place) = places.remove(&tie.second).filter(|_| !self.is_partial) {
                 self.wrong_at(place, text);
             }
             Catalog::default()
@@ -277,7 +283,9 @@ impl<'a> Desk<'a> {
             } else {
                 format!("write one of {}", known.join(", "))
             };
-            self.wrong(&written.profile, format!("no profile is named {wanted:?}; {instead}"));
+            if !self.is_partial {
+                self.wrong(&written.profile, format!("no profile is named {wanted:?}; {instead}"));
+            }
             return None;
         };
         let metadata = Metadata::of(&draft.metadata, &written.metadata);

@@ -79,7 +79,11 @@ fn each_mistake_names_its_line_and_what_to_write() {
             "prt = 8080",
             "b.toml:5: unknown field `prt`, expected `port` or `config-access`",
         ),
-        ("port = 8080", "port = \"80\"", "b.toml:5: invalid type: string \"80\", expected u16"),
+        (
+            "port = 8080",
+            "port = \"80\"",
+            "b.toml:5: port is the text \"80\"; write a whole number from 0 to 65535",
+        ),
         (
             "port = 8080",
             "port = 0",
@@ -137,7 +141,7 @@ fn each_mistake_names_its_line_and_what_to_write() {
         (
             "\"52:54:00:12:34:56\"",
             "7",
-            "b.toml:19: invalid type: integer `7`, expected a text or a list of texts",
+            "b.toml:19: mac is the number 7; write a text or a list of texts",
         ),
         (
             "\"52:54:00:12:34:56\"",
@@ -172,7 +176,7 @@ fn each_mistake_names_its_line_and_what_to_write() {
 }
 
 #[test]
-fn what_an_example_leaves_to_the_operator_is_asked_for_first() {
+fn what_an_example_leaves_to_the_operator_is_asked_for_with_the_rest() {
     let text = |name: &str, text: &str| Text { name: name.to_owned(), text: text.to_owned() };
     let main = post("52:54:00:12:34:56", "CHANGE-ME").replace("\"/coreos/1122", "\"coreos/1122")
         + "[group.metadata]\n# CHANGE-ME in a comment asks for nothing\n\
@@ -181,7 +185,11 @@ fn what_an_example_leaves_to_the_operator_is_asked_for_first() {
     let said = Config::assemble(&text("b.toml", &main), &[text("g/a.toml", beside)]).unwrap_err();
     assert_eq!(
         said.to_string(),
-        "b.toml:19: group.selector.mac is still \"CHANGE-ME\"; write your own value\n\
+        "b.toml:12: \"coreos/1122.2.0/coreos_production_pxe.vmlinuz\" is neither a path nor a URL; write \
+         a path in the repository from / on, or a URL\n\
+         b.toml:13: \"coreos/1122.2.0/coreos_production_pxe_image.cpio.gz\" is neither a path nor a URL; \
+         write a path in the repository from / on, or a URL\n\
+         b.toml:19: group.selector.mac is still \"CHANGE-ME\"; write your own value\n\
          b.toml:22: group.metadata.rancher.roles is still \"CHANGE-ME\"; write your own value\n\
          b.toml:23: group.metadata.url is still \"http://CHANGE-ME/\"; write your own value\n\
          g/a.toml:4: profile.metadata.x is still \"CHANGE-ME\"; write your own value"
@@ -396,4 +404,62 @@ fn an_installer_in_metadata_must_be_said() {
     );
     let said = text.replace("initrd =", "install = \"once\"\ninitrd =");
     Config::parse(&said, "b.toml").unwrap();
+}
+
+#[test]
+fn all_that_does_not_fit_is_told_in_one_round() {
+    let text = r#"
+[network]
+interfaces = "eth1"
+mode = "watch"
+reply-delay-ms = 10001
+[http]
+prt = 80
+[install]
+allow-always = "yes"
+[[profile]]
+name = "a"
+kernl = "/k"
+args = ["{{ base_ulr }}"]
+[[profile]]
+name = "b"
+kernel = 5
+[[group]]
+name = "g"
+profile = "b"
+selector.mac = 7
+"#;
+    let said = problems(text);
+    let expected = [
+        "b.toml:3: interfaces is the text \"eth1\"; write a list in brackets",
+        "b.toml:4: \"watch\" is no value of mode; write \"observe\" or \"serve\"",
+        "b.toml:5: 10001 ms; write a number from 0 to 10000",
+        "b.toml:7: unknown field `prt`, expected `port` or `config-access`",
+        "b.toml:9: allow-always is the text \"yes\"; write true or false",
+        "b.toml:12: unknown field `kernl`",
+        "b.toml:16: kernel is the number 5; write a text in double quotes",
+        "b.toml:20: mac is the number 7; write a text or a list of texts",
+    ];
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{said}");
+    for (line, words) in lines.iter().zip(expected) {
+        assert!(line.starts_with(words), "{line}\n{words}");
+    }
+}
+
+#[test]
+fn a_single_bracket_where_two_belong_is_told_as_that() {
+    let text = "[profile]\nname = \"a\"\nkernel = \"/k\"\n[[network]]\n";
+    assert_eq!(
+        problems(text),
+        "b.toml:1: profile is a table; write [[profile]] with two brackets before each of them\n\
+         b.toml:4: network stands in two brackets; write [network], once"
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_once_a_line() {
+    let said = problems("[network\ninterfaces = [\"eth1\"]\n[http]\nport = = 80\n");
+    assert!(said.starts_with("b.toml:1: ") && said.contains("\nb.toml:4: "), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
 }
