@@ -298,7 +298,7 @@ fn without_ipxe_no_machine_falls_past_a_narrower_group_into_one_that_installs() 
 fn a_stub_that_is_none_is_said_at_load() {
     let folder = std::env::temp_dir().join(format!("bootbox-unified-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let config = lay_out(&folder, "[[group]]\nname = \"g\"\nprofile = \"p\"\n").unwrap();
+    let config = lay_out(&folder, "[[group]]\nname = \"g\"\nprofile = \"p\"\nevery-machine = true\n").unwrap();
     let text = fs::read_to_string(&config).unwrap().replace("\"eth0\"", "\"lo\"");
     fs::write(&config, &text).unwrap();
     let check = || {

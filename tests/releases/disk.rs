@@ -78,7 +78,7 @@ impl Shelf {
         let text = format!(
             "[repository]\nroot = {root:?}\nkeyring = {keyring:?}\n[[profile]]\nname = \"p\"\n\
              kernel = \"/{VERSION}/{}\"\ninitrd = [\"/{VERSION}/{}\"]\n{more}\n\
-             [[group]]\nname = \"g\"\nprofile = \"p\"\n",
+             [[group]]\nname = \"g\"\nprofile = \"p\"\nevery-machine = true\n",
             PIECES[0], PIECES[1]
         );
         fs::write(&file, text).unwrap();
