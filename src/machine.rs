@@ -36,6 +36,14 @@ impl Machine {
         Self { mac, uuid, platform, labels: Some(labels) }
     }
 
+    /// The machine by what one request tells of it: one that tells nothing has not told all.
+    pub fn of_request(mac: Mac, uuid: Option<Uuid>, labels: &BTreeMap<String, String>) -> Self {
+        match labels.is_empty() {
+            true => Self::heard(mac, uuid, None),
+            false => Self::told(mac, uuid, labels.clone()),
+        }
+    }
+
     /// Whether iPXE has told of it, and not its firmware alone.
     pub fn tells_by_ipxe(&self) -> bool {
         let firmwares = ["arch", "platform"];

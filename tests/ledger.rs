@@ -24,7 +24,7 @@ use lab::{Failure, Lab};
 use site::{BINARY, SIZE, ledger_file, with_site};
 
 const LIMIT: Duration = Duration::from_secs(10);
-const GROUP: &str = "[[group]]\nname = \"g\"\nprofile = \"p\"\n";
+const GROUP: &str = "[[group]]\nname = \"g\"\nprofile = \"p\"\nevery-machine = true\n";
 
 #[test]
 fn the_posts_story_installs_once_and_is_then_left_alone() {

@@ -288,8 +288,16 @@ fn without_ipxe_no_machine_falls_past_a_narrower_group_into_one_that_installs() 
         let told = "/ipxe?mac=52:54:00:bb:00:03&product=Box&platform=efi";
         let script = ipxe.asks("GET", told)?;
         assert!(String::from_utf8_lossy(&script.body).contains("kernel "), "iPXE told all");
-        let path = offered(&ipxe)?.unwrap();
-        assert_eq!(ipxe.asks("GET", &path)?.status, 200);
+        // Anybody could have told that, and it installs.
+        assert_eq!(offered(&ipxe)?, None, "by its own word it may be a desk");
+        let image = ipxe.asks("GET", &format!("/{STUB}/52-54-00-bb-00-03.efi"))?;
+        let said = String::from_utf8_lossy(&image.body).into_owned();
+        assert!(
+            image.status == 404 && said.contains("only by what was told of it earlier"),
+            "{said}"
+        );
+        let short = ipxe.asks("GET", "/ipxe?mac=52:54:00:bb:00:03")?;
+        assert!(!String::from_utf8_lossy(&short.body).contains("\nkernel "), "it tells too little");
         Ok(())
     });
 }
@@ -298,7 +306,9 @@ fn without_ipxe_no_machine_falls_past_a_narrower_group_into_one_that_installs() 
 fn a_stub_that_is_none_is_said_at_load() {
     let folder = std::env::temp_dir().join(format!("bootbox-unified-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let config = lay_out(&folder, "[[group]]\nname = \"g\"\nprofile = \"p\"\nevery-machine = true\n").unwrap();
+    let config =
+        lay_out(&folder, "[[group]]\nname = \"g\"\nprofile = \"p\"\nevery-machine = true\n")
+            .unwrap();
     let text = fs::read_to_string(&config).unwrap().replace("\"eth0\"", "\"lo\"");
     fs::write(&config, &text).unwrap();
     let check = || {

@@ -212,10 +212,42 @@ impl Catalog {
         }
     }
 
+    /// The group of a machine of which more is remembered, in `known`, than its own request tells.
+    /// Anybody can have told the rest, so that never chooses a group which installs.
+    pub fn choose<'a>(
+        &'a self,
+        known: &Machine,
+        own: &Machine,
+        by: impl Fn(&'a Self, &Machine) -> Result<Option<&'a Group>, NotTold>,
+    ) -> Result<Choice<'a>, NotTold> {
+        let known = by(self, known)?;
+        Ok(match (known, by(self, own)) {
+            (Some(known), Ok(Some(own))) if known.profile.installs() && own.name != known.name => {
+                match own.profile.installs() {
+                    true => Choice::Remembered(known),
+                    false => Choice::Told(Some(own)),
+                }
+            }
+            (Some(known), Ok(None) | Err(NotTold)) if known.profile.installs() => {
+                Choice::Remembered(known)
+            }
+            (known, _) => Choice::Told(known),
+        })
+    }
+
     /// The groups, most specific first.
     pub fn groups(&self) -> &[Group] {
         &self.0
     }
+}
+
+/// What chose a machine's group.
+#[derive(Clone, Copy, Debug)]
+pub enum Choice<'a> {
+    /// What the request tells.
+    Told(Option<&'a Group>),
+    /// What was told of the machine earlier; the group installs.
+    Remembered(&'a Group),
 }
 
 /// A machine may be in a group, and has not told enough to say.

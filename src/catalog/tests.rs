@@ -280,3 +280,42 @@ fn a_machine_that_has_not_told_all_is_settled_only_where_that_changes_nothing() 
     let exact = Catalog::new(vec![group("this", &[("mac", ONE)], &profile("one"))]).unwrap();
     assert_eq!(exact.settle(&heard).unwrap().unwrap().name, "this");
 }
+
+#[test]
+fn what_was_told_earlier_chooses_no_group_that_installs() {
+    let installing = |name: &str| {
+        Arc::new(Profile { install: Install::Once, ..Arc::unwrap_or_clone(profile(name)) })
+    };
+    let (ram, disk, other) = (profile("ram"), installing("disk"), installing("other"));
+    let groups = vec![
+        group("special", &[("product", "Special")], &disk),
+        group("all-ram", &[], &ram),
+        group("named", &[("mac", TWO)], &other),
+        group("junk", &[("mac", TWO), ("product", "Junk")], &ram),
+    ];
+    let catalog = Catalog::new(groups).unwrap();
+    let heard = |mac: &str| Machine::heard(mac.parse().unwrap(), None, None);
+    let uefi = |mac: &str| heard(mac).told_by_uefi(crate::unified::Processor::X64);
+    let by = |choice: Result<Choice<'_>, NotTold>| match choice {
+        Ok(Choice::Told(group)) => group.map_or("none", |group| &group.name).to_owned(),
+        Ok(Choice::Remembered(group)) => format!("{}, remembered", group.name),
+        Err(NotTold) => "not told".to_owned(),
+    };
+    let loader = |known: &Machine, own: &Machine| by(catalog.choose(known, own, Catalog::settle));
+    let firmware = |known: &Machine, own: &Machine| {
+        by(catalog.choose(known, own, Catalog::select_by_firmware))
+    };
+    let special = told(ONE, None, &[("product", "Special")]);
+    let plain = told(ONE, None, &[("product", "Plain")]);
+    assert_eq!(loader(&special, &special), "special", "its own request tells it");
+    assert_eq!(loader(&special, &heard(ONE)), "special, remembered");
+    assert_eq!(loader(&plain, &heard(ONE)), "all-ram", "what installs nothing is remembered");
+    let by_uefi = |machine: Machine| machine.told_by_uefi(crate::unified::Processor::X64);
+    assert_eq!(firmware(&by_uefi(special), &uefi(ONE)), "all-ram", "as before it was told");
+    // The other way round: what was told takes a machine out of a narrower group.
+    let escaped = told(TWO, None, &[("product", "Plain")]);
+    assert_eq!(loader(&escaped, &heard(TWO)), "named, remembered");
+    assert_eq!(loader(&escaped, &escaped), "named");
+    assert_eq!(firmware(&by_uefi(escaped), &uefi(TWO)), "named, remembered");
+    assert_eq!(loader(&told(TWO, None, &[("product", "Junk")]), &heard(TWO)), "junk");
+}

@@ -79,7 +79,10 @@ impl Book {
     pub fn find(&self, machine: &Machine) -> Found<'_> {
         let own = self.records.get(&machine.mac);
         let known = own.map_or(Found::Nothing, Found::Own);
-        if own.is_some_and(Record::has_a_story) {
+        // Anybody can ask for a script in the name of a card before its machine does: a story that
+        // such a script began is not looked at beside a twin whose disk may be installed.
+        let begun = own.is_some_and(Record::is_only_begun);
+        if !begun && own.is_some_and(Record::has_a_story) {
             return known;
         }
         let uuid = machine.uuid.or_else(|| own?.machine.uuid);
@@ -87,7 +90,8 @@ impl Book {
         let macs = self.by_uuid.get(&uuid.in_one_order());
         let others = macs.into_iter().flatten().filter(|&&mac| mac != machine.mac);
         let (mut first, mut count, mut unsaid) = (None, 0, 0);
-        for twin in others.filter_map(|mac| self.records.get(mac)) {
+        let others = others.filter_map(|mac| self.records.get(mac));
+        for twin in others.filter(|twin| !begun || twin.may_have_a_disk()) {
             first = first.or(Some(twin));
             count += 1;
             unsaid += u32::from(!twin.is_distinct);
@@ -124,9 +128,10 @@ impl Book {
     /// The machine that tells this of itself now. One that tells nothing has not told all: of it, what
     /// it told the last time counts, and what it never told is unknown.
     pub fn hear(&self, mac: Mac, uuid: Option<Uuid>, labels: &BTreeMap<String, String>) -> Machine {
-        match labels.is_empty() {
-            true => self.recall(&Machine::heard(mac, uuid, None)),
-            false => Machine::told(mac, uuid, labels.clone()),
+        let machine = Machine::of_request(mac, uuid, labels);
+        match machine.labels {
+            None => self.recall(&machine),
+            Some(_) => machine,
         }
     }
 

@@ -41,7 +41,10 @@ impl Record {
                     next.note(now, text);
                 }
             }
-            Event::Fetched(piece) => next.fetched(*piece, now),
+            Event::Fetched(piece) => {
+                next.has_fetched |= next.state.attempt().is_some();
+                next.fetched(*piece, now);
+            }
             Event::LastByte => next.last_byte(now),
             Event::Ordered(order) => next.obey(order, now)?,
             Event::PoweredOn => next.powered_on(most_attempts, now),
@@ -82,6 +85,27 @@ impl Record {
                 State::Held(held) => held.by != Holder::Twin,
                 State::Failed { .. } | State::Installed(_) | State::Installing(_) => true,
             }
+    }
+
+    /// Whether all of its story is an attempt that anybody could have begun in its name.
+    pub(super) fn is_only_begun(&self) -> bool {
+        let is_whole = |attempt: &Attempt| attempt.outcome().is_some();
+        !self.is_distinct
+            && match &self.state {
+                State::Failed { .. } => true,
+                State::Installing(attempt) => !is_whole(attempt),
+                State::Held(_) | State::Installed(_) | State::New => false,
+            }
+    }
+
+    /// Whether its disk may be installed, or must not be touched until an operator says so.
+    pub(super) fn may_have_a_disk(&self) -> bool {
+        match &self.state {
+            State::Held(held) => held.by != Holder::Twin,
+            State::Installed(_) => true,
+            State::Installing(attempt) => attempt.outcome().is_some() || attempt.doubt.is_some(),
+            State::Failed { .. } | State::New => false,
+        }
     }
 
     /// Whether a discover now says more than the power-on that was noted last.
@@ -335,6 +359,7 @@ impl Record {
                 self.attempts = 0;
                 self.token = None;
                 self.group = None;
+                self.has_fetched = false;
                 self.state = State::New;
             }
             Order::Release => {
@@ -360,7 +385,8 @@ impl Record {
     }
 
     fn install(&mut self, profile: String, proof: Proof, now: Moment) {
-        let installed = Installed { profile, at: now, proof, returns: 0 };
+        let is_only_said = proof == Proof::Reported && !self.has_fetched;
+        let installed = Installed { profile, at: now, proof, returns: 0, is_only_said };
         self.note(now, installed.to_string());
         self.attempts = 0;
         self.token = None;

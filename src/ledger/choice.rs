@@ -84,7 +84,17 @@ fn fallen(record: &Record, machine: &Machine, group: &Group, catalog: &Catalog) 
 fn beside(mac: Mac, twin: &Record, most_attempts: u32) -> Decision {
     let other = twin.machine.mac;
     let other_machine = format!("if it is another machine: bootbox reinstall {mac}");
+    let is_only_said = match &twin.state {
+        State::Installed(installed) => installed.is_only_said,
+        State::Held(held) => held.installed.as_ref().is_some_and(|it| it.is_only_said),
+        State::Failed { .. } | State::Installing(_) | State::New => false,
+    };
     match decide(Some(twin), Install::Once, most_attempts) {
+        // Anybody can say so with a made-up card, and a blank machine would go to its disk for ever.
+        Decision::Disk(_) if is_only_said => Decision::Hold(format!(
+            "it has the UUID of {other}, which reported that it is installed and fetched nothing \
+             from here; if both are one machine: bootbox installed {mac}, {other_machine}"
+        )),
         // Its disk is then the one that is installed.
         Decision::Disk(reason) => {
             Decision::Disk(format!("it has the UUID of {other} ({reason}); {other_machine}"))

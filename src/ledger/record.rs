@@ -41,6 +41,9 @@ pub struct Record {
     /// Newest last.
     pub history: Vec<Entry>,
     pub(super) last_power_on: Option<Moment>,
+    /// Whether anything of its attempts was fetched from here since it was new.
+    #[serde(default = "yes")]
+    pub(super) has_fetched: bool,
 }
 
 /// How far a machine has come.
@@ -84,6 +87,11 @@ pub struct Attempt {
     pub doubt: Option<Doubt>,
 }
 
+/// A record of before does not tell, and what it said counted.
+fn yes() -> bool {
+    true
+}
+
 /// An image that was sent to the last byte, and nobody knows to whom.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Doubt {
@@ -116,6 +124,9 @@ pub struct Installed {
     pub proof: Proof,
     /// How often in a row it came back to the network at once.
     pub returns: u32,
+    /// Whether a report is all that there is: nothing was fetched from here for it.
+    #[serde(default)]
+    pub is_only_said: bool,
 }
 
 /// How it is known that a machine is installed.
@@ -192,6 +203,7 @@ impl Record {
             is_distinct: false,
             history: Vec::new(),
             last_power_on: None,
+            has_fetched: false,
         };
         record.note(now, "first seen".to_owned());
         record

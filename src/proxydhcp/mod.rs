@@ -12,7 +12,7 @@ mod request;
 use std::net::Ipv4Addr;
 
 use crate::{
-    catalog::{Catalog, Group, HandOff, Offer, Pattern},
+    catalog::{Catalog, Choice, Group, HandOff, NotTold, Offer, Pattern},
     firmware::{BootFile, Firmware, Form, Means, Platform, Programs},
     ledger::{Book, Decision},
     machine::{Mac, Machine},
@@ -204,14 +204,26 @@ fn find(
     };
     let named = group.and_then(|group| group.boot.program.as_ref());
     let named = named.filter(|program| offering.programs.fits(program, firmware));
+    // What was told earlier chooses no program which installs, and asks nobody first.
+    let own = &client.machine;
+    let named = named.filter(|program| {
+        !asks_no_more(program, firmware)
+            || matches!(offering.catalog.choose(told, own, Catalog::settle), Ok(Choice::Told(_)))
+    });
     let program = named.or_else(|| offering.programs.get(firmware));
     let program = program.ok_or(Reason::NoBootProgram(firmware))?;
     if asks_no_more(program, firmware) {
         untouched(told, offering)?;
     }
     if let Some((_, processor)) = program.stub() {
-        let group = offering.catalog.select_by_firmware(&told.clone().told_by_uefi(processor));
-        group.ok().flatten().ok_or(Reason::TellsNoMore)?;
+        let all = |machine: &Machine| machine.clone().told_by_uefi(processor);
+        let by_firmware = Catalog::select_by_firmware;
+        match offering.catalog.choose(&all(told), &all(own), by_firmware) {
+            Ok(Choice::Told(Some(_))) => {}
+            Ok(Choice::Told(None) | Choice::Remembered(_)) | Err(NotTold) => {
+                return Err(Reason::TellsNoMore);
+            }
+        }
     }
     let program = program.for_machine(&client.machine);
     let boot_file = program.name(client.means, base_url);

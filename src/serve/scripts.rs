@@ -75,7 +75,11 @@ impl Scripts for Renderer {
                 Script::Machine(query) => {
                     let language = Language::Ipxe;
                     let fill = |group: &Group, words: &Words| filled(language.boot(group, words));
-                    self.say(self.hear(query), language, site, arrival, &fill).await
+                    let who = [
+                        self.hear(query),
+                        Machine::of_request(query.mac, query.uuid, &query.labels),
+                    ];
+                    self.say(who, language, site, arrival, &fill).await
                 }
                 Script::Named(Named::Autoexec) => {
                     autoexec_script(&base_url(ipv4(arrival.local), site.config.http_port))
@@ -134,7 +138,12 @@ impl Renderer {
                     let may_have = caller.may_have(group);
                     filled(may_have.and_then(|()| Language::Grub.boot(group, words)))
                 };
-                self.say(machine, Language::Grub, site, arrival, &fill).await
+                let labels = told.labels.clone().unwrap_or_default();
+                let own = match told.mac {
+                    Some(mac) => Machine::of_request(mac, told.uuid, &labels),
+                    None => Machine::heard(machine.mac, None, None),
+                };
+                self.say([machine, own], Language::Grub, site, arrival, &fill).await
             }
             Err(reason) => {
                 let config = Language::Grub.notice(&reason, None);
@@ -144,16 +153,18 @@ impl Renderer {
         }
     }
 
-    /// A machine's own text, in the words of its loader; `fill` makes that which boots it.
+    /// A machine's own text, in the words of its loader: by all that is known of it, and by what its
+    /// request tells alone. `fill` makes that which boots it.
     async fn say(
         &self,
-        machine: Machine,
+        [machine, own]: [Machine; 2],
         language: Language,
         site: &Site,
         arrival: Arrival,
         fill: Fill<'_, String>,
     ) -> String {
-        let asking = Asking { machine: machine.clone(), teller: Teller::Loader, site, arrival };
+        let asking =
+            Asking { machine: machine.clone(), own, teller: Teller::Loader, site, arrival };
         match self.verdict(asking, fill).await {
             Verdict::Boot(text) => text,
             Verdict::Disk { group, reason } => language.disk(&machine, group.hand_off, &reason),

@@ -37,7 +37,8 @@ impl Renderer {
         let stub = site.stubs.get(&name.stub).ok_or(Refusal::NoSuchFile)?;
         let heard = Machine::heard(name.mac, name.uuid, None);
         let machine = self.ledger.with(|book| book.recall(&heard)).told_by_uefi(stub.processor());
-        let asking = Asking { machine, teller: Teller::Firmware, site, arrival };
+        let own = heard.told_by_uefi(stub.processor());
+        let asking = Asking { machine, own, teller: Teller::Firmware, site, arrival };
         let fill = |group: &Group, words: &Words| self.filling(name, group, words, site);
         let verdict = match verb {
             Verb::Get => self.verdict(asking, &fill).await,

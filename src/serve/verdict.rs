@@ -19,7 +19,7 @@ use super::{
     site::Site,
 };
 use crate::{
-    catalog::{Group, Install, NotTold, Source},
+    catalog::{Catalog, Choice, Group, Install, NotTold, Source},
     config::Access,
     firmware::Means,
     ledger::{Book, Decision, Event, Found, Pass, Record},
@@ -64,6 +64,8 @@ pub(super) type Filling<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> 
 /// A machine that asks what becomes of it.
 pub(super) struct Asking<'a> {
     pub(super) machine: Machine,
+    /// The same by what this request tells alone.
+    pub(super) own: Machine,
     pub(super) teller: Teller,
     pub(super) site: &'a Site,
     pub(super) arrival: Arrival,
@@ -79,19 +81,23 @@ pub(super) enum Teller {
 }
 
 impl<'a> Asking<'a> {
-    /// Its group; the error is why it has none to boot by.
-    fn group(&self) -> Result<&'a Group, String> {
+    /// Its group, and whether it was told of earlier what chose that; the error is why it has none
+    /// to boot by.
+    fn group(&self) -> Result<(&'a Group, bool), String> {
         let mac = self.machine.mac;
         if let Some(why) = self.site.turns_away(mac) {
             return Err(why.to_string());
         }
         let catalog = &self.site.config.catalog;
-        let chosen = match self.teller {
-            Teller::Firmware => catalog.select_by_firmware(&self.machine),
-            Teller::Loader => catalog.settle(&self.machine),
+        let by = match self.teller {
+            Teller::Firmware => Catalog::select_by_firmware,
+            Teller::Loader => Catalog::settle,
         };
-        match chosen {
-            Ok(group) => group.ok_or_else(|| self.no_group()),
+        match catalog.choose(&self.machine, &self.own, by) {
+            Ok(Choice::Told(group)) => {
+                group.map(|group| (group, false)).ok_or_else(|| self.no_group())
+            }
+            Ok(Choice::Remembered(group)) => Ok((group, true)),
             Err(NotTold) => {
                 Err(format!("{mac} has told too little of itself to say which group it is in"))
             }
@@ -127,8 +133,8 @@ impl Renderer {
         fill: Fill<'_, T>,
     ) -> Verdict<'a, T> {
         let (machine, site) = (&asking.machine, asking.site);
-        let group = match asking.group() {
-            Ok(group) => group,
+        let (group, is_remembered) = match asking.group() {
+            Ok(chosen) => chosen,
             Err(reason) => {
                 self.ledger.pass_by(machine.clone());
                 return self.nothing(machine, reason);
@@ -145,6 +151,9 @@ impl Renderer {
         };
         let words = asking.words(token);
         let met = self.meet(&words, group).await;
+        if is_remembered && self.would_install(&words.machine, group, site) {
+            return self.nothing(&words.machine, remembered(&words.machine, group));
+        }
         for _ in 0..TRIES {
             match self.answer(&words, group, site, met.as_ref().err(), fill).await {
                 Ok(verdict) => return verdict,
@@ -161,10 +170,13 @@ impl Renderer {
         asking: Asking<'a>,
         fill: Fill<'_, T>,
     ) -> Verdict<'a, T> {
-        let group = match asking.group() {
-            Ok(group) => group,
+        let (group, is_remembered) = match asking.group() {
+            Ok(chosen) => chosen,
             Err(reason) => return Verdict::Nothing(reason),
         };
+        if is_remembered && self.would_install(&asking.machine, group, asking.site) {
+            return Verdict::Nothing(remembered(&asking.machine, group));
+        }
         let config = &asking.site.config;
         let most_attempts = self.ledger.most_attempts();
         let decide =
@@ -179,6 +191,13 @@ impl Renderer {
             Decision::Disk(reason) => Verdict::Disk { group, reason },
             Decision::Hold(reason) => Verdict::Hold(reason),
         }
+    }
+
+    fn would_install(&self, machine: &Machine, group: &Group, site: &Site) -> bool {
+        let most_attempts = self.ledger.most_attempts();
+        let catalog = &site.config.catalog;
+        let decide = |book: &Book| book.decide(machine, group, catalog, most_attempts);
+        self.ledger.with(decide) == Decision::Install
     }
 
     /// Writes down who asks, and that it does.
@@ -325,6 +344,15 @@ impl Renderer {
         let step = Step::Notice { reason: reason.to_owned() };
         self.journal.step(Who::Machine(machine.mac), &step);
     }
+}
+
+/// Why a machine is not installed that is in its group by what was told of it earlier.
+fn remembered(machine: &Machine, group: &Group) -> String {
+    format!(
+        "{} is in group {}, whose profile {} installs, only by what was told of it earlier; it is \
+         installed when its own request tells that",
+        machine.mac, group.name, group.profile.name
+    )
 }
 
 async fn in_time(

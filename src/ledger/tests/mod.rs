@@ -1,4 +1,5 @@
 mod choice;
+mod claims;
 mod doubt;
 
 use super::*;
