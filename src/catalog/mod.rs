@@ -3,6 +3,7 @@
 //! Sorted once at load, most specific first; two groups that could only be told apart by chance are
 //! an error there. Never knows what a machine has done before.
 
+mod index;
 mod pattern;
 mod reach;
 mod selector;
@@ -18,6 +19,7 @@ use crate::{
     path::RepositoryPath,
     template::{Metadata, Template},
 };
+use index::Index;
 pub use pattern::{Glob, Pattern, PatternError};
 pub use reach::{Kind, MOST_UNSAID, Reach};
 pub use selector::{Field, Finding, Outcome, Selector, Value, Verdict};
@@ -152,36 +154,47 @@ impl Group {
 
 /// All groups, in the order they are asked.
 #[derive(Clone, Debug, Default)]
-pub struct Catalog(Vec<Group>);
+pub struct Catalog {
+    groups: Vec<Group>,
+    index: Index,
+}
 
 impl Catalog {
     /// Sorts the groups by how specific their selectors are.
     pub fn new(mut groups: Vec<Group>) -> Result<Self, Tie> {
         groups.sort_by_key(|group| Reverse(group.selector.specificity()));
-        for (index, group) in groups.iter().enumerate() {
-            let tied = groups[..index].iter().find(|earlier| {
-                earlier.selector.specificity() == group.selector.specificity()
-                    && !earlier.is_same_boot(group)
-                    && earlier.selector.overlaps(&group.selector)
-            });
-            if let Some(earlier) = tied {
-                return Err(Tie { first: earlier.name.clone(), second: group.name.clone() });
-            }
+        match index::tie(&groups) {
+            Some(tie) => Err(tie),
+            None => Ok(Self { index: Index::new(&groups), groups }),
         }
-        Ok(Self(groups))
+    }
+
+    /// The groups that do not name other addresses than the machine's, in order.
+    fn possible(&self, machine: &Machine) -> impl Iterator<Item = &Group> {
+        self.index.possible(machine.mac).filter_map(|at| self.groups.get(at))
     }
 
     /// The most specific group the machine belongs to, when it has told all.
     pub fn select(&self, machine: &Machine) -> Option<&Group> {
-        self.0.iter().find(|group| group.selector.matches(machine) == Verdict::Match)
+        self.possible(machine).find(|group| group.selector.matches(machine) == Verdict::Match)
     }
 
     /// The groups that the machine may be in when it has told more, up to the one it surely is in.
     pub fn candidates(&self, machine: &Machine) -> impl Iterator<Item = &Group> {
-        let verdict = |group: &Group| group.selector.matches(machine);
-        let surely = self.0.iter().position(|group| verdict(group) == Verdict::Match);
-        let until = surely.map_or(self.0.len(), |at| at + 1);
-        self.0[..until].iter().filter(move |group| verdict(group) != Verdict::Mismatch)
+        let mut is_settled = false;
+        let mut groups = self.possible(machine);
+        std::iter::from_fn(move || {
+            if is_settled {
+                return None;
+            }
+            let mut verdict = Verdict::Mismatch;
+            let next = groups.find(|group| {
+                verdict = group.selector.matches(machine);
+                verdict != Verdict::Mismatch
+            });
+            is_settled = verdict == Verdict::Match;
+            next
+        })
     }
 
     /// Whether a group matches the machine, or may when it has told more.
@@ -203,7 +216,7 @@ impl Catalog {
     /// chosen only where no narrower one would be, had iPXE told the rest.
     pub fn select_by_firmware(&self, machine: &Machine) -> Result<Option<&Group>, NotTold> {
         let Some(group) = self.select(machine) else { return Ok(None) };
-        let mut narrower = self.0.iter().take_while(|other| other.name != group.name);
+        let mut narrower = self.possible(machine).take_while(|other| other.name != group.name);
         let may_be_narrower = !machine.tells_by_ipxe()
             && narrower.any(|other| other.selector.lacks_only_what_ipxe_tells(machine));
         match group.profile.installs() && may_be_narrower {
@@ -237,7 +250,7 @@ impl Catalog {
 
     /// The groups, most specific first.
     pub fn groups(&self) -> &[Group] {
-        &self.0
+        &self.groups
     }
 }
 

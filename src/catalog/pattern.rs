@@ -69,6 +69,16 @@ impl Pattern {
         !matches!(self, Self::Glob(_) | Self::MacGlob(_))
     }
 
+    /// The same text for two exact patterns that accept one value.
+    pub(super) fn exact_value(&self) -> String {
+        match self {
+            Self::Uuid(uuid) => uuid.in_one_order().to_string(),
+            Self::Glob(_) | Self::Mac(_) | Self::MacGlob(_) | Self::Platform(_) | Self::Text(_) => {
+                self.example()
+            }
+        }
+    }
+
     /// A value that it accepts, as a machine would tell it.
     pub(super) fn example(&self) -> String {
         match self {

@@ -57,17 +57,29 @@ pub(super) struct Page<'a> {
     pub(super) order: usize,
     pub(super) name: Arc<str>,
     pub(super) text: &'a str,
+    /// Where its lines end.
+    ends: Arc<[usize]>,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    pub(super) fn new(order: usize, name: &str, text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at);
+        Self { order, name: name.into(), text, ends: ends.collect() }
+    }
+
     /// Where a value is written. A default stands in no line.
     pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
-        let line = (value.span() != (0..0)).then(|| line_of(self.text, value.span().start));
+        let line = (value.span() != (0..0)).then(|| self.line_of(value.span().start));
         Place { order: self.order, file: Arc::clone(&self.name), line }
     }
 
+    /// The line of a byte offset, from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        1 + self.ends.partition_point(|&end| end < offset)
+    }
+
     pub(super) fn syntax(&self, error: &toml::de::Error) -> Problem {
-        let line = error.span().map(|span| line_of(self.text, span.start));
+        let line = error.span().map(|span| self.line_of(span.start));
         // The parser's message may run over several lines; a problem is one.
         let said = error.message().split('\n').map(str::trim).collect::<Vec<_>>().join(", ");
         let key = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
@@ -138,12 +150,6 @@ fn misfit(message: &str, key: &str) -> Option<String> {
         _ => expected.to_owned(),
     };
     Some(format!("{key} is {found}; write {instead}"))
-}
-
-/// The line of a byte offset, from 1.
-fn line_of(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-    1 + before.iter().filter(|&&byte| byte == b'\n').count()
 }
 
 impl fmt::Display for ConfigError {

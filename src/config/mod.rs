@@ -185,13 +185,12 @@ impl Config {
     pub fn assemble(main: &Text, beside: &[Text]) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let mut fragments = Vec::new();
-        let main = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        let main = Page::new(0, &main.name, &main.text);
         problems.extend(placeholder::placeholders(&main));
         let Read { file, problems: misfits } = reader::read::<shape::File>(&main);
         problems.extend(misfits);
         for (index, text) in beside.iter().enumerate() {
-            let name = text.name.as_str().into();
-            let page = Page { order: index + 1, name, text: &text.text };
+            let page = Page::new(index + 1, &text.name, &text.text);
             problems.extend(placeholder::placeholders(&page));
             let Read { file, problems: misfits } = reader::read::<shape::Fragment>(&page);
             problems.extend(misfits);
@@ -234,7 +233,7 @@ impl Config {
 
     /// Where the commands reach the server that runs with this config. Reads nothing else of it.
     pub fn control_socket(main: &Text) -> Result<PathBuf, ConfigError> {
-        let page = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        let page = Page::new(0, &main.name, &main.text);
         match toml::from_str::<shape::ControlOnly>(&main.text) {
             Ok(file) => control::socket(&page, file.control.socket),
             Err(error) => Err(ConfigError { problems: vec![page.syntax(&error)] }),
@@ -243,7 +242,7 @@ impl Config {
 
     /// Where releases, the keyring for them and the ledger are. Reads nothing else of a config.
     pub fn releases(main: &Text) -> Result<Releases, ConfigError> {
-        let page = Page { order: 0, name: main.name.as_str().into(), text: &main.text };
+        let page = Page::new(0, &main.name, &main.text);
         match toml::from_str::<shape::ReleasesOnly>(&main.text) {
             Ok(file) => resolve::releases(&page, file),
             Err(error) => Err(ConfigError { problems: vec![page.syntax(&error)] }),

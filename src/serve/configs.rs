@@ -1,7 +1,7 @@
 //! Reads the texts that machines are given, and tries each with everyone who could get it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs::File,
     io::{self, Read as _},
     net::Ipv4Addr,
@@ -12,7 +12,7 @@ use super::{
     store::{Content, OpenError, Store},
 };
 use crate::{
-    catalog::Specimen,
+    catalog::{Group, Specimen},
     check::{GZIP, Kind, Severity},
     config::{Access, Config, Declared, Mention, Place, Problem, Reader, has_coreos_cloudinit},
     machine::Machine,
@@ -230,9 +230,12 @@ fn findings(
     text: &ConfigText,
     roles: &[Role<'_>],
 ) -> Vec<(Severity, Problem)> {
-    let groups = config.catalog.groups().iter().map(|group| group.name.as_str());
-    let meant: BTreeSet<&str> = groups.filter(|group| is_meant_for(config, path, group)).collect();
-    let roles = roles.iter().filter(|role| meant.contains(role.group.name.as_str()));
+    // The groups as [`is_meant_for`] has them, looked up at once.
+    let names = |mention: &&Mention| path.is_beside(&mention.path);
+    let meant: HashSet<&str> =
+        config.mentions.iter().filter(names).map(|mention| mention.group.as_str()).collect();
+    let is_meant = |group: &Group| meant.is_empty() || meant.contains(group.name.as_str());
+    let roles = roles.iter().filter(|role| is_meant(role.group));
     let mut is_told = text.origin == Origin::Said;
     let problem = |finding: Finding| {
         let place = Place::of_file(&text.name, finding.line);
@@ -320,3 +323,6 @@ impl std::fmt::Display for Unread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What `check` can say of releases without reading them whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     scan::{of_subject, subject},
@@ -33,11 +33,10 @@ impl Preflight {
             };
             Verifier::new(&keyring.path, None).map_err(refused).ok()
         });
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen = BTreeSet::new();
         for group in site.config.catalog.groups() {
             let profile = &*group.profile;
-            if !seen.contains(&&*profile.name) {
-                seen.push(&profile.name);
+            if seen.insert(&*profile.name) {
                 preflight.add(site, profile, verifier.as_ref());
             }
         }

@@ -1,0 +1,165 @@
+//! Which groups need to be looked at for a machine, or beside another group, so that the work stays
+//! near-linear in the number of groups.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Group, Tie, pattern::Pattern, selector::Field};
+use crate::machine::Mac;
+
+/// The places of groups in the order they are asked, by exact hardware address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    by_mac: HashMap<Mac, Vec<usize>>,
+    /// Those that name no machine by its address.
+    others: Vec<usize>,
+}
+
+impl Index {
+    pub(super) fn new(groups: &[Group]) -> Self {
+        let mut index = Self::default();
+        for (at, group) in groups.iter().enumerate() {
+            match macs(group) {
+                Some(macs) => {
+                    for mac in macs {
+                        index.by_mac.entry(mac).or_default().push(at);
+                    }
+                }
+                None => index.others.push(at),
+            }
+        }
+        index
+    }
+
+    /// The places of all groups that a machine with this address may be in, in order.
+    pub(super) fn possible(&self, mac: Mac) -> impl Iterator<Item = usize> {
+        let mut named = self.by_mac.get(&mac).map_or(&[][..], Vec::as_slice).iter().peekable();
+        let mut others = self.others.iter().peekable();
+        std::iter::from_fn(move || {
+            let is_named = match (named.peek(), others.peek()) {
+                (Some(named), Some(other)) => named < other,
+                (named, _) => named.is_some(),
+            };
+            if is_named { named.next().copied() } else { others.next().copied() }
+        })
+    }
+}
+
+/// The addresses that a group names; none where it has globs or asks for no address.
+fn macs(group: &Group) -> Option<BTreeSet<Mac>> {
+    let patterns = group.selector.patterns(&Field::Mac);
+    let mac = |pattern: &Pattern| match pattern {
+        Pattern::Mac(mac) => Some(*mac),
+        Pattern::Glob(_)
+        | Pattern::MacGlob(_)
+        | Pattern::Platform(_)
+        | Pattern::Text(_)
+        | Pattern::Uuid(_) => None,
+    };
+    let macs: Option<BTreeSet<Mac>> = patterns.iter().map(mac).collect();
+    macs.filter(|macs| !macs.is_empty())
+}
+
+/// Finds two groups that one machine may be in, that boot it differently, and of which neither is
+/// more specific. The groups are sorted by that.
+pub(super) fn tie(groups: &[Group]) -> Option<Tie> {
+    let mut start = 0;
+    while start < groups.len() {
+        let rank = groups[start].selector.specificity();
+        let len = groups[start..].iter().take_while(|it| it.selector.specificity() == rank).count();
+        let found = tie_of_equals(&groups[start..start + len]);
+        if found.is_some() {
+            return found;
+        }
+        start += len;
+    }
+    None
+}
+
+/// Compares only groups that have an exact value of one field in common, where all name that field
+/// by exact values; else each with each.
+fn tie_of_equals(groups: &[Group]) -> Option<Tie> {
+    let field = telling(groups);
+    let mut by_value: HashMap<String, Vec<usize>> = HashMap::new();
+    for (at, group) in groups.iter().enumerate() {
+        let is_tied = |&&earlier: &&usize| {
+            let earlier = &groups[earlier];
+            !earlier.is_same_boot(group) && earlier.selector.overlaps(&group.selector)
+        };
+        let values: BTreeSet<String> = match field {
+            Some(field) => {
+                group.selector.patterns(field).iter().map(Pattern::exact_value).collect()
+            }
+            None => BTreeSet::from([String::new()]),
+        };
+        let tied = |value| by_value.get(value).and_then(|them| them.iter().find(is_tied));
+        if let Some(&earlier) = values.iter().filter_map(tied).min() {
+            let (first, second) = (groups[earlier].name.clone(), group.name.clone());
+            return Some(Tie { first, second });
+        }
+        for value in values {
+            by_value.entry(value).or_default().push(at);
+        }
+    }
+    None
+}
+
+/// The field that tells these groups apart best, of those that all name by exact values.
+fn telling(groups: &[Group]) -> Option<&Field> {
+    let is_exact = |field: &&Field| {
+        groups.iter().all(|group| {
+            let patterns = group.selector.patterns(field);
+            !patterns.is_empty() && patterns.iter().all(Pattern::is_exact)
+        })
+    };
+    let values = |field: &&Field| {
+        let values = groups.iter().flat_map(|group| group.selector.patterns(field));
+        values.map(Pattern::exact_value).collect::<BTreeSet<_>>().len()
+    };
+    groups.first()?.selector.fields().filter(is_exact).max_by_key(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crate::config::Config;
+
+    fn config(count: usize) -> String {
+        let mut text = String::from("[[profile]]\nname = \"p\"\nkernel = \"/k\"\n");
+        for number in 0..count {
+            text.push_str(&format!(
+                "[[group]]\nname = \"g{number}\"\nprofile = \"p\"\nmetadata.n = {number}\n\
+                 selector.mac = \"52:54:00:00:{:02x}:{:02x}\"\n",
+                number >> 8,
+                number & 255
+            ));
+        }
+        text
+    }
+
+    fn took(count: usize) -> Duration {
+        let text = config(count);
+        let began = Instant::now();
+        let config = Config::parse(&text, "b.toml").unwrap();
+        assert_eq!(config.catalog.groups().len(), count);
+        began.elapsed()
+    }
+
+    #[test]
+    fn twice_as_many_groups_take_about_twice_as_long() {
+        let best = |count| (0..3).map(|_| took(count)).min().unwrap();
+        let (some, twice) = (best(1500), best(3000));
+        assert!(twice < some * 3, "{some:?}, then {twice:?}");
+    }
+
+    #[test]
+    fn a_tie_is_found_among_many_by_the_value_they_share() {
+        let mut text = config(300);
+        text.push_str(
+            "[[group]]\nname = \"again\"\nprofile = \"p\"\nmetadata.n = 1\n\
+             selector.mac = [\"52:54:00:00:ff:ff\", \"52:54:00:00:00:07\"]\n",
+        );
+        let error = Config::parse(&text, "b.toml").unwrap_err().to_string();
+        assert!(error.contains("group \"again\" and in group \"g7\""), "{error}");
+    }
+}

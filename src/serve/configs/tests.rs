@@ -1,0 +1,48 @@
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use crate::serve::site::Site;
+
+/// A config of so many groups, each of one machine, that share a profile and its texts.
+fn site(count: usize) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("bootbox-load-{}-{count}", std::process::id()));
+    fs::create_dir_all(folder.join("files")).unwrap();
+    let root = folder.join("files");
+    fs::write(root.join("k"), "kernel").unwrap();
+    fs::write(root.join("t.sh"), "#!/bin/sh\necho {{ mac }} {{ metadata.n }}\n").unwrap();
+    let mut text = format!(
+        "[repository]\nroot = {root:?}\n[[template]]\npath = \"/t.sh\"\nfile = \"/t.sh\"\n[[profile]]\nname = \"p\"\n\
+         kernel = \"/k\"\nargs = [\"x={{{{ base_url }}}}/t.sh?mac={{{{ mac }}}}\"]\n",
+    );
+    for number in 0..count {
+        text.push_str(&format!(
+            "[[group]]\nname = \"g{number}\"\nprofile = \"p\"\nmetadata.n = {number}\n\
+             selector.mac = \"52:54:00:00:{:02x}:{:02x}\"\n",
+            number >> 8,
+            number & 255
+        ));
+    }
+    fs::write(folder.join("b.toml"), text).unwrap();
+    folder
+}
+
+fn took(folder: &std::path::Path) -> Duration {
+    let began = Instant::now();
+    let (_, problems) = Site::look(Some(&folder.join("b.toml"))).unwrap();
+    let took = began.elapsed();
+    assert_eq!(problems, []);
+    took
+}
+
+#[test]
+fn a_site_of_twice_as_many_groups_loads_in_about_twice_the_time() {
+    let folders = [site(500), site(1000)];
+    let [some, twice] = folders.each_ref().map(|it| (0..3).map(|_| took(it)).min().unwrap());
+    for folder in folders {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    assert!(twice < some * 3, "{some:?}, then {twice:?}");
+}
