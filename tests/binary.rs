@@ -361,6 +361,30 @@ fn asked_to_stop_it_ends_what_goes_on_and_takes_nothing_new() {
 }
 
 #[test]
+fn while_a_config_is_loaded_it_serves_and_hears_a_stop() {
+    with_server("while_a_config_is_loaded", "text", |_, server, desk, file| {
+        let mut text = fs::read_to_string(file)?;
+        for number in 0..60_000 {
+            text.push_str(&format!(
+                "[[group]]\nname = \"g{number}\"\nprofile = \"p\"\n\
+                 selector.mac = \"52:54:00:01:{:02x}:{:02x}\"\n",
+                number >> 8,
+                number & 255
+            ));
+        }
+        fs::write(file, text)?;
+        server.process().signal("HUP")?;
+        server.process().wait_for("the config is being loaded again", LIMIT)?;
+        assert!(script_at(desk)?.contains("secret=first"));
+        server.process().signal("TERM")?;
+        assert_eq!(server.process().wait_for_end(LIMIT)?, Some(0));
+        let log = server.process().transcript().text();
+        assert!(!log.contains("is loaded"), "it was loaded before the stop: {log}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_port_that_is_taken_stops_everything_and_is_named() {
     with_server("a_port_that_is_taken_stops_everything", "text", |lab, _, _, file| {
         // The socket for commands is not what it is about.

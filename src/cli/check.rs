@@ -8,8 +8,10 @@ use crate::{
     config::{ConfigError, Problem},
     control::{Request, Sheet},
     firmware::Firmware,
+    ledger::{State, Weight, sample},
     machine::Machine,
     serve::{
+        MOST_TRIED,
         control::link::ask,
         interface::Interface,
         ledger::{Ledger, LedgerError},
@@ -84,10 +86,15 @@ pub(super) fn run(options: &Options) -> ExitCode {
     }
 }
 
-/// The machines of the ledger, which the running server has open; none where none runs.
+/// Machines of the ledger, which the running server has open; none where none runs.
 fn known(site: &Site) -> Vec<Machine> {
     let sheets = ask(&site.config.control_socket, &Request::Machines).unwrap_or_default();
-    sheets.into_iter().map(Sheet::into_machine).collect()
+    let weigh = |sheet: Sheet| {
+        let (has_a_story, last_seen) = (sheet.state != State::New, sheet.last_seen);
+        (Weight { has_a_story, last_seen }, sheet.into_machine())
+    };
+    let machines: Vec<(Weight, Machine)> = sheets.into_iter().map(weigh).collect();
+    sample(machines.iter().map(|(weight, machine)| (*weight, machine)), MOST_TRIED)
 }
 
 /// What keeps the ledger from being opened as the one that was here.

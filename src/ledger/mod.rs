@@ -9,6 +9,7 @@ mod change;
 mod choice;
 mod moment;
 mod record;
+mod sample;
 mod stray;
 
 use std::{fmt, net::Ipv4Addr};
@@ -20,6 +21,7 @@ pub use moment::Moment;
 pub use record::{
     Attempt, Doubt, Entry, Held, Holder, Image, Installed, Pass, Proof, Record, State,
 };
+pub use sample::{Weight, sample};
 pub use stray::Stray;
 
 /// What a machine that asks for a network boot may do.

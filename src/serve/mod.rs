@@ -14,6 +14,7 @@
 //! ```
 
 mod answers;
+mod aside;
 pub mod beneath;
 mod caller;
 mod configs;
@@ -57,11 +58,13 @@ use crate::{
     config::Solicitations,
     proxydhcp::{Arrival, Conversations, Port},
 };
+use aside::aside;
 use drain::Drain;
 pub use error::ServeError;
 use interface::Interface;
 use journal::Journal;
 use ledger::Ledger;
+pub use premises::MOST_TRIED;
 use premises::Premises;
 use process::{Request, Signals};
 use releases::Proofs;
@@ -76,15 +79,21 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until a signal ends it or a service fails. `config` is read again on SIGHUP.
 pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
-    let site = Site::load(config.as_deref())?;
+    let mut signals = Signals::listen().map_err(ServeError::Io)?;
+    let path = config.clone();
+    let loading = aside("config", move || Site::load(path.as_deref()));
+    let Some(site) = signals.unless_stopped(loading).await else { return Ok(()) };
+    let site = site.map_err(ServeError::Io)??;
     let interfaces = Interface::choose(&site.config.interfaces)?;
     process::raise_file_limit();
-    let mut signals = Signals::listen().map_err(ServeError::Io)?;
 
     // Before any machine is answered: of two servers, the second must not begin.
     let listener = commands(&site)?;
     let journal = Journal::new();
-    let premises = Premises::open(config, site, &journal)?;
+    let log = journal.clone();
+    let opening = aside("ledger and texts", move || Premises::open(config, site, &log));
+    let Some(premises) = signals.unless_stopped(opening).await else { return Ok(()) };
+    let premises = Arc::new(premises.map_err(ServeError::Io)??);
     let ledger = premises.ledger();
     let (tap, drain) = drain::channel();
     let mut services = Services {
@@ -107,12 +116,19 @@ pub async fn run(config: Option<PathBuf>) -> Result<(), ServeError> {
     tracing::info!("bootbox {} is ready", env!("CARGO_PKG_VERSION"));
     process::notify_ready();
 
+    let mut reloads = JoinSet::new();
+    let mut again = signals.take_missed_reload();
     loop {
+        if again && reloads.is_empty() {
+            again = false;
+            reloads.spawn(Arc::clone(&premises).reload());
+        }
         tokio::select! {
             request = signals.next() => match request {
-                Request::Reload => premises.reload(),
+                Request::Reload => again = true,
                 Request::Stop => break,
             },
+            Some(Ok(reloaded)) = reloads.join_next() => premises.take(reloaded),
             // Services end only by failing: nobody has asked them to yet.
             Some(ended) = tasks.join_next() => {
                 write_last_words(&ledger).await;

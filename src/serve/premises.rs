@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     ServeError,
+    aside::aside,
     interface::Interface,
     journal::Journal,
     ledger::{Ledger, LedgerError},
@@ -18,8 +19,16 @@ use super::{
 };
 use crate::{
     config::{Place, Problem},
+    ledger::{Record, State, Weight, sample},
     machine::Machine,
 };
+
+/// Machines of the ledger that texts are tried with, 10 texts within 2 s. What another one is given
+/// is checked when it asks, as everything is.
+pub const MOST_TRIED: usize = 2048;
+
+/// What a reload came to.
+pub(super) struct Reloaded(Result<(Arc<Site>, Proofs), ServeError>);
 
 /// The site, who says which of its profiles may be served, and the ledger that outlives both.
 pub(super) struct Premises {
@@ -62,10 +71,17 @@ impl Premises {
         self.ledger.clone()
     }
 
-    /// Loads the config again; what is wrong with it changes nothing.
-    pub(super) fn reload(&self) {
+    /// Loads the config again, beside the threads that serve.
+    pub(super) async fn reload(self: Arc<Self>) -> Reloaded {
         process::notify_reloading();
-        match self.load() {
+        tracing::info!("the config is being loaded again");
+        let loaded = aside("reload", move || self.load()).await;
+        Reloaded(loaded.map_err(ServeError::Io).and_then(|loaded| loaded))
+    }
+
+    /// Takes over what was loaded; what is wrong with it changes nothing.
+    pub(super) fn take(&self, Reloaded(loaded): Reloaded) {
+        match loaded {
             Ok((site, proofs)) => self.move_to(site, proofs),
             Err(error) => {
                 error.to_string().lines().for_each(|line| tracing::error!("{line}"));
@@ -165,7 +181,13 @@ fn proofs_of(site: &Arc<Site>) -> Result<Proofs, ServeError> {
     Proofs::start(Arc::clone(site), verifier.transpose()?).map_err(ServeError::Io)
 }
 
-/// The machines that have been here before.
+/// Machines that have been here before; some, where there are many.
 fn known(ledger: &Ledger) -> Vec<Machine> {
-    ledger.with(|book| book.records().map(|record| record.machine.clone()).collect())
+    ledger.with(|book| {
+        let weigh = |record: &'_ Record| Weight {
+            has_a_story: record.state != State::New,
+            last_seen: record.last_seen,
+        };
+        sample(book.records().map(|it| (weigh(it), &it.machine)), MOST_TRIED)
+    })
 }

@@ -1,10 +1,13 @@
 //! All about being a process: signals, readiness, limits.
 
-use std::io;
+use std::{io, pin::pin};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How much longer systemd waits after each sign of life, in microseconds.
+const EXTENSION: u32 = 60_000_000;
 
 /// What the outside asks of us.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,6 +24,8 @@ pub(super) struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
+    /// Whether a reload was asked for where none could begin.
+    missed_reload: bool,
 }
 
 impl Signals {
@@ -30,7 +35,31 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            missed_reload: false,
         })
+    }
+
+    /// Waits for this, or for a stop: then there is nothing.
+    pub(super) async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                request = self.next() => match request {
+                    Request::Reload => self.missed_reload = true,
+                    Request::Stop => {
+                        notify_stopping();
+                        tracing::info!("stopped before it was ready");
+                        return None;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Whether a reload was asked for meanwhile.
+    pub(super) fn take_missed_reload(&mut self) -> bool {
+        std::mem::take(&mut self.missed_reload)
     }
 
     /// Waits for the next one.
@@ -54,6 +83,11 @@ pub(super) fn notify_reloading() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
+}
+
+/// Tells systemd that a start or a reload goes on, and is not stuck.
+pub(super) fn notify_busy() {
+    notify(&[NotifyState::ExtendTimeoutUsec(EXTENSION)]);
 }
 
 /// Tells systemd that we are on the way out.
