@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::serve::site::Site;
+use crate::{config::Config, serve::site::Site};
 
 /// A config of so many groups, each of one machine, that share a profile and its texts.
 fn site(count: usize) -> PathBuf {
@@ -45,4 +45,42 @@ fn a_site_of_twice_as_many_groups_loads_in_about_twice_the_time() {
         fs::remove_dir_all(folder).unwrap();
     }
     assert!(twice < some * 3, "{some:?}, then {twice:?}");
+}
+
+fn config(count: usize) -> String {
+    let mut text = String::from("[[profile]]\nname = \"p\"\nkernel = \"/k\"\n");
+    for number in 0..count {
+        text.push_str(&format!(
+            "[[group]]\nname = \"g{number}\"\nprofile = \"p\"\nmetadata.n = {number}\n\
+             selector.mac = \"52:54:00:00:{:02x}:{:02x}\"\n",
+            number >> 8,
+            number & 255
+        ));
+    }
+    text
+}
+
+#[test]
+fn twice_as_many_groups_take_about_twice_as_long() {
+    let took = |count| {
+        let text = config(count);
+        let began = Instant::now();
+        let config = Config::parse(&text, "b.toml").unwrap();
+        assert_eq!(config.catalog.groups().len(), count);
+        began.elapsed()
+    };
+    let best = |count| (0..3).map(|_| took(count)).min().unwrap();
+    let (some, twice) = (best(1500), best(3000));
+    assert!(twice < some * 3, "{some:?}, then {twice:?}");
+}
+
+#[test]
+fn a_tie_is_found_among_many_by_the_value_they_share() {
+    let mut text = config(300);
+    text.push_str(
+        "[[group]]\nname = \"again\"\nprofile = \"p\"\nmetadata.n = 1\n\
+         selector.mac = [\"52:54:00:00:ff:ff\", \"52:54:00:00:00:07\"]\n",
+    );
+    let error = Config::parse(&text, "b.toml").unwrap_err().to_string();
+    assert!(error.contains("group \"again\" and in group \"g7\""), "{error}");
 }
