@@ -3,10 +3,8 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    Event, Moment, Order, Piece, Refusal, Report,
-    record::{
-        Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, RETURNS, Record, State,
-    },
+    Event, Goal, Moment, Order, Peer, Piece, Refusal, Report,
+    record::{Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, Record, State},
     spent,
 };
 use crate::{firmware::Means, machine::Machine};
@@ -32,6 +30,9 @@ impl Record {
         next.last_seen = next.last_seen.max(now);
         match event {
             Event::Address(address) => next.moves(*address),
+            Event::Aims(goal) => next.aims(goal, now),
+            Event::Alleged(reason) => next.alleged(reason, most_attempts, now)?,
+            Event::AskedBy(address) => next.asked_by = next.asked_by.and(*address),
             Event::Booted { group, profile } => {
                 next.group = Some(group.clone());
                 let text = format!("boots {profile} (group {group})");
@@ -45,6 +46,10 @@ impl Record {
                 next.has_fetched |= next.state.attempt().is_some();
                 next.fetched(*piece, now);
             }
+            Event::Last => {
+                next.has_fetched |= next.state.attempt().is_some();
+                next.reaches_the_last(now);
+            }
             Event::LastByte => next.last_byte(now),
             Event::Ordered(order) => next.obey(order, now)?,
             Event::PoweredOn => next.powered_on(most_attempts, now),
@@ -54,6 +59,11 @@ impl Record {
                 next.group = Some(group.clone());
                 next.scripted(group, profile, now);
             }
+            Event::SentTo(address) => {
+                if let Some(attempt) = next.state.attempt_mut() {
+                    attempt.sent_to = attempt.sent_to.and(*address);
+                }
+            }
             Event::Stray(address) => next.stray(*address, now),
             Event::Told(machine) => {
                 // Who asks in its name and leaves the UUID out must not hide it from its other card.
@@ -61,8 +71,38 @@ impl Record {
                 next.machine = Machine { uuid, ..machine.clone() };
             }
             Event::Twin(reason) => next.hold_as_twin(reason, now),
+            Event::Verified => {
+                if let Some(attempt) = next.state.attempt_mut() {
+                    attempt.is_verified = true;
+                }
+            }
         }
         Ok(next)
+    }
+
+    /// Of an attempt before this one, it is not known whether it goes on.
+    fn aims(&mut self, goal: &Goal, now: Moment) {
+        let Some(attempt) = self.state.attempt_mut() else { return };
+        attempt.goal = match attempt.goal.take() {
+            Some(before) => before.or(goal),
+            None => Some(goal.clone()),
+        };
+        if goal.is_script {
+            self.reaches_the_last(now);
+        }
+    }
+
+    fn reaches_the_last(&mut self, now: Moment) {
+        if let State::Failed { profile, .. } = &self.state {
+            self.state = State::Installing(self.tried(profile, now));
+        }
+        let Some(attempt) = self.state.attempt_mut().filter(|attempt| !attempt.has_last) else {
+            return;
+        };
+        (attempt.has_last, attempt.is_under_way) = (true, true);
+        let text = "the last of what it is known to fetch here is about to be sent: from here on it \
+                    may be installed";
+        self.note(now, text.to_owned());
     }
 
     /// Holds it because another record has its UUID.
@@ -154,8 +194,8 @@ impl Record {
         };
         attempt.doubt = Some(Doubt { at: now, address });
         let text = format!(
-            "the last byte of an image of its release is about to be sent to {address}, an address \
-             that no machine is known by that is being installed: it may be this one's"
+            "the last of what it needs is about to be sent to {address}, an address that no machine \
+             is known by that is being installed: it may be this one's"
         );
         self.note(now, text);
     }
@@ -163,8 +203,8 @@ impl Record {
     fn fetched(&mut self, piece: Piece, now: Moment) {
         let Some(attempt) = self.state.attempt_mut() else { return };
         let text = match piece {
-            Piece::Boot if attempt.is_under_way => return,
-            Piece::Boot => "it fetches what its script names",
+            Piece::Boot | Piece::Last if attempt.is_under_way => return,
+            Piece::Boot | Piece::Last => "it fetches what its script names",
             Piece::Image => {
                 attempt.image = Image::Whole;
                 "the whole image was sent"
@@ -210,10 +250,8 @@ impl Record {
                 // The installer's own restart ends the power-on before, and is no return.
                 Some(gap) if gap < RETURN && last.is_some_and(|last| last.0 >= installed.at.0) => {
                     installed.returns += 1;
-                    if installed.returns == RETURNS {
-                        let text = format!(
-                            "its disk does not boot: back on the network {RETURNS} times in a row"
-                        );
+                    if installed.returns == installed.proof.most_returns() {
+                        let text = installed.does_not_boot(self.machine.mac);
                         self.note(now, text);
                     }
                 }
@@ -224,24 +262,44 @@ impl Record {
     }
 
     fn scripted(&mut self, group: &str, profile: &str, now: Moment) {
-        let repeats = match &self.state {
-            State::Installing(attempt) => !attempt.is_under_way,
-            State::Failed { .. } | State::Held(_) | State::Installed(_) | State::New => false,
+        let (repeats, goal) = match &self.state {
+            State::Installing(attempt) => (!attempt.is_under_way, attempt.goal.clone()),
+            State::Failed { .. } => (false, self.failed_goal.clone()),
+            State::Held(_) | State::Installed(_) | State::New => (false, None),
         };
         if !repeats {
             self.attempts += 1;
             let text = format!("attempt {} to install {profile} (group {group})", self.attempts);
             self.note(now, text);
         }
-        self.state = State::Installing(Attempt {
-            profile: profile.to_owned(),
-            group: group.to_owned(),
-            started: now,
-            is_under_way: false,
-            has_signature: false,
-            image: Image::Incomplete,
-            doubt: None,
-        });
+        self.tried = Some(profile.to_owned());
+        self.state = State::Installing(Attempt { goal, ..Attempt::new(profile, group, now) });
+    }
+
+    /// A failure that may be told by somebody else takes nothing back that is known.
+    fn alleged(&mut self, reason: &str, most_attempts: u32, now: Moment) -> Result<(), Refusal> {
+        match &self.state {
+            State::Installing(attempt) if attempt.is_open() => {
+                self.reported(&Report::Failed(reason.to_owned()), most_attempts, now)
+            }
+            State::Installing(attempt) => {
+                let (attempt, mac) = (attempt.clone(), self.machine.mac);
+                let reason = format!(
+                    "a failure was reported in its name ({reason}), and its disk may be installed; \
+                     if it is: bootbox installed {mac}, if not: bootbox reinstall {mac}"
+                );
+                self.note(now, format!("held: {reason}"));
+                let (by, attempt) = (Holder::Doubt, Some(attempt));
+                self.state = State::Held(Held { reason, by, installed: None, attempt });
+                Ok(())
+            }
+            State::Held(held) if held.attempt.is_some() => {
+                self.note(now, format!("a failure was reported in its name: {reason}"));
+                Ok(())
+            }
+            State::Failed { .. } => Ok(()),
+            State::Held(_) | State::Installed(_) | State::New => Err(Refusal::NotInstalling),
+        }
     }
 
     fn reported(
@@ -305,7 +363,7 @@ impl Record {
             Report::Progress(text) => self.progressed(text, now),
             Report::Failed(reason) => {
                 (attempt.image, attempt.has_signature) = (Image::Incomplete, false);
-                attempt.doubt = None;
+                (attempt.doubt, attempt.has_last) = (None, false);
                 self.note(now, format!("attempt {} failed: {reason}", self.attempts));
             }
             Report::Installed => {
@@ -360,27 +418,46 @@ impl Record {
                 self.token = None;
                 self.group = None;
                 self.has_fetched = false;
+                self.forget_attempts();
                 self.state = State::New;
             }
             Order::Release => {
-                let State::Held(held) = &self.state else { return Err(Refusal::NotHeld) };
-                // Of another hold it says nothing about whose UUID this is.
-                self.is_distinct |= held.by == Holder::Twin;
-                let held = held.clone();
-                self.attempts = 0;
-                self.note(now, "released by the operator".to_owned());
-                match (held.installed, held.attempt) {
-                    (Some(installed), _) => self.state = State::Installed(installed),
-                    // `reinstall` is the word for the other half.
-                    (None, Some(attempt)) if held.by == Holder::Doubt => {
-                        let proof = attempt.outcome().unwrap_or(Proof::Presumed);
-                        self.install(attempt.profile, proof, now);
-                    }
-                    (None, Some(attempt)) => self.state = State::Installing(attempt),
-                    (None, None) => self.state = State::New,
-                }
+                self.release(now)?;
             }
         }
+        Ok(())
+    }
+
+    fn forget_attempts(&mut self) {
+        (self.asked_by, self.tried, self.failed_goal) = (Peer::Nobody, None, None);
+    }
+
+    /// Takes a hold away, and never lets a machine be wiped whose installation ever began:
+    /// `reinstall` is the word for that.
+    fn release(&mut self, now: Moment) -> Result<(), Refusal> {
+        let State::Held(held) = &self.state else { return Err(Refusal::NotHeld) };
+        if held.by == Holder::Twin {
+            return Err(Refusal::SharesItsUuid);
+        }
+        let held = held.clone();
+        self.note(now, "released by the operator".to_owned());
+        let tried = self.tried.clone();
+        match (held.installed, held.attempt) {
+            (Some(installed), _) => self.state = State::Installed(installed),
+            (None, Some(attempt)) => {
+                let proof = attempt.outcome().unwrap_or(Proof::Presumed);
+                match self.attempts <= 1 && !attempt.is_under_way {
+                    true => self.state = State::Installing(attempt),
+                    false => self.install(attempt.profile, proof, now),
+                }
+            }
+            (None, None) if held.by == Holder::Attempts => {
+                let profile = tried.unwrap_or_else(|| "an unknown profile".to_owned());
+                self.install(profile, Proof::Presumed, now);
+            }
+            (None, None) => self.state = State::New,
+        }
+        self.attempts = 0;
         Ok(())
     }
 
@@ -390,6 +467,7 @@ impl Record {
         self.note(now, installed.to_string());
         self.attempts = 0;
         self.token = None;
+        self.forget_attempts();
         self.state = State::Installed(installed);
     }
 
@@ -397,7 +475,10 @@ impl Record {
         self.note(now, format!("attempt {} failed: {reason}", self.attempts));
         if self.attempts < most_attempts {
             let profile = match &self.state {
-                State::Installing(attempt) => attempt.profile.clone(),
+                State::Installing(attempt) => {
+                    self.failed_goal = attempt.goal.clone();
+                    attempt.profile.clone()
+                }
                 State::Failed { profile, .. } => profile.clone(),
                 State::Held(_) | State::Installed(_) | State::New => return,
             };
@@ -412,14 +493,8 @@ impl Record {
 
     /// An attempt whose script gave up, and may yet say that it is installed after all.
     fn tried(&self, profile: &str, now: Moment) -> Attempt {
-        Attempt {
-            profile: profile.to_owned(),
-            group: self.group.clone().unwrap_or_default(),
-            started: now,
-            is_under_way: true,
-            has_signature: false,
-            image: Image::Incomplete,
-            doubt: None,
-        }
+        let group = self.group.clone().unwrap_or_default();
+        let goal = Some(self.failed_goal.clone().unwrap_or_default());
+        Attempt { is_under_way: true, goal, ..Attempt::new(profile, &group, now) }
     }
 }

@@ -7,6 +7,7 @@
 mod book;
 mod change;
 mod choice;
+mod goal;
 mod moment;
 mod record;
 mod sample;
@@ -17,6 +18,7 @@ use std::{fmt, net::Ipv4Addr};
 pub use crate::catalog::Install;
 use crate::machine::Machine;
 pub use book::{Book, Found, Full};
+pub use goal::{Goal, Peer};
 pub use moment::Moment;
 pub use record::{
     Attempt, Doubt, Entry, Held, Holder, Image, Installed, Pass, Proof, Record, State,
@@ -63,6 +65,9 @@ pub fn decide(record: Option<&Record>, install: Install, most_attempts: u32) -> 
             }
             (None, Holder::Attempts | Holder::Doubt | Holder::Twin) => free(),
         },
+        State::Installed(installed) if installs && record.returns_from_its_disk() => {
+            Decision::Disk(format!("{installed}; {}", installed.does_not_boot(record.machine.mac)))
+        }
         State::Installed(installed) if installs => Decision::Disk(installed.to_string()),
         State::Installing(attempt) if installs => match (attempt.outcome(), attempt.doubt()) {
             (Some(proof), _) => {
@@ -86,8 +91,16 @@ pub fn decide(record: Option<&Record>, install: Install, most_attempts: u32) -> 
 pub enum Event {
     /// It has this address.
     Address(Ipv4Addr),
+    /// What the script that it was just given fetches from here.
+    Aims(Goal),
+    /// It is said to have failed, for this reason, and not surely by itself.
+    Alleged(String),
+    /// A script that installs it was asked for from this address.
+    AskedBy(Ipv4Addr),
     /// A file was sent to it to the last byte.
     Fetched(Piece),
+    /// The last that its installer is known to fetch from here is about to be sent.
+    Last,
     /// The last byte of its image is about to be sent: from here on it may have all of it.
     LastByte,
     /// The script of a profile that installs nothing is about to be sent to it.
@@ -112,13 +125,17 @@ pub enum Event {
         /// What it may fetch its configs with.
         token: Option<Pass>,
     },
-    /// The last byte of an image that it may want is about to be sent to this address, which is no
+    /// The last of what it needs was sent to this address.
+    SentTo(Ipv4Addr),
+    /// The last byte of what it may need is about to be sent to this address, which is no
     /// installing machine's that we know.
     Stray(Ipv4Addr),
     /// iPXE has told who the machine is.
     Told(Machine),
     /// Another record has its UUID, for which it is held in these words.
     Twin(String),
+    /// The signature of the image that was sent to it is good, by a key of the keyring.
+    Verified,
 }
 
 /// What a file means for an installation.
@@ -128,6 +145,8 @@ pub enum Piece {
     Boot,
     /// What goes onto the disk.
     Image,
+    /// The last that its installer is known to fetch here, and no image.
+    Last,
     /// The image's signature.
     Signature,
 }
@@ -179,6 +198,8 @@ pub enum Refusal {
     NotInstalling,
     /// A release of what is not held.
     NotHeld,
+    /// A release that would install a machine whose other card may have an installed disk.
+    SharesItsUuid,
 }
 
 impl fmt::Display for Refusal {
@@ -186,6 +207,10 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::NotHeld => "it is not held",
             Self::NotInstalling => "no installation of this machine is under way",
+            Self::SharesItsUuid => {
+                "it has the UUID of another machine, and a release wipes no disk; if it is another \
+                 machine: bootbox reinstall"
+            }
         })
     }
 }

@@ -4,16 +4,19 @@ use std::{fmt, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Moment;
+use super::{Goal, Moment, Peer, Piece};
 use crate::{
     machine::{Mac, Machine},
+    path::UrlPath,
     token::Token,
 };
 
 /// Lines of history that are kept; the oldest go first.
 const MOST_ENTRIES: usize = 100;
 /// Returns in a row that make a disk one that does not boot.
-pub(super) const RETURNS: u32 = 3;
+const RETURNS: u32 = 3;
+/// The same where nothing tells that there is anything on it.
+const RETURNS_PRESUMED: u32 = 1;
 /// A token serves one boot, and no boot takes longer, in seconds.
 const TOKEN_LIFE: u64 = 24 * 3600;
 
@@ -44,6 +47,15 @@ pub struct Record {
     /// Whether anything of its attempts was fetched from here since it was new.
     #[serde(default = "yes")]
     pub(super) has_fetched: bool,
+    /// Where scripts that install it went since it was new.
+    #[serde(default)]
+    pub(super) asked_by: Peer,
+    /// The profile of the last attempt.
+    #[serde(default)]
+    pub(super) tried: Option<String>,
+    /// What the attempt that failed last fetches last: it may go on.
+    #[serde(default)]
+    pub(super) failed_goal: Option<Goal>,
 }
 
 /// How far a machine has come.
@@ -85,6 +97,18 @@ pub struct Attempt {
     /// Where an image went that this machine may have fetched by an address that nobody heard of.
     #[serde(default)]
     pub doubt: Option<Doubt>,
+    /// What it fetches last; `None` where nobody knows.
+    #[serde(default)]
+    pub goal: Option<Goal>,
+    /// Whether the last of what it fetches here was sent, or was about to be.
+    #[serde(default)]
+    pub has_last: bool,
+    /// Whether the image that was sent is signed by a key of the keyring.
+    #[serde(default)]
+    pub is_verified: bool,
+    /// Where the last of it went.
+    #[serde(default)]
+    pub sent_to: Peer,
 }
 
 /// A record of before does not tell, and what it said counted.
@@ -133,9 +157,9 @@ pub struct Installed {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
-    /// It fetched image and signature to the last byte.
+    /// It fetched image and signature to the last byte, and the signature is good.
     Fetched,
-    /// It may have fetched the whole image, and the rest is not known.
+    /// It may have fetched all that it needs, and the rest is not known.
     Presumed,
     /// Its install script said so.
     Reported,
@@ -204,6 +228,9 @@ impl Record {
             history: Vec::new(),
             last_power_on: None,
             has_fetched: false,
+            asked_by: Peer::Nobody,
+            tried: None,
+            failed_goal: None,
         };
         record.note(now, "first seen".to_owned());
         record
@@ -223,7 +250,46 @@ impl Record {
 
     /// Whether its disk is installed, and still it keeps coming back to the network.
     pub fn returns_from_its_disk(&self) -> bool {
-        matches!(&self.state, State::Installed(installed) if installed.returns >= RETURNS)
+        matches!(&self.state, State::Installed(it) if it.returns >= it.proof.most_returns())
+    }
+
+    /// Whether its next network boot must tell a person something, though its disk is what it boots.
+    pub fn has_news(&self) -> bool {
+        self.returns_from_its_disk()
+            || matches!(&self.state, State::Held(held) if held.by == Holder::Doubt)
+    }
+
+    /// Whether a failure that is reported from this address, or with a token, is surely its own. It
+    /// is not where scripts of its were asked for from elsewhere, too: whoever did that has its
+    /// token; and not where what it needs went elsewhere.
+    pub fn is_own_word(&self, address: Ipv4Addr, token: Option<Token>, now: Moment) -> bool {
+        let Peer::One(asked_by) = self.asked_by else { return false };
+        let sent_to = self.state.attempt().map_or(Peer::Nobody, |attempt| attempt.sent_to);
+        token.is_some_and(|token| self.admits(token, now))
+            || (asked_by == address && [Peer::Nobody, Peer::One(address)].contains(&sent_to))
+    }
+
+    /// What a file means for the attempt that goes on, or that failed and may go on all the same.
+    pub fn meaning(&self, path: &UrlPath) -> Piece {
+        let known = Piece::of(path.as_bytes());
+        let goal = match &self.state {
+            State::Failed { .. } => self.failed_goal.as_ref(),
+            State::Held(_) | State::Installed(_) | State::Installing(_) | State::New => {
+                self.state.attempt().and_then(|attempt| attempt.goal.as_ref())
+            }
+        };
+        let Some(goal) = goal.filter(|_| known == Piece::Boot) else { return known };
+        let signed = path.as_bytes().strip_suffix(b".sig");
+        let signed = signed.and_then(|path| UrlPath::parse(path).ok());
+        if goal.has_image(path) {
+            Piece::Image
+        } else if signed.is_some_and(|signed| goal.has_image(&signed)) {
+            Piece::Signature
+        } else if goal.has_file(path) {
+            Piece::Last
+        } else {
+            Piece::Boot
+        }
     }
 
     /// Whether this token opens its configs now.
@@ -261,18 +327,39 @@ impl State {
 }
 
 impl Attempt {
+    /// An attempt that begins now.
+    pub(super) fn new(profile: &str, group: &str, now: Moment) -> Self {
+        Self {
+            profile: profile.to_owned(),
+            group: group.to_owned(),
+            started: now,
+            is_under_way: false,
+            has_signature: false,
+            image: Image::Incomplete,
+            doubt: None,
+            goal: None,
+            has_last: false,
+            is_verified: false,
+            sent_to: Peer::Nobody,
+        }
+    }
+
     /// Whether the machine may be installed by now, and how that would be known.
     pub fn outcome(&self) -> Option<Proof> {
-        match (self.image, self.has_signature) {
-            (Image::Incomplete, _) => None,
+        match (self.image, self.has_signature && self.is_verified) {
+            // A record of before does not say how far it had to come.
+            (Image::Incomplete, _) if self.goal.is_none() && self.is_under_way => {
+                Some(Proof::Presumed)
+            }
+            (Image::Incomplete, _) => self.has_last.then_some(Proof::Presumed),
             (Image::Whole, true) => Some(Proof::Fetched),
             (Image::Whole, false) | (Image::LastByte, _) => Some(Proof::Presumed),
         }
     }
 
-    /// Whether nothing is known of its image, not even a doubt.
+    /// Whether it is surely not complete, and no doubt was cast on that.
     pub fn is_open(&self) -> bool {
-        self.image == Image::Incomplete && self.doubt.is_none()
+        self.outcome().is_none() && self.doubt.is_none()
     }
 
     /// What keeps this machine from being installed again, where nothing of its own tells how its
@@ -286,11 +373,35 @@ impl Doubt {
     /// The words for it, and what an operator may do.
     pub fn reason(self, mac: Mac) -> String {
         format!(
-            "while it was being installed, an image of its release was sent to {}, an address that \
-             no such machine is known by, so its disk may be installed; if it is: bootbox release \
+            "while it was being installed, the last of what it needs was sent to {}, an address that \
+             no such machine is known by, so its disk may be installed; if it is: bootbox installed \
              {mac}, if not: bootbox reinstall {mac}",
             self.address
         )
+    }
+}
+
+impl Installed {
+    /// The words for a machine that keeps coming back, and what an operator may do.
+    pub(super) fn does_not_boot(&self, mac: Mac) -> String {
+        let times = match self.returns {
+            1 => "at once".to_owned(),
+            count => format!("{count} times in a row"),
+        };
+        format!(
+            "its disk may not boot: it came back to the network {times}; if nothing is on it: \
+             bootbox reinstall {mac}"
+        )
+    }
+}
+
+impl Proof {
+    /// Returns in a row after which its disk counts as one that does not boot.
+    pub(super) fn most_returns(self) -> u32 {
+        match self {
+            Self::Presumed => RETURNS_PRESUMED,
+            Self::Fetched | Self::Reported => RETURNS,
+        }
     }
 }
 
@@ -305,8 +416,8 @@ impl fmt::Display for Proof {
         f.write_str(match self {
             Self::Fetched => "it fetched image and signature to the last byte",
             Self::Presumed => {
-                "it may have fetched the whole image, and nobody can tell; \
-                 `bootbox reinstall` installs it again"
+                "presumed, nothing reported it; `bootbox installed` confirms it, `bootbox reinstall` \
+                 wipes its disk and installs it again"
             }
             Self::Reported => "its install script said so",
         })

@@ -2,22 +2,24 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use super::{Book, Install};
+use super::{Attempt, Book, Install, Piece};
 use crate::{
     catalog::{Catalog, Source},
     machine::Mac,
-    path::RepositoryPath,
+    path::{RepositoryPath, UrlPath},
     release::Release,
 };
 
-/// An image on its way to an address that is no installing machine's: the second card of one, one
+/// What an installer needs on its way to an address that is no installing machine's: the second card of one, one
 /// that a person gave it, or a neighbour who looks around.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stray {
     /// Where it goes.
     pub to: Ipv4Addr,
-    /// Profiles whose machines surely do not install it, or may be installed again in any case.
-    unconcerned: BTreeSet<String>,
+    path: UrlPath,
+    /// Profiles whose machines surely do not install it, or may be installed again in any case;
+    /// absent where it concerns only those who are known to fetch it last.
+    unconcerned: Option<BTreeSet<String>>,
 }
 
 impl Stray {
@@ -31,7 +33,35 @@ impl Stray {
             };
             profile.install != Install::Once || !Release::may_install(kernel, image)
         });
-        Self { to, unconcerned: unconcerned.map(|profile| profile.name.clone()).collect() }
+        let unconcerned = unconcerned.map(|profile| profile.name.clone()).collect();
+        Self { to, path: UrlPath::from(image), unconcerned: Some(unconcerned) }
+    }
+
+    /// This file or text, on its way to that address; `None` where it is nobody's goal. A kernel or
+    /// an initrd is none: who boots one has asked for its script from the same address.
+    pub fn of(to: Ipv4Addr, path: &UrlPath, catalog: &Catalog, book: &Book) -> Option<Self> {
+        if let Some(image) = path.file().filter(|file| Piece::of(file.as_bytes()) == Piece::Image) {
+            return Some(Self::new(to, &image, catalog));
+        }
+        let stray = Self { to, path: path.clone(), unconcerned: None };
+        let mut profiles = catalog.groups().iter().map(|group| &group.profile);
+        let file = path.file();
+        let boots = file.is_some_and(|file| profiles.any(|profile| profile.boots_with(&file)));
+        // Whose address is known fetches for itself.
+        let is_concerned = !boots
+            && book.at(to).is_none()
+            && book.open().any(|record| record.state.attempt().is_some_and(|it| stray.fits(it)));
+        is_concerned.then_some(stray)
+    }
+
+    fn fits(&self, attempt: &Attempt) -> bool {
+        let names = |path| {
+            attempt.goal.as_ref().is_some_and(|goal| goal.has_file(path) || goal.has_image(path))
+        };
+        match &self.unconcerned {
+            Some(unconcerned) => !unconcerned.contains(&attempt.profile),
+            None => names(&self.path),
+        }
     }
 
     /// The machines that may be the one that fetches it, each once an attempt: who fetches images
@@ -39,7 +69,7 @@ impl Stray {
     pub fn may_be(&self, book: &Book) -> Vec<Mac> {
         let concerned = book.open().filter(|record| {
             let attempt = record.state.attempt();
-            attempt.is_some_and(|attempt| !self.unconcerned.contains(&attempt.profile))
+            attempt.is_some_and(|attempt| self.fits(attempt))
         });
         concerned.map(|record| record.machine.mac).collect()
     }

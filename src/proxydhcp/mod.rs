@@ -236,6 +236,11 @@ impl Offering<'_> {
         Pattern::allow(self.allow, mac)
     }
 
+    /// Whether there is nothing to tell a machine that boots its disk.
+    fn has_been_told(&self, mac: Mac) -> bool {
+        self.book.get(mac).is_some_and(|record| !record.has_news())
+    }
+
     /// The group that a machine is surely in.
     fn group_of(&self, told: &Machine) -> Option<&Group> {
         self.catalog.settle(told).ok().flatten()
@@ -279,9 +284,10 @@ fn to_disk(told: &Machine, offering: &Offering<'_>) -> Option<Reason> {
     let mut reason = Reason::NoGroup;
     for (group, decision) in offering.prospects(told) {
         match decision {
-            // Without a record it comes once, is told why and gets one.
+            // Without a record it comes once, is told why and gets one. Where its disk may not boot,
+            // it is told so on its console.
             Decision::Disk(why)
-                if group.hand_off == HandOff::Silence && offering.book.get(told.mac).is_some() =>
+                if group.hand_off == HandOff::Silence && offering.has_been_told(told.mac) =>
             {
                 if reason == Reason::NoGroup {
                     reason = Reason::Installed(why);

@@ -55,7 +55,10 @@ impl Renderer {
         let given = |text: &ConfigText, rendered: Bytes, group: Option<&Group>| {
             let (file, kind) = (asked.path.to_string(), text.kind.to_string());
             let group = group.map(|group| group.name.clone());
-            (Config { kind: text.kind, text: rendered }, Step::Config { file, kind, group })
+            (
+                Config { kind: text.kind, text: rendered, mac: None },
+                Step::Config { file, kind, group },
+            )
         };
         if text.is_same_for_all() {
             let who = machine
@@ -172,7 +175,7 @@ impl Renderer {
         let (file, group) = (asked.path.to_string(), None);
         let step = Step::Config { file, kind: kind.to_string(), group };
         let who = machine.map_or(Who::Address(ipv4(arrival.peer)), |it| Who::Machine(it.mac));
-        Ok((Config { kind, text: text.into() }, who, step))
+        Ok((Config { kind, text: text.into(), mac: None }, who, step))
     }
 }
 

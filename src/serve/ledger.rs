@@ -125,12 +125,12 @@ impl Ledger {
 
     /// Notes the same of several machines; the answer comes when all of it is on disk. Who is not
     /// known by then is passed over.
-    pub async fn note_each(&self, macs: Vec<Mac>, event: &Event) -> Result<(), NoteError> {
+    pub async fn note_each(&self, macs: Vec<Mac>, events: &[Event]) -> Result<(), NoteError> {
         let queue = self.queue.as_ref().ok_or(NoteError::NoLedger)?;
         let mut answers = Vec::new();
         for mac in macs {
             let (answer, answered) = oneshot::channel();
-            let what = What::Note(vec![event.clone()]);
+            let what = What::Note(events.to_vec());
             let change = Change { mac, what, answer: Some(answer) };
             queue.send(change).await.map_err(|_| NoteError::stopped())?;
             answers.push(answered);

@@ -24,6 +24,7 @@ mod disk;
 pub mod drain;
 pub mod ear;
 mod error;
+mod goal;
 pub mod http;
 pub mod interface;
 pub mod journal;

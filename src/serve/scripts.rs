@@ -11,11 +11,12 @@ use tokio::sync::watch;
 
 use super::{
     caller::Caller,
-    http::{Arrival, Composing, Config, Evidence, Rendering, Scripts},
+    http::{Arrival, Composing, Config, Evidence, Noting, Rendering, Scripts},
     journal::Journal,
     ledger::Ledger,
     releases::Proofs,
     site::Site,
+    store::Opened,
     verdict::{Asking, Fill, Filling, Teller, Verdict},
     visitors::Visitors,
 };
@@ -68,6 +69,25 @@ impl Scripts for Renderer {
         Evidence::by_tftp(&self.ledger, address, (path, &site.config.catalog));
     }
 
+    fn before_tftp<'a>(
+        &'a self,
+        path: &'a RepositoryPath,
+        site: &'a Site,
+        address: Ipv4Addr,
+    ) -> Noting<'a> {
+        Box::pin(async move {
+            let what = (path, &site.config.catalog);
+            match Evidence::before_tftp(&self.ledger, address, what) {
+                Some(evidence) => evidence.last_byte().await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn is_verified(&self, path: &RepositoryPath, opened: &Opened) -> bool {
+        self.proofs().is_good(path, opened)
+    }
+
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a> {
         Box::pin(async move {
             match script {
@@ -118,7 +138,11 @@ impl Scripts for Renderer {
         if verb == Verb::Get {
             self.journal.step(who, &step);
         }
-        Ok(config)
+        let mac = match who {
+            Who::Machine(mac) => Some(mac),
+            Who::Address(_) => None,
+        };
+        Ok(Config { mac, ..config })
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     disk::Area,
+    goal::signs,
     http::Arrival,
     ledger::{NoteError, PATIENCE, late, now},
     scripts::{Renderer, ipv4},
@@ -149,13 +150,14 @@ impl Renderer {
                 }
             },
         };
+        let teller = asking.teller;
         let words = asking.words(token);
         let met = self.meet(&words, group).await;
         if is_remembered && self.would_install(&words.machine, group, site) {
             return self.nothing(&words.machine, remembered(&words.machine, group));
         }
         for _ in 0..TRIES {
-            match self.answer(&words, group, site, met.as_ref().err(), fill).await {
+            match self.answer(&words, teller, group, site, met.as_ref().err(), fill).await {
                 Ok(verdict) => return verdict,
                 Err(NoteError::Changed) => {}
                 Err(error) => return self.nothing(&words.machine, error.to_string()),
@@ -217,6 +219,7 @@ impl Renderer {
     async fn answer<'a, T: Send>(
         &self,
         words: &Words,
+        teller: Teller,
         group: &'a Group,
         site: &Site,
         unmet: Option<&NoteError>,
@@ -263,7 +266,10 @@ impl Renderer {
                 profile: group.profile.name.clone(),
                 token: words.token.map(|token| Pass { token, made: now() }),
             };
-            in_time(group, self.ledger.note_if(record, vec![event])).await?;
+            let is_unified = teller == Teller::Firmware;
+            let goal = signs(site, group, words, is_unified).goal;
+            let events = vec![event, Event::Aims(goal), Event::AskedBy(words.ip)];
+            in_time(group, self.ledger.note_if(record, events)).await?;
             // Whether its token is good the ledger says, which also knows when it no longer is.
             self.scripted(words, group, None);
         } else {

@@ -11,8 +11,9 @@ use bootbox::{
     },
     path::RepositoryPath,
     serve::{
-        http::{Arrival, Composing, Config, Rendering, Scripts},
+        http::{Arrival, Composing, Config, Noting, Rendering, Scripts},
         site::Site,
+        store::Opened,
     },
     token::Token,
     unified::Name,
@@ -31,6 +32,14 @@ impl Scripts for Fake {
     }
 
     fn has_fetched(&self, _: &RepositoryPath, _: &Site, _: Ipv4Addr) {}
+
+    fn before_tftp<'a>(&'a self, _: &'a RepositoryPath, _: &'a Site, _: Ipv4Addr) -> Noting<'a> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn is_verified(&self, _: &RepositoryPath, _: &Opened) -> bool {
+        false
+    }
 
     fn image<'a>(&'a self, _: Verb, _: &'a Name, _: &'a Arc<Site>, _: Arrival) -> Composing<'a> {
         Box::pin(ready(Err(Refusal::NoSuchFile)))

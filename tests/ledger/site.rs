@@ -93,6 +93,8 @@ pub(crate) fn lay_out(folder: &Path, groups: &str) -> Result<PathBuf, Failure> {
     fs::create_dir_all(root.join("coreos/1122.2.0"))?;
     fs::write(root.join("k"), vec![b'k'; 100_000])?;
     fs::write(root.join("i"), vec![b'i'; 300_000])?;
+    let script = "#!/bin/bash\ncoreos-install -d /dev/sda -b {{ base_url }}/coreos\n";
+    fs::write(root.join("install.sh"), script)?;
     let image = root.join(&IMAGE[1..]);
     if !image.exists() {
         let bytes: Vec<u8> = (0..SIZE).map(|index| (index % 251) as u8).collect();
@@ -106,7 +108,8 @@ pub(crate) fn lay_out(folder: &Path, groups: &str) -> Result<PathBuf, Failure> {
     let text = format!(
         "[network]\ninterfaces = [\"eth0\"]\n[install]\nledger = {:?}\n[repository]\nroot = {root:?}\n\
          [[profile]]\nname = \"p\"\nkernel = \"/k\"\ninitrd = [\"/i\"]\n\
-         args = [\"cloud-config-url=http://192.0.2.9/coreos/\"]\n\
+         args = [\"cloud-config-url={{{{ base_url }}}}/coreos/\"]\n\
+         [[template]]\npath = \"/coreos/\"\nfile = \"/install.sh\"\n\
          [[profile]]\nname = \"ram\"\nkernel = \"/k\"\n{groups}",
         ledger_file(folder)
     );

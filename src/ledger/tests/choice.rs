@@ -111,7 +111,7 @@ fn another_card_of_an_installed_machine_boots_its_disk_and_of_another_waits() {
     for card in [&other, &third] {
         assert!(matches!(decision(&cards, card, &[&all]), Decision::Disk(_)), "{card:?}");
     }
-    let said = held.after(&Event::Ordered(Order::Release), MOST, Moment(3)).unwrap();
+    let said = held.after(&Event::Ordered(Order::Reinstall), MOST, Moment(3)).unwrap();
     let book = book(&[&installed.record, &said]);
     assert_eq!(decision(&book, &other, &[&all]), Decision::Install, "the operator says so");
 }

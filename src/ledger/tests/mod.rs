@@ -1,11 +1,15 @@
 mod choice;
 mod claims;
 mod doubt;
+mod presumed;
 
 use super::*;
-use crate::{firmware::Means, token::Token};
+use std::net::Ipv4Addr;
+
+use crate::{firmware::Means, path::UrlPath, token::Token};
 
 const MOST: u32 = 3;
+const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
 /// A machine on its way, one second a step.
 struct Story {
@@ -38,13 +42,21 @@ impl Story {
         let Decision::Install = decide(Some(&self.record), Install::Once, MOST) else {
             panic!("{:?}", self.record.state)
         };
-        self.then(&Event::PoweredOn).then(&scripted()).then(&Event::Fetched(Piece::Boot))
+        let story = self.then(&Event::PoweredOn).given(Goal::default());
+        story.then(&Event::Fetched(Piece::Boot))
+    }
+
+    /// A script that leads to this.
+    fn given(self, goal: Goal) -> Self {
+        self.then(&scripted()).then(&Event::Aims(goal)).then(&Event::AskedBy(HERE))
     }
 
     fn installs(self) -> Self {
         self.boots()
             .then(&Event::Fetched(Piece::Signature))
             .then(&Event::LastByte)
+            .then(&Event::SentTo(HERE))
+            .then(&Event::Verified)
             .then(&Event::Fetched(Piece::Image))
     }
 
@@ -120,7 +132,7 @@ fn a_power_cut_in_the_image_means_another_attempt_and_the_third_is_the_last() {
          last: it came back before its image was complete"
     );
     let released = story.then(&Event::Ordered(Order::Release));
-    assert_eq!(released.decision(), Decision::Install);
+    assert_eq!(released.proof(), Some(Proof::Presumed), "a release wipes nothing");
 }
 
 #[test]
@@ -352,8 +364,10 @@ fn a_hold_in_the_middle_of_an_installation_loses_nothing_of_it() {
     }
     for story in [held(boots()), held(Story::new().installs()).then(&failed("bad disk"))] {
         assert!(matches!(story.decision(), Decision::Hold(_)), "{:?}", story.record.state);
-        assert_eq!(released(story).decision(), Decision::Install);
+        assert!(matches!(released(story).decision(), Decision::Disk(_)), "a release wipes nothing");
     }
+    let read = held(Story::new().given(Goal::default()));
+    assert_eq!(released(read).decision(), Decision::Install, "nothing ever began");
 }
 
 #[test]

@@ -234,7 +234,9 @@ fn refusal(mac: Mac, error: NoteError) -> Refusal {
         NoteError::Changed
         | NoteError::Disk(_)
         | NoteError::Full(_)
-        | NoteError::Refused(ledger::Refusal::NotInstalling) => Refusal::Failed(error.to_string()),
+        | NoteError::Refused(ledger::Refusal::NotInstalling | ledger::Refusal::SharesItsUuid) => {
+            Refusal::Failed(error.to_string())
+        }
     }
 }
 

@@ -38,9 +38,18 @@ pub(super) enum ReplyBody {
     Empty,
     Guarded(Guarded),
     Part(Part),
-    Pieces(VecDeque<Piece>),
+    Pieces(Pieces),
     Text(Bytes),
 }
+
+/// A body of several pieces, whose last one may have to wait for something.
+pub(super) struct Pieces {
+    left: VecDeque<Piece>,
+    wait: Option<Wait>,
+}
+
+/// What the end of a body waits for.
+type Wait = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// One of several pieces of a body.
 pub(super) enum Piece {
@@ -61,7 +70,7 @@ pub(super) struct Part {
 pub(super) struct Guarded {
     before: Option<Part>,
     last: Part,
-    wait: Pin<Box<dyn Future<Output = Result<(), String>> + Send>>,
+    wait: Wait,
 }
 
 /// What hyper frames and queues.
@@ -107,6 +116,32 @@ impl Part {
         }
         line.queue(Section::new(opened, start, left));
         Some(Chunk::Hole { left, download })
+    }
+}
+
+impl Pieces {
+    /// These; where there is evidence, the ledger must know before the last of them leaves.
+    pub(super) fn new(left: VecDeque<Piece>, evidence: Option<Evidence>) -> Self {
+        let wait = evidence.map(|evidence| {
+            let wait: Wait = Box::pin(async move { evidence.last_byte().await });
+            wait
+        });
+        Self { left, wait }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, io::Error>>> {
+        if self.left.len() <= 1
+            && let Some(wait) = &mut self.wait
+        {
+            let noted = ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+            if let Err(reason) = noted {
+                self.left.clear();
+                return Poll::Ready(Some(Err(io::Error::other(reason))));
+            }
+        }
+        let chunk = iter::from_fn(|| self.left.pop_front()).find_map(Piece::into_chunk);
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }
 
@@ -160,8 +195,7 @@ impl Body for ReplyBody {
             }
         }
         if let Self::Pieces(pieces) = &mut *self {
-            let chunk = iter::from_fn(|| pieces.pop_front()).find_map(Piece::into_chunk);
-            return Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))));
+            return pieces.poll(cx);
         }
         let chunk = match mem::replace(&mut *self, Self::Empty) {
             Self::Empty => None,
@@ -178,7 +212,7 @@ impl Body for ReplyBody {
             Self::Empty => true,
             Self::Guarded(_) => false,
             Self::Part(part) => part.len == 0,
-            Self::Pieces(pieces) => pieces.is_empty(),
+            Self::Pieces(pieces) => pieces.left.is_empty(),
             Self::Text(text) => text.is_empty(),
         }
     }
@@ -190,7 +224,7 @@ impl Body for ReplyBody {
                 before.as_ref().map_or(0, |before| before.len) + last.len
             }
             Self::Part(part) => part.len,
-            Self::Pieces(pieces) => pieces.iter().map(Piece::len).sum(),
+            Self::Pieces(pieces) => pieces.left.iter().map(Piece::len).sum(),
             Self::Text(text) => text.len() as u64,
         })
     }

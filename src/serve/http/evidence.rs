@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{
+        goal::UNIFIED,
         ledger::{Ledger, NoteError, PATIENCE, late, now},
         scripts::ipv4,
     },
@@ -23,9 +24,9 @@ use crate::{
     catalog::{Catalog, Source},
     firmware::comes_back,
     http::event::{EventError, LONGEST_BODY, Told},
-    ledger::{Attempt, Book, Event, Piece, Report, State, Stray},
+    ledger::{Attempt, Book, Event, Piece, Record, Report, State, Stray},
     machine::Mac,
-    path::RepositoryPath,
+    path::{RepositoryPath, UrlPath},
     token::Token,
 };
 
@@ -36,6 +37,15 @@ pub(in crate::serve) struct Evidence {
     whose: Whose,
     piece: Piece,
     is_whole: bool,
+    to: Ipv4Addr,
+    is_verified: bool,
+}
+
+/// Whose a text is, and where it goes.
+pub(super) struct TextFor {
+    pub(super) address: Ipv4Addr,
+    /// The machine that it was made for, where that is known.
+    pub(super) mac: Option<Mac>,
 }
 
 /// Who is at the other end.
@@ -56,23 +66,67 @@ impl Evidence {
         (start, len): (u64, u64),
         whole: u64,
     ) -> Option<Self> {
-        let piece = Piece::of(path.as_bytes());
-        let is_whole = len == whole;
-        let means_something = match piece {
-            Piece::Boot => true,
-            // Of a part, the end may be all that the machine still needs.
-            Piece::Image => len > 0 && start + len == whole,
-            Piece::Signature => is_whole,
-        };
-        if !means_something || !ledger.remembers() {
+        if !ledger.remembers() {
             return None;
         }
-        let whose = match ledger.with(|book| installing(book, who, (path, catalog))) {
-            Some(mac) => Whose::Known(mac),
-            None if piece == Piece::Image => Whose::Stray(Stray::new(who.0, path, catalog)),
-            None => return None,
+        let is_whole = len == whole;
+        // Of a part, the end may be all that the machine still needs.
+        let ends = (len > 0 || is_whole) && start + len == whole;
+        let (whose, piece) = ledger.with(|book| match installing(book, who, (path, catalog)) {
+            Some((mac, piece)) => Some((Whose::Known(mac), piece)),
+            None => {
+                let stray = Stray::of(who.0, &UrlPath::from(path), catalog, book)?;
+                Some((Whose::Stray(stray), Piece::Image))
+            }
+        })?;
+        let piece = match piece {
+            Piece::Boot => piece,
+            Piece::Last if !ends => Piece::Boot,
+            Piece::Image | Piece::Last => Some(piece).filter(|_| ends)?,
+            Piece::Signature => Some(piece).filter(|_| is_whole)?,
         };
-        Some(Self { ledger: ledger.clone(), whose, piece, is_whole })
+        let (ledger, to) = (ledger.clone(), who.0);
+        Some(Self { ledger, whose, piece, is_whole, to, is_verified: false })
+    }
+
+    /// The same of a file whose signature is good, by a key of the keyring.
+    pub(super) fn verified(self, is_verified: bool) -> Self {
+        Self { is_verified, ..self }
+    }
+
+    /// That of a text, where it is the last that an installer is known to fetch.
+    pub(super) fn of_text(
+        ledger: &Ledger,
+        text: &TextFor,
+        (path, catalog): (&UrlPath, &Catalog),
+    ) -> Option<Self> {
+        if !ledger.remembers() {
+            return None;
+        }
+        let whose = ledger.with(|book| {
+            let own = text.mac.and_then(|mac| book.get(mac)).or_else(|| book.at(text.address));
+            match own.filter(|record| record.meaning(path) == Piece::Last) {
+                Some(record) => {
+                    awaits(record, text.address).then_some(Whose::Known(record.machine.mac))
+                }
+                None if text.mac.is_some() => None,
+                None => Stray::of(text.address, path, catalog, book).map(Whose::Stray),
+            }
+        })?;
+        let (ledger, to, piece) = (ledger.clone(), text.address, Piece::Last);
+        Some(Self { ledger, whose, piece, is_whole: true, to, is_verified: false })
+    }
+
+    /// That of a file that is sent by TFTP, where it is the last that an installer is known to fetch.
+    pub(in crate::serve) fn before_tftp(
+        ledger: &Ledger,
+        address: Ipv4Addr,
+        what: (&RepositoryPath, &Catalog),
+    ) -> Option<Self> {
+        let known = ledger.with(|book| installing(book, (address, None), what));
+        let (mac, piece) = known.filter(|&(_, piece)| piece == Piece::Last)?;
+        let (ledger, to, whose) = (ledger.clone(), address, Whose::Known(mac));
+        Some(Self { ledger, whose, piece, is_whole: true, to, is_verified: false })
     }
 
     /// Writes down that a file was sent to its end by TFTP, which sends nothing of an image.
@@ -81,35 +135,47 @@ impl Evidence {
         address: Ipv4Addr,
         (path, catalog): (&RepositoryPath, &Catalog),
     ) {
-        let piece = Piece::of(path.as_bytes());
         let whose = ledger.with(|book| installing(book, (address, None), (path, catalog)));
-        if let Some(mac) = whose.filter(|_| piece == Piece::Boot) {
-            ledger.note_surely(mac, Event::Fetched(piece));
+        if let Some((mac, Piece::Boot)) = whose {
+            ledger.note_surely(mac, Event::Fetched(Piece::Boot));
         }
     }
 
-    /// That of what boots this machine, where it installs and has fetched nothing yet.
-    pub(super) fn of_boot(ledger: &Ledger, mac: Mac) -> Option<Self> {
-        let is_news = |book: &Book| Some(!book.get(mac)?.state.attempt()?.is_under_way);
-        let whose = ledger.with(is_news)?.then_some(Whose::Known(mac))?;
-        Some(Self { ledger: ledger.clone(), whose, piece: Piece::Boot, is_whole: true })
+    /// That of what boots this machine, all in one, where it installs and has fetched nothing yet.
+    pub(super) fn of_boot(ledger: &Ledger, mac: Mac, to: Ipv4Addr) -> Option<Self> {
+        let piece = ledger.with(|book| {
+            let attempt = book.get(mac)?.state.attempt()?;
+            let is_last = attempt.goal.as_ref().is_some_and(|goal| goal.files.contains(UNIFIED));
+            match is_last {
+                true => Some(Piece::Last),
+                false => (!attempt.is_under_way).then_some(Piece::Boot),
+            }
+        })?;
+        let (ledger, whose) = (ledger.clone(), Whose::Known(mac));
+        Some(Self { ledger, whose, piece, is_whole: true, to, is_verified: false })
     }
 
     /// Whether the ledger must know before the machine has it.
     pub(super) fn needs_a_word_first(&self) -> bool {
-        self.piece == Piece::Image
+        matches!(self.piece, Piece::Image | Piece::Last)
     }
 
     /// Writes down that the last byte is about to leave.
-    pub(super) async fn last_byte(&self) -> Result<(), String> {
-        let (macs, event) = match &self.whose {
-            Whose::Known(mac) => (vec![*mac], Event::LastByte),
+    pub(in crate::serve) async fn last_byte(&self) -> Result<(), String> {
+        let (macs, events) = match &self.whose {
+            Whose::Known(mac) => {
+                let last = match self.piece {
+                    Piece::Last => Event::Last,
+                    Piece::Boot | Piece::Image | Piece::Signature => Event::LastByte,
+                };
+                (vec![*mac], vec![last, Event::SentTo(self.to)])
+            }
             Whose::Stray(stray) => {
-                (self.ledger.with(|book| stray.may_be(book)), Event::Stray(stray.to))
+                (self.ledger.with(|book| stray.may_be(book)), vec![Event::Stray(stray.to)])
             }
         };
         // Who is forgotten meanwhile counts as new, as the operator was told.
-        let noted = timeout(PATIENCE, self.ledger.note_each(macs, &event)).await;
+        let noted = timeout(PATIENCE, self.ledger.note_each(macs, &events)).await;
         noted.unwrap_or_else(late).map_err(|error| error.to_string())
     }
 
@@ -119,6 +185,9 @@ impl Evidence {
         if let Whose::Known(mac) = self.whose
             && (self.is_whole || self.piece == Piece::Boot)
         {
+            if self.is_verified && self.piece == Piece::Image {
+                self.ledger.note_surely(mac, Event::Verified);
+            }
             self.ledger.note_surely(mac, Event::Fetched(self.piece));
         }
     }
@@ -130,10 +199,12 @@ fn installing(
     book: &Book,
     (address, token): (Ipv4Addr, Option<Token>),
     (path, catalog): (&RepositoryPath, &Catalog),
-) -> Option<Mac> {
+) -> Option<(Mac, Piece)> {
     let holder = token.and_then(|token| book.by_token(token, now()));
     let record = holder.or_else(|| book.at(address))?;
-    let is_news = match (&record.state, record.state.attempt(), Piece::of(path.as_bytes())) {
+    let piece = record.meaning(&UrlPath::from(path));
+    let is_news = match (&record.state, record.state.attempt(), piece) {
+        (_, _, Piece::Last) => awaits(record, address),
         (_, Some(attempt), Piece::Boot) => {
             !attempt.is_under_way && takes_up(attempt, path, catalog)
         }
@@ -142,7 +213,15 @@ fn installing(
         (State::Failed { .. }, None, piece) => piece == Piece::Image,
         (_, None, _) => false,
     };
-    is_news.then_some(record.machine.mac)
+    is_news.then_some((record.machine.mac, piece))
+}
+
+/// Whether it is news that the last of what a machine fetches goes to this address.
+fn awaits(record: &Record, address: Ipv4Addr) -> bool {
+    match (&record.state, record.state.attempt()) {
+        (_, Some(attempt)) => !attempt.has_last || attempt.sent_to.and(address) != attempt.sent_to,
+        (state, None) => matches!(state, State::Failed { .. }),
+    }
 }
 
 /// Whether who fetches this does what its script says: it is the kernel or a RAM disk of what is
@@ -164,8 +243,20 @@ pub(super) async fn report(
     request: &mut Request<Incoming>,
 ) -> Result<String, EventError> {
     pass_over(request.body_mut()).await?;
-    let mac = service.ledger.with(|book| whose(book, ipv4(arrival.peer), &told))?;
-    let noted = timeout(PATIENCE, service.ledger.note(mac, Event::Reported(told.report))).await;
+    let address = ipv4(arrival.peer);
+    let (mac, is_own) = service.ledger.with(|book| {
+        let mac = whose(book, address, &told)?;
+        let is_own = |record: &Record| record.is_own_word(address, told.token, now());
+        Ok((mac, book.get(mac).is_some_and(is_own)))
+    })?;
+    let event = match told.report {
+        Report::Failed(reason) if !is_own => Event::Alleged(reason),
+        report
+        @ (Report::Failed(_) | Report::Installed | Report::Progress(_) | Report::Started) => {
+            Event::Reported(report)
+        }
+    };
+    let noted = timeout(PATIENCE, service.ledger.note(mac, event)).await;
     match noted.unwrap_or_else(late) {
         Ok(_) => Ok("ok\n".to_owned()),
         Err(NoteError::Refused(refusal)) => Err(EventError::Refused(refusal.to_string())),
@@ -210,7 +301,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        ledger::{Moment, Pass, Record},
+        ledger::{Moment, Pass},
         machine::Machine,
     };
 
@@ -255,8 +346,8 @@ mod tests {
         let path = RepositoryPath::parse(b"/coreos_production_image.bin.bz2").unwrap();
         let none = Catalog::default();
         let who = |address, token| installing(&book, (address, token), (&path, &none));
-        assert_eq!(who(HERE, None), Some(mac));
-        assert_eq!(who(ELSEWHERE, Some(token)), Some(mac));
+        assert_eq!(who(HERE, None), Some((mac, Piece::Image)));
+        assert_eq!(who(ELSEWHERE, Some(token)), Some((mac, Piece::Image)));
         assert_eq!(who(ELSEWHERE, None), None);
         assert_eq!(who(ELSEWHERE, Some(Token::new([8; 16]))), None);
     }
@@ -285,7 +376,7 @@ mod tests {
             let config = Config::parse(&text(kernel), "test").unwrap();
             let file = RepositoryPath::parse(path.as_bytes()).unwrap();
             let who = installing(&book, (HERE, None), (&file, &config.catalog));
-            assert_eq!(who, is_taken_up.then_some(mac), "{kernel} {path}");
+            assert_eq!(who, is_taken_up.then_some((mac, Piece::Boot)), "{kernel} {path}");
         }
     }
 }

@@ -16,9 +16,9 @@ use super::{
         store::OpenError,
     },
     Arrival, Composed, Config, Service,
-    body::{Part, Piece, ReplyBody},
+    body::{Part, Piece, Pieces, ReplyBody},
     download::Download,
-    evidence::{self, Evidence},
+    evidence::{self, Evidence, TextFor},
     wire::Line,
 };
 use crate::{
@@ -81,6 +81,7 @@ impl Exchange {
         site: &Arc<Site>,
         request: &Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Refusal> {
+        let path = asked.path.clone();
         let (scripts, arrival) = (Arc::clone(&self.service.scripts), self.arrival);
         let config = match asked.path.file().filter(|_| site.configs.get(&asked.path).is_none()) {
             None => scripts.config(verb, &asked, site, arrival),
@@ -97,7 +98,15 @@ impl Exchange {
                 self.look(&file, move || scripts.config(verb, &asked, &site, arrival)).await?
             }
         };
-        let Config { kind, text } = config?;
+        let Config { kind, text, mac } = config?;
+        if verb == Verb::Get {
+            let text = TextFor { address: ipv4(self.arrival.peer), mac };
+            let what = (&path, &site.config.catalog);
+            let evidence = Evidence::of_text(&self.service.ledger, &text, what);
+            if let Some(evidence) = evidence {
+                evidence.last_byte().await.map_err(Refusal::NotReady)?;
+            }
+        }
         Ok(respond(Reply::config(kind, text).to(verb), ReplyBody::Empty))
     }
 
@@ -130,9 +139,11 @@ impl Exchange {
             download.ends(End::Probe);
             return Ok(respond(reply, ReplyBody::Empty));
         }
-        let evidence = Evidence::of_boot(&self.service.ledger, name.mac);
+        let peer = ipv4(self.arrival.peer);
+        let evidence = Evidence::of_boot(&self.service.ledger, name.mac, peer);
+        let first = evidence.clone().filter(Evidence::needs_a_word_first);
         let pieces = self.pieces(composed, &Arc::new(download.with(evidence)));
-        Ok(respond(reply, ReplyBody::Pieces(pieces)))
+        Ok(respond(reply, ReplyBody::Pieces(Pieces::new(pieces, first))))
     }
 
     fn pieces(&self, composed: Composed, download: &Arc<Download>) -> VecDeque<Piece> {
@@ -177,19 +188,19 @@ impl Exchange {
         Ok(self.look(path, is_absent).await?.then_some(named))
     }
 
-    /// Opens a file that may be sent now.
+    /// Opens a file that may be sent now; says whether its signature is known to be good.
     async fn open(
         &self,
         path: &RepositoryPath,
         site: &Arc<Site>,
         has_token: bool,
-    ) -> Result<Held, Refusal> {
+    ) -> Result<(Held, bool), Refusal> {
         let area = Area::of(path);
         // A boot program of our own is no part of a release, and needs no disk.
         if path.folder().is_none()
             && let Some(opened) = site.store.read_embedded(path)
         {
-            return Ok(area.hold(opened));
+            return Ok((area.hold(opened), false));
         }
         let (scripts, site, file) =
             (Arc::clone(&self.service.scripts), Arc::clone(site), path.clone());
@@ -197,7 +208,9 @@ impl Exchange {
             let opened = site.read_file(&file, has_token);
             // What a release lacks that is not served is not ready, either.
             scripts.admits(&file)?;
-            Ok(area.hold(opened.map_err(refusal)?))
+            let opened = opened.map_err(refusal)?;
+            let is_verified = scripts.is_verified(&file, &opened);
+            Ok((area.hold(opened), is_verified))
         };
         self.look(path, open).await?
     }
@@ -212,7 +225,7 @@ impl Exchange {
         let started = Instant::now();
         let token = token_of(request);
         let has_token = token.is_some_and(|token| self.service.scripts.knows(token));
-        let opened = self.open(path, site, has_token).await?;
+        let (opened, is_verified) = self.open(path, site, has_token).await?;
         let meta = file::Meta {
             len: opened.stamp.len,
             etag: opened.stamp.etag(),
@@ -221,15 +234,29 @@ impl Exchange {
         };
         let reply = file::respond(verb, request.headers(), path.file_name(), &meta)?;
         let name = reply::printable(path.to_string().as_bytes());
+        let who = (ipv4(self.arrival.peer), token);
+        let what = (path, &site.config.catalog);
         let Body::Part { start, len } = reply.body else {
-            // HEAD and 304: the client asked about the file, not for it.
+            // HEAD and 304: the client asked about the file, not for it. At a 304 it has all of it.
+            if reply.status == StatusCode::NOT_MODIFIED && verb == Verb::Get {
+                let whole = (0, meta.len);
+                let evidence = Evidence::of(&self.service.ledger, who, what, whole, meta.len);
+                if let Some(evidence) = evidence.filter(Evidence::needs_a_word_first) {
+                    evidence.last_byte().await.map_err(Refusal::NotReady)?;
+                }
+            }
             let probe = self.download(name, meta.len, started);
             probe.ends(End::Probe);
             return Ok(respond(reply, ReplyBody::Empty));
         };
-        let who = (ipv4(self.arrival.peer), token);
-        let what = (path, &site.config.catalog);
         let evidence = Evidence::of(&self.service.ledger, who, what, (start, len), meta.len);
+        let evidence = evidence.map(|evidence| evidence.verified(is_verified));
+        if let Some(evidence) = &evidence
+            && evidence.needs_a_word_first()
+            && len == 0
+        {
+            evidence.last_byte().await.map_err(Refusal::NotReady)?;
+        }
         let download = self.download(name, len, started).with(evidence.clone());
         let part = self.part(opened, start, len, Arc::new(download));
         Ok(respond(

@@ -33,7 +33,9 @@ use tokio::{
     time::sleep,
 };
 
-use super::{disk::Held, drain::Drain, journal::Journal, ledger::Ledger, site::Site};
+use super::{
+    disk::Held, drain::Drain, journal::Journal, ledger::Ledger, site::Site, store::Opened,
+};
 use crate::{
     check::Kind,
     http::{
@@ -41,6 +43,7 @@ use crate::{
         request::Verb,
         route::{Asked, Script},
     },
+    machine::Mac,
     path::RepositoryPath,
     token::Token,
     unified::{Image, Name},
@@ -126,6 +129,18 @@ pub trait Scripts: Send + Sync {
     /// shows the ledger nothing of it.
     fn has_fetched(&self, path: &RepositoryPath, site: &Site, address: Ipv4Addr);
 
+    /// Waits until the ledger knows that this file is about to be sent to this address by TFTP,
+    /// where that matters; the error is why it may not be sent now.
+    fn before_tftp<'a>(
+        &'a self,
+        path: &'a RepositoryPath,
+        site: &'a Site,
+        address: Ipv4Addr,
+    ) -> Noting<'a>;
+
+    /// Whether the signature of this open file is good, by a key of the keyring. Asks the disk.
+    fn is_verified(&self, path: &RepositoryPath, opened: &Opened) -> bool;
+
     /// The image of the machine it is named after.
     fn image<'a>(
         &'a self,
@@ -142,6 +157,9 @@ pub trait Scripts: Send + Sync {
     /// above 299, so that what a machine's console is to show is a script like any other.
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a>;
 }
+
+/// What may have to wait for the ledger's disk.
+pub type Noting<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
 /// A text that may have to wait for the ledger's disk.
 pub type Rendering<'a> = Pin<Box<dyn Future<Output = String> + Send + 'a>>;
@@ -165,6 +183,8 @@ pub struct Config {
     pub kind: Kind,
     /// The whole body.
     pub text: Bytes,
+    /// The machine that it was made for, where that is known.
+    pub mac: Option<Mac>,
 }
 
 /// An EFI program that is sent piece by piece, and the files that its pieces are of.

@@ -15,10 +15,13 @@ use super::{
     verifier::{Verifier, identity},
 };
 use crate::{
-    catalog::{Profile, Source},
+    catalog::{Install, Profile, Source},
     path::RepositoryPath,
     release::{Fault, Finding, Gate, Part, Release, Subject, Verdict, gate},
-    serve::{site::Site, store::Store},
+    serve::{
+        site::Site,
+        store::{Opened, Store},
+    },
 };
 
 /// How often files are looked at when nobody asks.
@@ -53,8 +56,8 @@ struct State {
 }
 
 impl Proofs {
-    /// Begins to verify what profiles with `verify = true` need. Where there is none, no thread is
-    /// started.
+    /// Begins to verify what profiles with `verify = true` need, and what others install: the ledger
+    /// believes a signature that is good. Where there is none, no thread is started.
     pub fn start(site: Arc<Site>, verifier: Option<Arc<Verifier>>) -> io::Result<Self> {
         let shared =
             Arc::new(Shared { site, verifier, desk: Mutex::default(), bell: Condvar::new() });
@@ -76,6 +79,13 @@ impl Proofs {
             false => BTreeMap::new(),
         };
         gate(&subject, &releases, &findings)
+    }
+
+    /// Whether this open file is one whose signature was found good.
+    pub fn is_good(&self, path: &RepositoryPath, opened: &Opened) -> bool {
+        let found = self.0.desk().findings.get(path).cloned();
+        let Some((state, Finding::Done(verdict))) = found else { return false };
+        state.file.is_some() && state.file == identity(opened) && verdict.is_good(SystemTime::now())
     }
 
     /// Whether this file may be sent: not where every profile that it is the release of is closed.
@@ -111,7 +121,8 @@ impl Shared {
 
     fn profiles(&self) -> impl Iterator<Item = &Profile> {
         let groups = self.site.config.catalog.groups().iter();
-        groups.map(|group| &*group.profile).filter(|profile| profile.verify)
+        let verified = |profile: &&Profile| profile.verify || profile.install == Install::Once;
+        groups.map(|group| &*group.profile).filter(verified)
     }
 
     /// What is known of the files of these releases in the state they are in.

@@ -122,7 +122,11 @@ impl Client {
     async fn find(&self, request: &ReadRequest, site: &Arc<Site>) -> Result<Sent, Failure> {
         let path = &request.path;
         match self.open(path, site).await? {
-            Ok(held) => Ok(Sent::File(Arc::new(held))),
+            Ok(held) => {
+                let noted = self.scripts.before_tftp(path, site, *self.client.ip()).await;
+                noted.map_err(|reason| (Code::NotDefined, reason))?;
+                Ok(Sent::File(Arc::new(held)))
+            }
             Err(error) => match (&error, Named::read(path)) {
                 (OpenError::NotFound, Some(named)) => {
                     let local = (self.address, 0).into();

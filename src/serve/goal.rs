@@ -1,0 +1,250 @@
+//! What an installing script makes its machine fetch from here, and what of it comes last.
+//!
+//! Known by what the arguments name, and the texts that they name, as they are for this machine. An
+//! image decides where one is named; else any text or file that the arguments name; else the last
+//! initrd; else the script itself.
+
+use std::collections::BTreeSet;
+
+use percent_encoding::percent_decode_str;
+
+use super::site::Site;
+use crate::{
+    catalog::{Group, Source},
+    http::event,
+    ledger::Goal,
+    path::UrlPath,
+    render::arguments,
+    template::Words,
+};
+
+/// Stands for an image that is made for one machine: no file, and no path begins so.
+pub(super) const UNIFIED: &str = "unified image";
+/// Installers that take an image beneath the address that `-b` names.
+const BY_NAME: [&str; 2] = ["coreos-install", "flatcar-install"];
+/// One that takes an image from the URL that `-u` names.
+const BY_URL: &str = "coreos-installer";
+/// Texts that are followed from one to the next.
+const MOST_TEXTS: usize = 16;
+/// Ends a URL in a text.
+const ENDS: &str = "?#;,\"'<>()`\\|&";
+
+/// How a machine that a profile installs can tell that it is.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Signs {
+    /// What it fetches last.
+    pub(super) goal: Goal,
+    /// Whether an image is what it fetches last.
+    pub(super) is_image: bool,
+    /// Whether one of its texts reports.
+    pub(super) reports: bool,
+}
+
+/// What the script of a machine of this group leads to. `is_unified` where it is no script, but an
+/// image of kernel and initrds.
+pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool) -> Signs {
+    let args = arguments(group, words).unwrap_or_default();
+    let tokens: Vec<&str> = args.iter().flat_map(|arg| arg.split_whitespace()).collect();
+    let named: Vec<UrlPath> =
+        tokens.iter().flat_map(|token| paths(token, &words.base_url)).collect();
+    let mut found = Found::default();
+    for token in &tokens {
+        found.image_of(token, &words.base_url);
+    }
+    found.follow(site, group, words, &named);
+    let text = |path: &UrlPath| {
+        site.configs.get(path).is_some()
+            || (path.as_bytes().ends_with(b"/")
+                && site
+                    .configs
+                    .iter()
+                    .any(|(text, _)| text.as_bytes().starts_with(path.as_bytes())))
+    };
+    let is_image = found.by_name || !found.images.is_empty();
+    let mut goal = Goal { images: found.images, ..Goal::default() };
+    if !is_image {
+        let texts: BTreeSet<String> =
+            named.iter().filter(|path| text(path)).map(UrlPath::to_string).collect();
+        goal.files = match texts.is_empty() {
+            true => named.iter().map(UrlPath::to_string).collect(),
+            false => texts,
+        };
+    }
+    if !is_image && goal.files.is_empty() {
+        let profile = &group.profile;
+        let boot = [&profile.kernel].into_iter().chain(&profile.initrd).rev();
+        let mut here = boot.filter_map(|source| match source {
+            Source::Repository(path) => Some(UrlPath::from(path).to_string()),
+            Source::Url(_) => None,
+        });
+        let last = if is_unified { Some(UNIFIED.to_owned()) } else { here.next() };
+        goal.is_script = last.is_none();
+        goal.files.extend(last);
+    }
+    Signs { goal, is_image, reports: found.reports }
+}
+
+/// What the texts of a machine name.
+#[derive(Debug, Default)]
+struct Found {
+    images: BTreeSet<String>,
+    /// An image beneath one of our folders, by the name that its maker gave it.
+    by_name: bool,
+    reports: bool,
+}
+
+impl Found {
+    /// Reads the texts at these paths, and those that they name.
+    fn follow(&mut self, site: &Site, group: &Group, words: &Words, named: &[UrlPath]) {
+        let mut paths_left: Vec<UrlPath> = named.to_vec();
+        let mut done = BTreeSet::new();
+        while let Some(path) = paths_left.pop() {
+            if done.len() >= MOST_TEXTS || !done.insert(path.clone()) {
+                continue;
+            }
+            let Some(text) = site.configs.get(&path) else { continue };
+            let Ok(text) = text.render(words, group) else { continue };
+            let text = String::from_utf8_lossy(&text);
+            paths_left.extend(self.read(&text, &words.base_url));
+        }
+    }
+
+    /// What one text says; the answer is what it names beneath our address.
+    fn read(&mut self, text: &str, base_url: &str) -> Vec<UrlPath> {
+        self.reports |= text.contains(event::PATH);
+        let text = with_variables(&text.replace("\\\n", " "), base_url);
+        for line in text.lines() {
+            let tokens: Vec<&str> = line.split_whitespace().map(unquoted).collect();
+            let runs = |program: &str| {
+                tokens
+                    .iter()
+                    .any(|token| token.rsplit('/').next().is_some_and(|name| name == program))
+            };
+            let by_name = BY_NAME.into_iter().any(runs);
+            let by_url = runs(BY_URL);
+            for (at, token) in tokens.iter().enumerate() {
+                let next = tokens.get(at + 1).copied().unwrap_or_default();
+                self.by_name |= by_name
+                    && token.strip_prefix("-b").is_some_and(|value| {
+                        unquoted(value).starts_with(base_url)
+                            || (value.is_empty() && next.starts_with(base_url))
+                    });
+                if is_image_key(token) || (by_url && *token == "-u") {
+                    self.images.extend(paths(next, base_url).iter().map(UrlPath::to_string));
+                }
+                self.image_of(token, base_url);
+            }
+        }
+        paths(&text, base_url)
+    }
+
+    /// The image of a token like `coreos.inst.image_url=URL`.
+    fn image_of(&mut self, token: &str, base_url: &str) {
+        if let Some((key, value)) = token.split_once('=')
+            && is_image_key(key)
+        {
+            self.images.extend(paths(value, base_url).iter().map(UrlPath::to_string));
+        }
+    }
+}
+
+fn is_image_key(token: &str) -> bool {
+    let key = token.trim_matches(|c: char| "\"':,-".contains(c));
+    key.ends_with("image_url") || key.ends_with("image-url")
+}
+
+fn unquoted(token: &str) -> &str {
+    token.trim_matches(|c: char| "\"'".contains(c))
+}
+
+/// The text with shell variables filled in whose value begins with our address.
+fn with_variables(text: &str, base_url: &str) -> String {
+    let mut filled = text.to_owned();
+    for line in text.lines() {
+        for token in line.split([' ', '\t', ';']) {
+            let Some((name, value)) = token.split_once('=') else { continue };
+            let value = unquoted(value);
+            let is_name = !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+                && value.starts_with(base_url);
+            if is_name {
+                filled = filled.replace(&format!("${{{name}}}"), value);
+                filled = filled.replace(&format!("${name}/"), &format!("{value}/"));
+                filled = filled.replace(&format!("${name}\""), &format!("{value}\""));
+                filled = filled.replace(&format!("${name} "), &format!("{value} "));
+            }
+        }
+    }
+    filled
+}
+
+/// The paths beneath our address in a text.
+fn paths(text: &str, base_url: &str) -> Vec<UrlPath> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(base_url) {
+        let rest = &text[at + base_url.len()..];
+        let rest = rest.strip_prefix(":80").unwrap_or(rest);
+        let end = rest.find(|c: char| c.is_whitespace() || ENDS.contains(c)).unwrap_or(rest.len());
+        if rest.starts_with('/') && end > 1 {
+            let path: Vec<u8> = percent_decode_str(&rest[..end]).collect();
+            found.extend(UrlPath::parse(&path).ok());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = "http://192.0.2.1";
+
+    /// What a text says of an image.
+    fn found(text: &str) -> (Vec<String>, bool, bool) {
+        let mut found = Found::default();
+        found.read(text, BASE);
+        (found.images.into_iter().collect(), found.by_name, found.reports)
+    }
+
+    #[test]
+    fn an_image_is_known_by_what_a_text_names() {
+        let named = |path: &str| (vec![path.to_owned()], false, false);
+        let by_name = (Vec::new(), true, false);
+        let nothing = (Vec::new(), false, false);
+        for (text, expected) in [
+            ("coreos-install -d /dev/sda -b http://192.0.2.1/coreos", &by_name),
+            (
+                "base=\"http://192.0.2.1\"\nflatcar-install -d /dev/sda \\\n  -b \"$base/f\"",
+                &by_name,
+            ),
+            ("B='http://192.0.2.1/f'\n/usr/bin/coreos-install -b ${B} -C stable", &by_name),
+            ("coreos-install -d /dev/sda -C stable", &nothing),
+            ("coreos-install -b https://stable.example/ -o 'http://192.0.2.1/x'", &nothing),
+            (
+                "coreos-installer install --image-url http://192.0.2.1/a.raw.gz /dev/sda",
+                &named("/a.raw.gz"),
+            ),
+            ("coreos-installer install -u http://192.0.2.1/a.raw.gz /dev/sda", &named("/a.raw.gz")),
+            ("image-url: http://192.0.2.1/x/b.img?y", &named("/x/b.img")),
+            ("image-url: http://192.0.2.9/x/b.img", &nothing),
+            ("curl -X POST http://192.0.2.1/v1/event?state=installed", &(Vec::new(), false, true)),
+        ] {
+            assert_eq!(found(text), *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_names_an_image_by_its_key() {
+        for (token, expected) in [
+            ("coreos.inst.image_url=http://192.0.2.1/ocp/r.raw.gz", Some("/ocp/r.raw.gz")),
+            ("coreos.inst.image_url=http://192.0.2.1:80/r.raw.gz", Some("/r.raw.gz")),
+            ("coreos.inst.image_url=https://elsewhere/r.raw.gz", None),
+            ("coreos.live.rootfs_url=http://192.0.2.1/rootfs.img", None),
+        ] {
+            let mut found = Found::default();
+            found.image_of(token, BASE);
+            let expected = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(found.images, expected, "{token}");
+        }
+    }
+}
