@@ -8,15 +8,16 @@ use crate::{
     config::{ConfigError, Problem},
     control::{Request, Sheet},
     firmware::Firmware,
+    lan::Silence,
     ledger::{State, Weight, sample},
-    machine::Machine,
+    machine::{Mac, Machine},
     serve::{
         MOST_TRIED,
-        control::link::ask,
+        control::link::{AskError, ask},
         interface::Interface,
         ledger::{Ledger, LedgerError},
         releases::Preflight,
-        site::Site,
+        site::{Site, TurnedAway},
     },
 };
 
@@ -46,6 +47,12 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Err(error) => return fail(CONFIG, &error),
     };
     let known = known(&site);
+    let server = match &known {
+        Ok(_) => Some(true),
+        Err(AskError::Nobody { .. }) => Some(false),
+        Err(_) => None,
+    };
+    let known = known.unwrap_or_default();
     site.try_with(&known);
     let preflight = Preflight::of(&site);
     // Without the folder all of its releases are missing, and that is said already.
@@ -77,7 +84,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Ok(interfaces) => {
             let told = print(report(&site, &interfaces, known.len()).as_bytes());
             match unsaid.is_empty() {
-                true if options.lan => lan::look(&interfaces),
+                true if options.lan => lan::look(&interfaces, |mac| silence(&site, server, mac)),
                 true => told,
                 false => CONFIG.into(),
             }
@@ -86,15 +93,15 @@ pub(super) fn run(options: &Options) -> ExitCode {
     }
 }
 
-/// Machines of the ledger, which the running server has open; none where none runs.
-fn known(site: &Site) -> Vec<Machine> {
-    let sheets = ask(&site.config.control_socket, &Request::Machines).unwrap_or_default();
+/// Machines of the ledger, which the running server has open.
+fn known(site: &Site) -> Result<Vec<Machine>, AskError> {
+    let sheets = ask(&site.config.control_socket, &Request::Machines)?;
     let weigh = |sheet: Sheet| {
         let (has_a_story, last_seen) = (sheet.state != State::New, sheet.last_seen);
         (Weight { has_a_story, last_seen }, sheet.into_machine())
     };
     let machines: Vec<(Weight, Machine)> = sheets.into_iter().map(weigh).collect();
-    sample(machines.iter().map(|(weight, machine)| (*weight, machine)), MOST_TRIED)
+    Ok(sample(machines.iter().map(|(weight, machine)| (*weight, machine)), MOST_TRIED))
 }
 
 /// What keeps the ledger from being opened as the one that was here.
@@ -105,6 +112,22 @@ fn lost_ledger(site: &Site) -> Option<Problem> {
     let ledger = &site.config.ledger;
     let error = Ledger::look(&ledger.path).err().filter(LedgerError::is_about_the_file)?;
     Some(Problem { place: ledger.place.clone(), text: error.to_string() })
+}
+
+/// Why the server does not answer a made-up machine; `runs` where that is known.
+fn silence(site: &Site, runs: Option<bool>, mac: Mac) -> Silence {
+    match runs {
+        None => return Silence::Unknown,
+        Some(false) => return Silence::NotRunning,
+        Some(true) => {}
+    }
+    let catalog = &site.config.catalog;
+    match site.turns_away(mac) {
+        Some(TurnedAway::Observing) => Silence::Observing,
+        Some(TurnedAway::NotAllowed) => Silence::NotAllowed,
+        None if catalog.may_select(&Machine::heard(mac, None, None)) => Silence::Unexplained,
+        None => Silence::NoGroup,
+    }
 }
 
 /// What a profile does to disks, and who says so.

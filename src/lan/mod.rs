@@ -17,7 +17,7 @@ use std::{
 
 pub use message::{Kind, Role, ServerMessage, Unreadable, read};
 pub use probe::{Probe, is_probe, misses_us};
-pub use survey::{Survey, Verdict};
+pub use survey::{Silence, Survey, Verdict};
 
 use crate::{
     firmware::Means,

@@ -19,6 +19,25 @@ pub struct Survey {
     ours: Ipv4Addr,
     probes: Vec<Probe>,
     heard: Vec<ServerMessage>,
+    silence: Silence,
+}
+
+/// Why bootbox itself may not have answered, as far as the asker knows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Silence {
+    /// It runs, and no group takes a machine that nobody knows.
+    NoGroup,
+    /// It runs, and `[network] allow` leaves these out.
+    NotAllowed,
+    /// It does not run with this config.
+    NotRunning,
+    /// It runs in observe mode.
+    Observing,
+    /// It runs, and should have answered.
+    Unexplained,
+    /// Nothing is known of it.
+    #[default]
+    Unknown,
 }
 
 /// Whether machines can boot there by a proxy.
@@ -37,7 +56,12 @@ impl Survey {
     /// tells two surveys apart.
     pub fn new(place: &str, ours: Ipv4Addr, seed: u32) -> Self {
         let probes = Probe::both(ours, seed);
-        Self { place: place.to_owned(), ours, probes, heard: Vec::new() }
+        Self { place: place.to_owned(), ours, probes, heard: Vec::new(), silence: Silence::Unknown }
+    }
+
+    /// Says why bootbox may not have answered.
+    pub fn explain(&mut self, silence: Silence) {
+        self.silence = silence;
     }
 
     /// What to ask.
@@ -129,6 +153,31 @@ impl Survey {
     }
 }
 
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoGroup => {
+                "it runs, and no group takes a machine that nobody knows; that is as it should be \
+                 where groups name machines"
+            }
+            Self::NotAllowed => {
+                "it runs, and [network] allow leaves out a machine that nobody knows; that is as it \
+                 should be where it names machines"
+            }
+            Self::NotRunning => "it does not run with this config",
+            Self::Observing => "it runs, and [network] mode is \"observe\"",
+            Self::Unexplained => {
+                "it runs and should answer; look at its log, and for a firewall that drops UDP port \
+                 67 or 68"
+            }
+            Self::Unknown => {
+                "it does not run, no group takes a machine that nobody knows, [network] allow leaves \
+                 it out, or [network] mode is \"observe\""
+            }
+        })
+    }
+}
+
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place, ours, .. } = self;
@@ -149,9 +198,9 @@ impl fmt::Display for Survey {
             let macs: Vec<String> = self.probes.iter().map(|probe| probe.mac.to_string()).collect();
             writeln!(
                 f,
-                "  bootbox does not answer from {ours}: it does not run, no group takes a machine that \
-                 nobody knows ({}), [network] allow leaves these out, or [network] mode is \"observe\"",
-                macs.join(", ")
+                "  bootbox does not answer from {ours}: {} (asked as {})",
+                self.silence,
+                macs.join(" and ")
             )?;
         }
         for finding in self.findings() {

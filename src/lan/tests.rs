@@ -397,3 +397,19 @@ fn what_others_are_answered_is_no_answer_to_a_survey() {
     assert_eq!(survey.verdict(), Verdict::Fine, "{said}");
     assert!(said.contains("DHCP server 192.0.2.1 offers 192.0.2.100\n"), "{said}");
 }
+
+#[test]
+fn a_server_that_runs_and_keeps_quiet_is_told_why() {
+    for (silence, words) in [
+        (Silence::Unknown, "it does not run, no group takes"),
+        (Silence::NotRunning, "it does not run with this config (asked as"),
+        (Silence::NoGroup, "it runs, and no group takes a machine that nobody knows"),
+        (Silence::NotAllowed, "it runs, and [network] allow"),
+        (Silence::Observing, "it runs, and [network] mode is \"observe\""),
+        (Silence::Unexplained, "it runs and should answer"),
+    ] {
+        let mut survey = Survey::new("eth0", US, 7);
+        survey.explain(silence);
+        assert!(survey.to_string().contains(words), "{survey}");
+    }
+}
