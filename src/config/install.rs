@@ -11,20 +11,25 @@ use crate::{
 };
 
 /// What a kernel line of an installer has, by its beginning.
-const STARTS: [(&str, &str); 10] = [
+const STARTS: [(&str, &str); 15] = [
+    ("agama.auto=", "Agama"),
     ("autoyast=", "SUSE"),
     ("coreos.inst.", "Fedora CoreOS"),
     ("coreos.inst=", "Fedora CoreOS"),
     ("harvester.install.", "Harvester"),
+    ("inst.auto=", "Agama"),
     ("inst.ks=", "Anaconda"),
     ("k3os.mode=install", "k3OS"),
     ("ks=", "Anaconda and ESXi"),
     ("preseed/file=", "Debian"),
     ("preseed/url=", "Debian"),
+    ("rancher.cloud_init.", "RancherOS"),
+    ("rancher.install", "RancherOS"),
+    ("script=", "Arch"),
     ("talos.config=", "Talos"),
 ];
 /// The same, whole words.
-const WORDS: [&str; 1] = ["autoinstall"];
+const WORDS: [&str; 3] = ["autoinstall", "install-mode", "proxmox-start-auto-installer"];
 /// A script that CoreOS and Flatcar run, and it installs; cloud-init knows the same word.
 const SCRIPTS: [&str; 2] = ["cloud-config-url=", "cloud_config_url="];
 /// What Ubuntu's line says to keep cloud-init from it.
@@ -124,6 +129,12 @@ mod tests {
             &["ip=dhcp", "autoinstall", "cloud-config-url=/dev/null"],
             &["inst.ks=http://192.0.2.1/ks.cfg"],
             &["ks=http://192.0.2.1/ks.cfg"],
+            &["inst.auto=http://192.0.2.1/agama.json"],
+            &["agama.auto=http://192.0.2.1/agama.json"],
+            &["ramdisk_size=16777216 rw quiet proxmox-start-auto-installer"],
+            &["rd.cos.disable", "netboot", "install-mode", "config_url=http://192.0.2.1/c"],
+            &["archiso_http_srv=http://192.0.2.1/", "script=http://192.0.2.1/install.sh"],
+            &["rancher.cloud_init.datasources=[url:http://192.0.2.1/c]"],
             &["talos.platform=metal", "talos.config=http://192.0.2.1/c?uuid="],
         ] {
             assert!(installs(args), "{args:?}");
