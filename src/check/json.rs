@@ -1,5 +1,7 @@
 //! JSON that knows its lines, and says what a person who wrote it by hand got wrong.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Report;
 
 /// One value, and the line it begins on.
@@ -41,7 +43,32 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
 }
 
 impl Node {
-    /// A member that is there and not null; of two of one name, Go takes the last.
+    /// What Go makes of keys that are there twice: objects are merged, lists place by place, and of
+    /// other values the last one counts.
+    pub(super) fn merged(self) -> Self {
+        let value = match self.value {
+            Value::Object(members) => Value::Object(unique(members)),
+            Value::List(nodes) => Value::List(nodes.into_iter().map(Self::merged).collect()),
+            value => value,
+        };
+        Self { line: self.line, value }
+    }
+
+    /// Keys that are there again, anywhere within.
+    pub(super) fn repeated(&self, found: &mut Vec<(usize, String)>) {
+        let mut seen = BTreeSet::new();
+        for member in self.members() {
+            if !seen.insert(member.key.as_str()) {
+                found.push((member.line, member.key.clone()));
+            }
+            member.node.repeated(found);
+        }
+        if let Value::List(nodes) = &self.value {
+            nodes.iter().for_each(|node| node.repeated(found));
+        }
+    }
+
+    /// A member that is there and not null.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         let found = self.members().iter().rev().find(|member| member.key == key)?;
         (!matches!(found.node.value, Value::Null)).then_some(&found.node)
@@ -105,6 +132,52 @@ impl Node {
             Value::Text(_) => "a string",
         }
     }
+}
+
+fn unique(members: Vec<Member>) -> Vec<Member> {
+    let mut places = BTreeMap::new();
+    let mut found: Vec<Member> = Vec::with_capacity(members.len());
+    for member in members {
+        match places.get(&member.key).and_then(|&place: &usize| found.get_mut(place)) {
+            Some(first) => {
+                let before = std::mem::replace(&mut first.node.value, Value::Null);
+                first.node = over(Node { line: first.node.line, value: before }, member.node);
+                first.line = member.line;
+            }
+            None => {
+                places.insert(member.key.clone(), found.len());
+                found.push(member);
+            }
+        }
+    }
+    for member in &mut found {
+        let value = std::mem::replace(&mut member.node.value, Value::Null);
+        member.node = Node { line: member.node.line, value }.merged();
+    }
+    found
+}
+
+/// A value that is decoded over another one.
+fn over(before: Node, after: Node) -> Node {
+    let line = after.line;
+    let value = match (before.value, after.value) {
+        (Value::Object(mut members), Value::Object(more)) => {
+            members.extend(more);
+            Value::Object(members)
+        }
+        // Nothing is decoded over a struct.
+        (Value::Object(members), Value::Null) => Value::Object(members),
+        (Value::List(nodes), Value::List(more)) => {
+            let mut nodes = nodes.into_iter();
+            let merge = |node| match nodes.next() {
+                Some(before) => over(before, node),
+                None => node,
+            };
+            Value::List(more.into_iter().map(merge).collect())
+        }
+        (_, value) => value,
+    };
+    Node { line, value }
 }
 
 /// Deeper than any config has reason to be, and shallow enough for the stack.

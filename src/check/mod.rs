@@ -32,6 +32,9 @@ pub use text::GZIP;
 /// What the shipped examples say where only the operator knows, secrets above all.
 pub const PLACEHOLDER: &str = "CHANGE-ME";
 
+/// How to have a text served whatever is found in it.
+const MEANT: &str = "if it is meant, declare the file in [[template]] with kind = \"text\"";
+
 /// All that is wrong with a text that is given away as it is, in the order of its lines.
 pub fn faults(kind: Kind, text: &[u8], target: &Target) -> Vec<Fault> {
     let mut report = Report::default();

@@ -18,7 +18,7 @@ pub(super) fn check(config: &Node, context: Context<'_>, report: &mut Report) {
     for volume in storage.list("luks") {
         luks(volume, context, report);
     }
-    if context.spec >= Spec::V3_0 {
+    if context.is_spec_3() {
         for (list, key) in [("disks", "device"), ("raid", "name"), ("luks", "name")] {
             let names = storage.list(list).iter();
             repeats(names.map(|node| (node.line_of(key), node.text(key))), key, report);
@@ -203,7 +203,7 @@ fn raid(array: &Node, context: Context<'_>, report: &mut Report) {
     for device in devices {
         is_path(device.as_text().unwrap_or(""), device.line, "devices", context, report);
     }
-    if context.spec >= Spec::V3_0 {
+    if context.is_spec_3() {
         repeats(devices.iter().map(|node| (node.line, node.as_text())), "device", report);
     }
 }

@@ -9,6 +9,11 @@ pub(super) fn check(config: &Node, context: Context<'_>, report: &mut Report) {
     let filesystems = storage.list("filesystems");
     if context.spec < Spec::V3_0 {
         filesystems.iter().for_each(|node| named(node, context, report));
+        if context.is_translated() {
+            let mounts = filesystems.iter().filter_map(|node| node.get("mount"));
+            let devices = mounts.map(|node| (node.line_of("device"), node.text("device")));
+            repeats(devices, "device", report);
+        }
         return;
     }
     for node in filesystems {
@@ -86,6 +91,10 @@ fn named(node: &Node, context: Context<'_>, report: &mut Report) {
     let Some(mount) = node.get("mount") else {
         if node.get("path").is_none() {
             report.error(node.line, "has a filesystem with neither \"mount\" nor \"path\"");
+        } else if context.is_translated() {
+            let why = "has a filesystem without \"mount\", at which a new Flatcar's Ignition fails; \
+                       leave it out and write \"filesystem\": \"root\" for its files";
+            report.error(node.line, why);
         }
         return;
     };
@@ -104,6 +113,12 @@ fn named(node: &Node, context: Context<'_>, report: &mut Report) {
         let line = mount.line_of("create");
         if !mount.list("options").is_empty() {
             report.error(line, "has both \"create\" and \"options\"; put the options into one");
+        } else if context.is_translated()
+            && mount.get("create").and_then(|create| create.flag("force")) != Some(true)
+        {
+            let why = "has \"create\" without \"force\": true, which a new Flatcar refuses; write \
+                       \"wipeFilesystem\": true instead";
+            report.error(line, why);
         } else if context.is_translated() {
             let why = "has \"create\", deprecated since 2.1.0, which a new Flatcar may refuse; \
                        write \"wipeFilesystem\" and \"label\"";

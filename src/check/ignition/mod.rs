@@ -1,8 +1,9 @@
-//! Ignition's JSON, spec 2.0.0 to 2.4.0 and 3.0.0 to 3.6.0.
+//! Ignition's JSON, spec 1, 2.0.0 to 2.4.0 and 3.0.0 to 3.6.0; other versions by the nearest.
 //!
 //! The rules are those of `ignition-validate` where we have it (3.0 to 3.3: `tests/checks.rs` holds
-//! us to its verdicts) and of the specs where we have not. Stricter than the tool on purpose: a key
-//! it would not read is an error here, because what its author wanted would not happen.
+//! us to its verdicts) and of the specs where we have not. Stricter than the tool on purpose: a
+//! misspelt key, or one of another version, is an error here, because what its author wanted would
+//! not happen. A key that is like none that we know is a warning, as in the tool.
 
 mod disks;
 mod filesystems;
@@ -16,24 +17,62 @@ mod users;
 use std::collections::BTreeSet;
 
 use super::{
-    Report, Target,
+    Report, Severity, Target,
     json::{self, Node},
 };
-use spec::Spec;
+use spec::{Spec, Version};
 pub(super) use units::fault as unit_fault;
 
 /// Adds what is wrong with a config.
 pub(super) fn check(text: &str, target: &Target, report: &mut Report) {
     let Some(config) = json::parse(text, report) else { return };
-    let Some(spec) = spec::read(&config, target, report) else { return };
-    if schema::check(&config, spec, report) {
+    repeated(&config, report);
+    let config = config.merged();
+    let Some(version) = spec::read(&config, target, report) else { return };
+    if *target == Target::Unknown && version.spec < Spec::V3_0 {
+        let mut strictly = Report::default();
+        judge(&config, version, &Target::Flatcar(None), &mut strictly);
+        judge(&config, version, target, report);
+        refused_by_flatcar(strictly, report);
+    } else {
+        judge(&config, version, target, report);
+    }
+}
+
+/// What only the translation of a new Flatcar refuses, where it may be one.
+fn refused_by_flatcar(strictly: Report, report: &mut Report) {
+    for fault in strictly.into_faults() {
+        let told = report.0.iter().any(|it| it.line == fault.line && it.severity == fault.severity);
+        if fault.severity == Severity::Error && !told {
+            report.warn(fault.line, format!("{} (Flatcar refuses it)", fault.text));
+        }
+    }
+}
+
+fn repeated(config: &Node, report: &mut Report) {
+    let mut found = Vec::new();
+    config.repeated(&mut found);
+    for (line, key) in found {
+        let key: String = key.chars().take(60).collect();
+        report.warn(line, format!("has \"{key}\" twice; both are merged, the last one wins"));
+    }
+}
+
+fn judge(config: &Node, version: Version, target: &Target, report: &mut Report) {
+    let Version { spec, .. } = version;
+    if schema::check(config, version, report) {
         let context = Context { spec, target };
-        references(&config, context, report);
-        disks::check(&config, context, report);
-        filesystems::check(&config, context, report);
-        nodes::check(&config, context, report);
-        units::check(&config, context, report);
-        users::check(&config, context, report);
+        if spec == Spec::V1 {
+            units::check(config, context, report);
+            users::check(config, context, report);
+            return;
+        }
+        references(config, context, report);
+        disks::check(config, context, report);
+        filesystems::check(config, context, report);
+        nodes::check(config, context, report);
+        units::check(config, context, report);
+        users::check(config, context, report);
     }
 }
 
@@ -49,6 +88,11 @@ impl Context<'_> {
     fn is_translated(self) -> bool {
         let flatcar = matches!(self.target, Target::Flatcar(_));
         self.spec < Spec::V3_0 && flatcar && !spec::reads_spec_2(self.target)
+    }
+
+    /// Whether it is read as spec 3 in the end, which takes no two entries of one name.
+    fn is_spec_3(self) -> bool {
+        self.spec >= Spec::V3_0 || self.is_translated()
     }
 }
 
@@ -71,7 +115,7 @@ fn references(config: &Node, context: Context<'_>, report: &mut Report) {
     if let Some(tls) = tls {
         let list = tls.list("certificateAuthorities");
         list.iter().for_each(|node| resource::required(node, context, report));
-        if context.spec >= Spec::V3_0 {
+        if context.is_spec_3() {
             repeats(list.iter().map(|node| (node.line, node.text("source"))), "source", report);
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn check(config: &Node, context: Context<'_>, report: &mut Report) {
             mode(node, kind, context, report);
             owner(node, context, report);
             if context.spec < Spec::V3_0 {
-                filesystem(node, storage, report);
+                filesystem(node, config, context, report);
             }
         }
     }
@@ -26,6 +26,46 @@ pub(super) fn check(config: &Node, context: Context<'_>, report: &mut Report) {
     }
     if context.spec >= Spec::V3_0 {
         places(config, storage, context, report);
+    } else if context.is_translated() {
+        translated(storage, context, report);
+    }
+}
+
+/// What a new Flatcar's translation of spec 2 refuses: a path twice, or below a link of the config.
+fn translated(storage: &Node, context: Context<'_>, report: &mut Report) {
+    let defined: BTreeSet<&str> =
+        storage.list("filesystems").iter().filter_map(|node| node.text("name")).collect();
+    // It writes to its own root what is for a filesystem that is not defined.
+    let filesystem = |node: &Node| {
+        let name = node.text("filesystem").unwrap_or("");
+        defined.get(name).filter(|name| **name != "root").copied().unwrap_or("").to_owned()
+    };
+    let entries = |kind: &str| -> Vec<(usize, (String, String))> {
+        let nodes = storage.list(kind).iter();
+        let named = nodes.filter_map(|node| {
+            let path = joined("/", node.filled("path")?);
+            Some((node.line_of("path"), (filesystem(node), path)))
+        });
+        named.collect()
+    };
+    let links: BTreeSet<(String, String)> =
+        entries("links").into_iter().map(|(_, entry)| entry).collect();
+    let mut taken = BTreeSet::new();
+    for (line, entry) in KINDS.iter().flat_map(|kind| entries(kind)) {
+        let (name, path) = &entry;
+        let target = context.target;
+        let link = parents(path).find(|link| links.contains(&(name.clone(), (*link).to_owned())));
+        if let Some(link) = link {
+            let why = format!(
+                "has \"{path}\" below the link \"{link}\", which {target} refuses; write its target"
+            );
+            report.error(line, why);
+        }
+        if taken.contains(&entry) {
+            let why = format!("has the path \"{path}\" twice, which {target} refuses; keep one");
+            report.error(line, why);
+        }
+        taken.insert(entry);
     }
 }
 
@@ -73,22 +113,33 @@ fn owner(node: &Node, context: Context<'_>, report: &mut Report) {
     }
 }
 
-/// Spec 2 only: a filesystem by its name. Ignition itself has root, and oem.
-fn filesystem(node: &Node, storage: &Node, report: &mut Report) {
+/// Spec 2 only: a filesystem by its name. Ignition itself has root, and oem; configs that are
+/// appended may define others.
+fn filesystem(node: &Node, config: &Node, context: Context<'_>, report: &mut Report) {
     let line = node.line_of("filesystem");
     let Some(name) = node.filled("filesystem") else {
         report.error(line, "lacks \"filesystem\"; write \"filesystem\": \"root\"");
         return;
     };
-    let mut defined: Vec<&str> =
-        storage.list("filesystems").iter().filter_map(|node| node.text("name")).collect();
+    let filesystems = config.get("storage").map_or(&[][..], |node| node.list("filesystems"));
+    let mut defined: Vec<&str> = filesystems.iter().filter_map(|node| node.text("name")).collect();
     let shadowed = defined.contains(&"root");
     defined.extend(["root", "oem"]);
+    let references = config.get("ignition").and_then(|node| node.get("config"));
+    let appends = references
+        .is_some_and(|node| !node.list("append").is_empty() || node.get("replace").is_some());
     if !defined.contains(&name) {
         let known = defined.join(", ");
-        report
-            .error(line, format!("has \"filesystem\": \"{name}\", not defined; there are {known}"));
-    } else if name == "root" && shadowed {
+        let why = format!("has \"filesystem\": \"{name}\", not defined; there are {known}");
+        if context.is_translated() {
+            let target = context.target;
+            report.warn(line, format!("{why} ({target} writes to its own root instead)"));
+        } else if appends {
+            report.warn(line, format!("{why}, and those of the configs that it fetches"));
+        } else {
+            report.error(line, why);
+        }
+    } else if name == "root" && shadowed && !context.is_translated() {
         let why = "writes to the filesystem \"root\" defined here, not to the one that runs; \
                    give that one another name";
         report.warn(line, why);

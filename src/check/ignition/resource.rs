@@ -133,7 +133,7 @@ fn headers(node: &Node, source: Option<&str>, context: Context<'_>, report: &mut
             report.error(header.line, "has a header with an empty \"value\"; leave \"value\" out");
         }
     }
-    if context.spec >= Spec::V3_0 {
+    if context.is_spec_3() {
         repeats(headers.iter().map(|h| (h.line, h.text("name"))), "header", report);
     }
 }
@@ -148,7 +148,7 @@ pub(super) fn proxy(node: &Node, context: Context<'_>, report: &mut Report) {
             _ => report.error(line, format!("has \"{key}\": \"{proxy}\"; write http://HOST:PORT")),
         }
     }
-    if context.spec >= Spec::V3_0 {
+    if context.is_spec_3() {
         let hosts = node.list("noProxy").iter();
         repeats(hosts.map(|node| (node.line, node.as_text())), "host", report);
     }

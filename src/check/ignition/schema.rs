@@ -1,15 +1,18 @@
 //! Which keys there are in which version of the spec, and what each holds: one table for all.
 
-use super::spec::Spec;
+use super::spec::{Spec, Version};
 use crate::check::{
-    Report,
+    MEANT, Report,
     json::{Member, Node, Value},
     near,
 };
 
+mod v1;
+
 /// Whether every value is of its type: if not, no other rule can be asked.
-pub(super) fn check(config: &Node, spec: Spec, report: &mut Report) -> bool {
-    object(config, CONFIG, "", spec, report)
+pub(super) fn check(config: &Node, version: Version, report: &mut Report) -> bool {
+    let keys = if version.spec == Spec::V1 { v1::CONFIG } else { CONFIG };
+    object(config, keys, "", version, report)
 }
 
 /// What a key holds.
@@ -31,7 +34,7 @@ impl Key {
     }
 }
 
-fn value(node: &Node, of: Of, key: &str, spec: Spec, report: &mut Report) -> bool {
+fn value(node: &Node, of: Of, key: &str, version: Version, report: &mut Report) -> bool {
     match (of, &node.value) {
         // Go leaves out what is null.
         (_, Value::Null) | (Of::Bool, Value::Bool(_)) | (Of::Text, Value::Text(_)) => true,
@@ -39,11 +42,11 @@ fn value(node: &Node, of: Of, key: &str, spec: Spec, report: &mut Report) -> boo
         (Of::List(of), Value::List(nodes)) => {
             let mut fine = true;
             for node in nodes {
-                fine &= value(node, *of, key, spec, report);
+                fine &= value(node, *of, key, version, report);
             }
             fine
         }
-        (Of::Object(keys), Value::Object(_)) => object(node, keys, key, spec, report),
+        (Of::Object(keys), Value::Object(_)) => object(node, keys, key, version, report),
         _ => {
             report.error(node.line, wrong_type(node, of, key));
             false
@@ -51,49 +54,64 @@ fn value(node: &Node, of: Of, key: &str, spec: Spec, report: &mut Report) -> boo
     }
 }
 
-fn object(node: &Node, keys: &[Key], inside: &str, spec: Spec, report: &mut Report) -> bool {
+fn object(node: &Node, keys: &[Key], inside: &str, version: Version, report: &mut Report) -> bool {
     let mut fine = true;
-    let mut seen = Vec::new();
     for member in node.members() {
         if report.is_full() {
             return false;
         }
-        if seen.contains(&member.key.as_str()) {
-            let key = &member.key;
-            report.warn(member.line, format!("has \"{key}\" twice; only the last one counts"));
-        } else if seen.len() < 64 {
-            seen.push(&member.key);
-        }
-        let known = keys.iter().find(|key| key.0 == member.key && key.is_in(spec));
+        let known = keys.iter().find(|key| key.0 == member.key && key.is_in(version.spec));
         match known {
-            Some(key) => fine &= value(&member.node, key.1, key.0, spec, report),
-            None => unknown(member, keys, inside, spec, report),
+            Some(key) => fine &= value(&member.node, key.1, key.0, version, report),
+            None => unknown(member, keys, inside, version, report),
         }
     }
     fine
 }
 
-fn unknown(member: &Member, keys: &[Key], inside: &str, spec: Spec, report: &mut Report) {
+fn unknown(member: &Member, keys: &[Key], inside: &str, version: Version, report: &mut Report) {
+    let spec = version.spec;
     let key: String = member.key.chars().take(60).collect();
     let place = if inside.is_empty() { String::new() } else { format!(" in \"{inside}\"") };
     let now = || keys.iter().filter(|known| known.is_in(spec)).map(|known| known.0);
     let others = || keys.iter().filter(|known| known.0 == member.key);
     let later = others().find(|known| known.2 > spec.0);
-    let hint = match (later, near::nearest(&member.key, now()), others().next()) {
+    let near = near::nearest(&member.key, now());
+    let elsewhere = ELSEWHERE.iter().find(|(word, _)| *word == member.key).map(|&(_, hint)| hint);
+    let hint = match (later, near, others().next()) {
+        _ if elsewhere.is_some() => elsewhere.unwrap_or("").to_owned(),
         (Some(known), _, _) => format!("it came with version {}", Spec(known.2)),
         (None, Some(near), _) => format!("is \"{near}\" meant?"),
         (None, None, Some(known)) => format!("it went after version {}", Spec(known.3)),
         (None, None, None) => format!("there are {}", now().collect::<Vec<_>>().join(", ")),
     };
+    if version.is_other {
+        let text = format!("has the key \"{key}\"{place}, which {spec} has not; {hint}");
+        return report.warn(member.line, text);
+    }
     let text =
         format!("has the unknown key \"{key}\"{place}, which Ignition {spec} ignores; {hint}");
     // Nothing is lost with an empty one: the post's own config has "files": {} at the top.
-    if member.node.is_empty() {
+    let is_slip = elsewhere.or(near).is_some() || others().next().is_some();
+    if member.node.is_empty() || !is_slip {
         report.warn(member.line, text);
     } else {
-        report.error(member.line, text);
+        report.error(member.line, format!("{text} ({MEANT})"));
     }
 }
+
+/// Keys of cloud-config and Butane, and what Ignition has instead.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("content", "write \"contents\": { \"source\": \"data:,…\" }"),
+    ("inline", "that is Butane's; write \"source\": \"data:,…\", or run butane first"),
+    ("local", "that is Butane's; run butane first"),
+    ("owner", "write \"user\": { \"name\": \"…\" }"),
+    ("permissions", "write \"mode\": 420 for 0644"),
+    ("trees", "that is Butane's; run butane first"),
+    ("variant", "that is Butane's; run butane first"),
+    ("with_mount_unit", "that is Butane's; run butane first"),
+    ("write_files", "that is cloud-config's; write \"storage\": { \"files\": [ … ] }"),
+];
 
 fn wrong_type(node: &Node, of: Of, key: &str) -> String {
     let sort = node.sort();

@@ -11,7 +11,16 @@ use crate::check::{
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Spec(pub(super) u8);
 
+/// A config's version: the spec that it is checked by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Version {
+    pub(super) spec: Spec,
+    /// Not the spec itself, but the nearest one that is known.
+    pub(super) is_other: bool,
+}
+
 impl Spec {
+    pub(super) const V1: Self = Self(10);
     pub(super) const V2_0: Self = Self(20);
     pub(super) const V2_1: Self = Self(21);
     pub(super) const V2_3: Self = Self(23);
@@ -22,16 +31,37 @@ impl Spec {
     pub(super) const V3_4: Self = Self(34);
     pub(super) const V3_6: Self = Self(36);
 
-    /// "3.3.0"; there are no others than these.
+    /// "3.3.0"; these are known.
     fn parse(text: &str) -> Option<Self> {
         let known = (20..=24).chain(30..=36).map(Self);
         known.into_iter().find(|spec| spec.to_string() == text)
+    }
+
+    /// The nearest known one of a version that some Ignition may take: a later one of spec 3, and
+    /// one that is tried out, such as 3.6.0-experimental.
+    fn nearest(text: &str) -> Option<Self> {
+        let stable = text.strip_suffix("-experimental").or_else(|| text.strip_suffix("-dev"));
+        let is_trial = stable.is_some();
+        let rest = stable.unwrap_or(text).strip_suffix(".0")?;
+        let (major, minor) = rest.split_once('.')?;
+        let digits = minor.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = digits && (minor.len() == 1 || !minor.starts_with('0'));
+        let minor: u8 = minor.parse().ok().filter(|_| plain)?;
+        match major {
+            // What is older was tried out in builds that nobody has any more.
+            "2" if is_trial && minor > 4 => Some(Self(24)),
+            "3" if is_trial && minor > 3 || minor > 6 => Some(Self(30 + minor.min(6))),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.0", self.0 / 10, self.0 % 10)
+        match *self {
+            Self::V1 => f.write_str("1"),
+            Self(number) => write!(f, "{}.{}.0", number / 10, number % 10),
+        }
     }
 }
 
@@ -43,7 +73,7 @@ const COREOS_OLD: u32 = 1353;
 const COREOS_LATE: u32 = 2303;
 
 /// The config's version, if there is one that the target takes.
-pub(super) fn read(config: &Node, target: &Target, report: &mut Report) -> Option<Spec> {
+pub(super) fn read(config: &Node, target: &Target, report: &mut Report) -> Option<Version> {
     let write = match target {
         Target::CoreOs(_) => "2.0.0",
         Target::Flatcar(_) | Target::FedoraCoreOs | Target::Unknown => "3.3.0",
@@ -57,9 +87,11 @@ pub(super) fn read(config: &Node, target: &Target, report: &mut Report) -> Optio
     let line = ignition.map_or(1, |node| node.line_of("version"));
     let version = ignition.and_then(|node| node.get("version"));
     let Some(version) = version else {
-        let old = config.get("ignitionVersion").is_some();
-        let what = if old { "is of version 1, long gone" } else { "has no version" };
-        report.error(line, format!("{what}; write \"ignition\": {{ \"version\": \"{write}\" }}"));
+        if config.whole("ignitionVersion") == Some(1) {
+            return version_1(config.line_of("ignitionVersion"), target, report);
+        }
+        let why = format!("has no version; write \"ignition\": {{ \"version\": \"{write}\" }}");
+        report.error(line, why);
         return None;
     };
     let Some(text) = version.as_text() else {
@@ -67,17 +99,46 @@ pub(super) fn read(config: &Node, target: &Target, report: &mut Report) -> Optio
         report.error(line, format!("has {sort} for \"version\"; write it in quotes: \"{write}\""));
         return None;
     };
-    let Some(spec) = Spec::parse(text) else {
-        report.error(
-            line,
-            format!(
-                "has the version \"{text}\", which no Ignition takes; write \"{write}\" \
-                 (there are 2.0.0 to 2.4.0 and 3.0.0 to 3.6.0)"
-            ),
+    if let Some(spec) = Spec::parse(text) {
+        let version = Version { spec, is_other: false };
+        return taken(spec, line, target, report).then_some(version);
+    }
+    let Some(spec) = Spec::nearest(text) else {
+        let why = format!(
+            "has the version \"{text}\", which no Ignition takes; write \"{write}\" \
+             (there are 2.0.0 to 2.4.0 and 3.0.0 to 3.6.0)"
         );
+        report.error(line, why);
         return None;
     };
-    taken(spec, line, target, report).then_some(spec)
+    // The target's own refusal says more than that the version is not known.
+    let version = Version { spec, is_other: true };
+    if !taken(spec, line, target, report) {
+        return None;
+    }
+    let why = format!(
+        "has the version \"{text}\", which is not known here; it is checked as {spec} and \
+         served, as the machine's Ignition may take it; if not, write \"{write}\""
+    );
+    report.warn(line, why);
+    Some(version)
+}
+
+/// CoreOS's Ignition takes it, and a new Flatcar translates it.
+fn version_1(line: usize, target: &Target, report: &mut Report) -> Option<Version> {
+    let write = "write \"ignition\": { \"version\": \"3.3.0\" }";
+    match target {
+        Target::CoreOs(_) | Target::Flatcar(_) => {}
+        Target::FedoraCoreOs => {
+            report.error(line, format!("is of version 1, which {target} refuses; {write}"));
+            return None;
+        }
+        Target::Unknown => {
+            let why = format!("is of version 1, which only CoreOS and Flatcar read; {write}");
+            report.warn(line, why);
+        }
+    }
+    Some(Version { spec: Spec::V1, is_other: false })
 }
 
 /// Whether a target's Ignition takes a version of the spec.

@@ -35,13 +35,6 @@ pub(super) fn check(config: &Node, context: Context<'_>, report: &mut Report) {
         if context.spec >= Spec::V3_0 {
             repeats(units.iter().map(|u| (u.line_of("name"), u.text("name"))), "unit", report);
         }
-        if let Some(unit) =
-            units.first().filter(|_| section == "networkd" && context.is_translated())
-        {
-            let why = "has a \"networkd\" section, which version 3 has no more; \
-                       write the file to /etc/systemd/network instead";
-            report.warn(unit.line, why);
-        }
     }
 }
 
@@ -70,7 +63,7 @@ fn dropins(unit: &Node, context: Context<'_>, report: &mut Report) {
         }
         contents(dropin, context, report);
     }
-    if context.spec >= Spec::V3_0 {
+    if context.is_spec_3() {
         repeats(dropins.iter().map(|d| (d.line_of("name"), d.text("name"))), "drop-in", report);
     }
 }

@@ -1,6 +1,6 @@
 //! Users and groups.
 
-use super::{Context, Spec, named, repeats};
+use super::{Context, named, repeats};
 use crate::check::{Report, json::Node};
 
 /// Adds what is wrong with them.
@@ -12,7 +12,7 @@ pub(super) fn check(config: &Node, context: Context<'_>, report: &mut Report) {
         named(user, "user", report);
         keys(user, report);
         created_twice(user, report);
-        if context.spec >= Spec::V3_0 {
+        if context.is_spec_3() {
             for (list, what) in [("sshAuthorizedKeys", "SSH key"), ("groups", "group")] {
                 let words = user.list(list).iter();
                 repeats(words.map(|node| (node.line, node.as_text())), what, report);
@@ -20,7 +20,7 @@ pub(super) fn check(config: &Node, context: Context<'_>, report: &mut Report) {
         }
     }
     groups.iter().for_each(|group| named(group, "group", report));
-    if context.spec >= Spec::V3_0 {
+    if context.is_spec_3() {
         repeats(users.iter().map(|u| (u.line_of("name"), u.text("name"))), "user", report);
         repeats(groups.iter().map(|g| (g.line_of("name"), g.text("name"))), "group", report);
     }

@@ -33,7 +33,9 @@ fn spec_2_takes_what_its_examples_have() {
     ];
     for (version, rest) in cases {
         let text = config(version, &rest);
-        assert_eq!(faults(Kind::Ignition, text.as_bytes(), &Target::Unknown), [], "{text}");
+        let late = Target::CoreOs("2512.3.0".to_owned());
+        assert_eq!(faults(Kind::Ignition, text.as_bytes(), &late), [], "{text}");
+        assert_eq!(errors(Kind::Ignition, &text, &Target::Unknown), [], "{text}");
     }
 }
 
@@ -224,4 +226,156 @@ fn later_versions_have_their_own_keys_and_rules() {
         let found = errors(Kind::Ignition, &text, &Target::Unknown);
         assert!(found.iter().any(|fault| fault.text.contains(words)), "{text}: {found:?}");
     }
+}
+
+#[test]
+fn a_version_that_is_not_known_is_checked_by_the_nearest_and_served() {
+    let good = r#""storage": {"files": [{"path": "/a", "mode": 420, "news": 1}]}"#;
+    for (version, target) in [
+        ("3.7.0", Target::Unknown),
+        ("3.7.0", flatcar()),
+        ("3.12.0", Target::FedoraCoreOs),
+        ("3.6.0-experimental", Target::FedoraCoreOs),
+        ("3.8.0-experimental", Target::Unknown),
+        ("2.5.0-experimental", Target::Unknown),
+    ] {
+        let rest = good.replace("\"path\"", "\"filesystem\": \"root\", \"path\"");
+        let rest = if version.starts_with('2') { rest.as_str() } else { good };
+        let text = config(version, rest);
+        assert_eq!(errors(Kind::Ignition, &text, &target), [], "{text}");
+        let found = faults(Kind::Ignition, text.as_bytes(), &target);
+        let named = |words: &str| found.iter().any(|fault| fault.text.contains(words));
+        assert!(named("is not known here; it is checked as") && named("write \""), "{found:?}");
+        assert!(named("key \"news\""), "{found:?}");
+        let bad = config(version, &rest.replace("/a", "a"));
+        assert!(!errors(Kind::Ignition, &bad, &target).is_empty(), "{bad}");
+    }
+    for version in
+        ["3.7", "3.07.0", "2.5.0", "4", "3.3.0-experimental", "3.7.1", "three", "3.999.0"]
+    {
+        let text = config(version, "\"systemd\": {}");
+        assert_eq!(errors(Kind::Ignition, &text, &Target::Unknown).len(), 1, "{text}");
+    }
+    let text = config("3.7.0", "\"systemd\": {}");
+    assert_eq!(errors(Kind::Ignition, &text, &coreos()).len(), 1, "CoreOS has spec 2 only");
+}
+
+#[test]
+fn version_1_is_read_by_coreos_and_translated_by_flatcar() {
+    let unit = r#"{"name": "hello.service", "enable": true,
+        "contents": "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target"}"#;
+    let text = format!("{{\"ignitionVersion\": 1,\n\"systemd\": {{\"units\": [{unit}]}}}}");
+    for target in [coreos(), flatcar()] {
+        assert_eq!(faults(Kind::Ignition, text.as_bytes(), &target), [], "{text}");
+    }
+    let found = faults(Kind::Ignition, text.as_bytes(), &Target::Unknown);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].line, found[0].severity), (1, Severity::Warning), "{found:?}");
+    assert_eq!(errors(Kind::Ignition, &text, &Target::FedoraCoreOs).len(), 1);
+    for (from, to, words) in [
+        ("hello.service", "hello", "ends in .service"),
+        ("true,", "\"true\",", "write true without quotes"),
+        ("\"enable\"", "\"enabel\"", "is \"enable\" meant?"),
+    ] {
+        let found = errors(Kind::Ignition, &text.replacen(from, to, 1), &coreos());
+        assert!(found.iter().any(|fault| fault.text.contains(words)), "{found:?}");
+    }
+}
+
+#[test]
+fn a_key_like_none_that_is_known_is_a_warning_and_a_slip_is_an_error() {
+    for (rest, severity, words) in [
+        (r#""storage": {"skipWaitForDevices": true}"#, Severity::Warning, "ignores"),
+        (r#""_comment": "ours""#, Severity::Warning, "ignores"),
+        (r#""storage": {"filesystem": [1]}"#, Severity::Error, "kind = \"text\""),
+        (
+            r#""networkd": {"units": [{"name": "a.link"}]}"#,
+            Severity::Error,
+            "it went after version 2.4.0",
+        ),
+    ] {
+        let text = config("3.5.0", rest);
+        let found = faults(Kind::Ignition, text.as_bytes(), &Target::Unknown);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].line, found[0].severity), (2, severity), "{found:?}");
+        assert!(found[0].text.contains(words), "{found:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_merged_as_go_does_it() {
+    let file = r#""storage": {"files": [{"path": "/a"}]}"#;
+    for (rest, words) in [
+        (format!(r#""storage": {{"disks": [{{"device": "sda"}}]}}, {file}"#), "must begin with /"),
+        (format!(r#"{file}, "storage": {{"files": [{{"path": "b"}}]}}"#), "must begin with /"),
+        (
+            r#""storage": {"files": [{"path": "a"}]}, "storage": {"files": [{"mode": 1}]}"#
+                .to_owned(),
+            "must begin with /",
+        ),
+        (
+            r#""storage": {"files": [{"path": "a"}]}, "storage": null"#.to_owned(),
+            "must begin with /",
+        ),
+        (format!(r#""storage": {{"files": [{{"path": "b"}}]}}, {file}"#), ""),
+        (r#""storage": {"files": [{"path": "a"}]}, "storage": {"files": []}"#.to_owned(), ""),
+        (r#""storage": {"files": [{"path": "a"}], "files": null}"#.to_owned(), ""),
+    ] {
+        let text = config("3.3.0", &rest);
+        let found = errors(Kind::Ignition, &text, &Target::Unknown);
+        assert_eq!(found.is_empty(), words.is_empty(), "{text}: {found:?}");
+        assert!(found.iter().all(|fault| fault.text.contains(words)), "{found:?}");
+        let all = faults(Kind::Ignition, text.as_bytes(), &Target::Unknown);
+        assert!(all.iter().any(|fault| fault.text.contains("twice; both are merged")), "{all:?}");
+    }
+}
+
+#[test]
+fn what_only_flatcar_s_translation_refuses_is_an_error_there_and_a_warning_for_anyone() {
+    let files = |files: &str| format!(r#""storage": {{"files": [{files}]}}"#);
+    let file = r#"{"filesystem": "root", "path": "/a", "mode": 420}"#;
+    let mount = |more: &str| {
+        format!(
+            r#""storage": {{"filesystems": [{{"name": "x", "mount": {{"device": "/dev/a",
+            "format": "ext4"{more}}}}}]}}"#
+        )
+    };
+    for (rest, words) in [
+        (
+            r#""storage": {"links": [{"filesystem": "root", "path": "/o/a", "target": "/v"}],
+            "files": [{"filesystem": "root", "path": "/o/a/f", "mode": 420}]}"#
+                .to_owned(),
+            "below the link \"/o/a\"",
+        ),
+        (
+            r#""storage": {"filesystems": [{"name": "root", "path": "/sysroot"}]}"#.to_owned(),
+            "without \"mount\"",
+        ),
+        (files(&format!("{file}, {}", file.replace("/a", "//a"))), "twice"),
+        (mount(r#", "create": {}"#), "without \"force\""),
+        (r#""passwd": {"users": [{"name": "a"}, {"name": "a"}]}"#.to_owned(), "twice"),
+        (
+            r#""systemd": {"units": [{"name": "a.service", "dropins": [
+            {"name": "a.conf"}, {"name": "a.conf"}]}]}"#
+                .to_owned(),
+            "twice",
+        ),
+    ] {
+        let text = config("2.3.0", &rest);
+        let late = Target::CoreOs("2512.3.0".to_owned());
+        assert_eq!(errors(Kind::Ignition, &text, &late), [], "{text}");
+        let found = errors(Kind::Ignition, &text, &flatcar());
+        assert!(found.iter().any(|fault| fault.text.contains(words)), "{text}: {found:?}");
+        assert_eq!(errors(Kind::Ignition, &text, &Target::Unknown), [], "{text}");
+        let anyone = faults(Kind::Ignition, text.as_bytes(), &Target::Unknown);
+        let named = |it: &crate::check::Fault| it.text.contains("Flatcar refuses it");
+        assert!(anyone.iter().any(|it| named(it) && it.text.contains(words)), "{anyone:?}");
+    }
+    let appended =
+        r#""ignition": {"version": "2.2.0", "config": {"append": [{"source": "http://a/b"}]}}"#;
+    let text = format!("{{{appended},\n{}}}", files(&file.replace("root", "data")));
+    assert_eq!(errors(Kind::Ignition, &text, &Target::Unknown), []);
+    let alone = config("2.2.0", &files(&file.replace("root", "data")));
+    assert_eq!(errors(Kind::Ignition, &alone, &Target::Unknown).len(), 1);
+    assert_eq!(errors(Kind::Ignition, &alone, &flatcar()), [], "written to its own root");
 }
