@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Report, near};
+use super::{MEANT, Report, near};
 
 /// The commands of the build that we hand out (Debian's, of 2019).
 const COMMANDS: [&str; 48] = [
@@ -57,11 +57,13 @@ const COMMANDS: [&str; 48] = [
 ];
 
 /// Commands that other builds have.
-const ELSEWHERE: [&str; 30] = [
+const ELSEWHERE: [&str; 32] = [
     "certfree",
     "certstat",
     "certstore",
+    "colour",
     "console",
+    "cpair",
     "digest",
     "fcels",
     "fcstat",
@@ -100,17 +102,18 @@ struct Command<'t> {
 
 /// Adds what is wrong with a script.
 pub(super) fn check(text: &str, report: &mut Report) {
-    let first = text.lines().next().unwrap_or("");
+    let first = text.split('\n').next().unwrap_or("");
     let magic = ["#!ipxe", "#!gpxe"].iter().find_map(|magic| first.strip_prefix(magic));
-    if magic.is_none_or(|rest| !rest.is_empty() && !rest.starts_with(char::is_whitespace)) {
+    if magic.is_none_or(|rest| !rest.is_empty() && !rest.starts_with(is_space)) {
         let why = "does not begin with #!ipxe, so iPXE runs it as a program and hangs; \
                    write #!ipxe as the first line";
         report.error(1, why);
         return;
     }
-    let commands = commands(text);
-    let labels: BTreeSet<&str> =
-        text.lines().filter_map(|line| line.trim().strip_prefix(':')).map(str::trim).collect();
+    let lines = lines(text);
+    let commands: Vec<Command<'_>> =
+        lines.iter().flat_map(|line| commands(line.number, &line.command)).collect();
+    let labels: BTreeSet<&str> = lines.iter().filter_map(|line| line.label.as_deref()).collect();
     for command in &commands {
         if report.is_full() {
             return;
@@ -120,27 +123,65 @@ pub(super) fn check(text: &str, report: &mut Report) {
     starts(&commands, report);
 }
 
-fn commands(text: &str) -> Vec<Command<'_>> {
-    let mut commands = Vec::new();
-    for (line, content) in (1..).zip(text.lines()) {
-        let content = content.trim();
-        if content.starts_with(':') {
-            continue;
+/// A line as iPXE runs it.
+struct Line {
+    number: usize,
+    /// What stands behind a colon, to the next space.
+    label: Option<String>,
+    /// The rest: a command may follow its label.
+    command: String,
+}
+
+/// A line that ends in a backslash goes on in the next one.
+fn lines(text: &str) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (number, content) in (1..).zip(text.split('\n')) {
+        let (number, mut whole) = open.take().unwrap_or((number, String::new()));
+        whole.push_str(content.strip_suffix('\r').unwrap_or(content));
+        if whole.ends_with('\\') {
+            whole.pop();
+            open = Some((number, whole));
+        } else {
+            lines.push(line(number, &whole));
         }
-        let mut command = Command { line, words: Vec::new(), fallback: false };
-        for word in content.split_whitespace() {
-            match word {
-                "&&" | "||" | ";" => {
-                    let next = Command { line, words: Vec::new(), fallback: word == "||" };
-                    commands.push(std::mem::replace(&mut command, next));
-                }
-                // A comment may follow a command.
-                word if word.starts_with('#') => break,
-                word => command.words.push(word),
-            }
-        }
-        commands.push(command);
     }
+    lines.extend(open.map(|(number, whole)| line(number, &whole)));
+    lines
+}
+
+fn line(number: usize, whole: &str) -> Line {
+    let whole = whole.trim_start_matches(is_space);
+    let (label, command) = match whole.strip_prefix(':') {
+        Some(rest) => match rest.split_once(is_space) {
+            Some((label, command)) => (Some(label.to_owned()), command),
+            None => (Some(rest.to_owned()), ""),
+        },
+        None => (None, whole),
+    };
+    Line { number, label, command: command.to_owned() }
+}
+
+/// iPXE knows no spaces but those of ASCII.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
+}
+
+fn commands(line: usize, content: &str) -> Vec<Command<'_>> {
+    let mut commands = Vec::new();
+    let mut command = Command { line, words: Vec::new(), fallback: false };
+    for word in content.split(is_space).filter(|word| !word.is_empty()) {
+        match word {
+            "&&" | "||" | ";" => {
+                let next = Command { line, words: Vec::new(), fallback: word == "||" };
+                commands.push(std::mem::replace(&mut command, next));
+            }
+            // A comment may follow a command.
+            word if word.starts_with('#') => break,
+            word => command.words.push(word),
+        }
+    }
+    commands.push(command);
     commands.retain(|command| !command.words.is_empty());
     commands
 }
@@ -173,7 +214,10 @@ fn words(command: &Command<'_>, labels: &BTreeSet<&str>, report: &mut Report) {
     if name == "goto" {
         let label = operands.first().copied().unwrap_or("");
         if !label.contains("${") && !labels.contains(label) {
-            report.error(line, format!("goes to \"{label}\", and there is no line :{label}"));
+            let why = format!(
+                "goes to \"{label}\", and there is no line :{label}, so the script ends there"
+            );
+            report.warn(line, why);
         }
     }
 }
@@ -194,7 +238,11 @@ fn operands<'t>(words: &[&'t str]) -> Vec<&'t str> {
 
 /// A kernel that is fetched must be booted, and a script must do something.
 fn starts(commands: &[Command<'_>], report: &mut Report) {
-    let is = |command: &Command<'_>, names: &[&str]| names.contains(&command.words[0]);
+    // A command whose name iPXE fills in may be any.
+    let is = |command: &Command<'_>, names: &[&str]| {
+        names.contains(&command.words[0])
+            || names.contains(&"boot") && command.words[0].contains("${")
+    };
     let kernel = commands.iter().rposition(|command| is(command, &["kernel", "imgselect"]));
     let initrd = commands.iter().find(|command| is(command, &["initrd"]));
     if let Some(at) = kernel {
@@ -203,7 +251,9 @@ fn starts(commands: &[Command<'_>], report: &mut Report) {
                 || !command.fallback && is(command, &["goto"])
         };
         if !commands[at..].iter().any(boots) {
-            let why = "fetches a kernel, and nothing boots it; write boot as the last line";
+            let why = format!(
+                "fetches a kernel, and nothing boots it; write boot as the last line ({MEANT})"
+            );
             report.error(commands[at].line, why);
         }
     } else if let Some(command) = initrd {
@@ -215,7 +265,9 @@ fn starts(commands: &[Command<'_>], report: &mut Report) {
     ];
     if !commands.iter().any(|command| is(command, &acts)) {
         let line = commands.last().map_or(1, |command| command.line);
-        report.error(line, "starts nothing; end it with boot, chain, sanboot or exit");
+        let why = "starts nothing, which is right only for a script that others chain; else end it \
+                   with boot, chain, sanboot or exit";
+        report.warn(line, why);
     }
 }
 
@@ -241,6 +293,17 @@ mod tests {
              :failed\necho no answer ; sleep 5 && goto retry\n",
             "#!ipxe\nsanboot --no-describe --drive 0x80 || exit 1\n",
             "#!ipxe\nkernel a || goto shell\ninitrd b\nboot || goto shell\n:shell\nshell\n",
+            "#!ipxe\n:retry chain http://a/b || goto retry\n",
+            "#!ipxe\ngoto start\n:start   # the beginning\nexit\n",
+            "#!ipxe \r\n  :start dhcp && chain http://a/b ||\r\n",
+            "#!ipxe\nkernel http://a/k \\\n  console=ttyS0 \\\n  b=c && initrd d\nboot\n",
+            "#!ipxe\nkernel http://a/k\n${start} --autofree\n",
+            "#!ipxe\nmenu Which one?\nitem --gap -- Systems\nitem --key d disk Disk\n\
+             choose --timeout 5000 --default disk target && goto ${target}\n\
+             :disk\niseq ${platform} efi && exit || sanboot --no-describe --drive 0x80\n",
+            "#!ipxe\nisset ${net0/ip} || dhcp || goto failed\nset a ${b:hexhyp}\n\
+             prompt --key 0x02 --timeout 3000 Press Ctrl-B && shell ||\n:failed login\n\
+             imgfetch --name x http://a/${serial:uristring} && imgexec x\n",
             "#!ipxe\nkernel casper/vmlinuz ds=nocloud-net;s=http://H/u/ a=b\nboot\n",
         ] {
             assert_eq!(of(script), [], "{script}");
@@ -254,10 +317,8 @@ mod tests {
             ("#!ipxefoo\nboot\n", 1, "#!ipxe"),
             (POST.trim_end_matches("boot\n"), 6, "nothing boots it"),
             ("#!ipxe\nkernel a || goto x\n:x\n", 2, "nothing boots it"),
-            ("#!ipxe\necho hello\n", 2, "starts nothing"),
             ("#!ipxe\nkernel\nboot\n", 2, "without a URL"),
             ("#!ipxe\nkernel --name k\nboot\n", 2, "without a URL"),
-            ("#!ipxe\ngoto nowhere\n", 2, ":nowhere"),
         ] {
             let found = of(script);
             assert_eq!(found.len(), 1, "{script}: {found:?}");
@@ -272,6 +333,12 @@ mod tests {
             ("#!ipxe\nkernal a\nboot\n", "\"kernel\" meant"),
             ("#!ipxe\nimgverify a b\nboot\n", "Debian's iPXE lacks"),
             ("#!ipxe\nchain https://a/b\n", "https"),
+            ("#!ipxe\ngoto nowhere\n", ":nowhere, so the script ends"),
+            ("#!ipxe\nchain http://a/b || goto error\nexit\n", ":error"),
+            ("#!ipxe\n:next goto n\u{a0}ext\n", "goes to"),
+            ("#!ipxe\nset a b # for others\n", "that others chain"),
+            ("#!ipxe\necho hello\n", "starts nothing"),
+            ("#!ipxe\ncpair --foreground 7 1 ; exit\n", "Debian's iPXE lacks"),
         ] {
             let found = of(script);
             assert_eq!(found.len(), 1, "{found:?}");
