@@ -7,12 +7,14 @@ use super::Report;
 pub(super) fn check(text: &str, report: &mut Report) {
     let Some(first) = text.lines().next() else { return };
     let Some(interpreter) = text.strip_prefix("#!") else {
-        let why = if first.trim_start().starts_with("#!") {
-            "begins with a space before its #!; take it out"
+        if first.trim_start().starts_with("#!") {
+            report.error(1, "begins with a space before its #!; take it out");
         } else {
-            "does not begin with #!; write #!/bin/bash above it"
-        };
-        report.error(1, why);
+            let why = "does not begin with #!, so only a shell that is given it runs it, as \
+                       curl | bash does; write #!/bin/bash above it";
+            report.warn(1, why);
+            loops(text, report);
+        }
         return;
     };
     let command = interpreter.split('\n').next().unwrap_or("");
@@ -99,9 +101,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_shell_takes_is_no_error() {
+        let page = "#!/bin/bash\n\u{c}\necho -e \"ready \u{7}\"\n";
+        assert_eq!(of(page), []);
+        let found = of("# fetched as: curl -fsS URL | bash\nset -e\necho hello\n");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].line, found[0].severity), (1, Severity::Warning), "{found:?}");
+        assert!(found[0].text.contains("curl | bash"), "{found:?}");
+    }
+
+    #[test]
     fn what_the_kernel_cannot_start_is_an_error() {
         for (script, word) in [
-            ("echo hello\n", "does not begin with #!"),
             (" #!/bin/sh\n", "space before"),
             ("#!/bin/bash\r\necho a\r\n", "CR LF"),
             ("#!bash\n", "whole path"),

@@ -111,10 +111,18 @@ fn line_ends(kind: Kind, text: &str, report: &mut Report) {
 }
 
 fn controls(kind: Kind, line: usize, content: &str, report: &mut Report) {
-    let stray = |c: &char| c.is_control() && !matches!(c, '\t' | '\r');
-    // An escape has a use in a script's or a menu's output; a NUL has none anywhere.
-    let allowed = |c: &char| matches!(kind, Kind::Ipxe | Kind::Script) && *c == '\u{1b}';
-    if let Some(c) = content.chars().find(|c| stray(c) && !allowed(c)) {
+    let stray = |c: &char| {
+        if matches!(kind, Kind::Ipxe | Kind::Script) {
+            // A bell, an escape or a page break has a use there; a NUL has none anywhere.
+            *c == '\0'
+        } else if matches!(kind, Kind::Ignition | Kind::Json) {
+            // JSON takes those above ASCII's first 32.
+            *c < ' ' && !matches!(c, '\t' | '\r')
+        } else {
+            c.is_control() && !matches!(c, '\t' | '\r' | '\u{85}')
+        }
+    };
+    if let Some(c) = content.chars().find(stray) {
         let code = u32::from(c);
         let why = format!("has the control character U+{code:04X}; take it out");
         if matches!(kind, Kind::Kickstart | Kind::Preseed) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    lines,
+    lines, shell,
     store::{Content, OpenError, Store},
 };
 use crate::{
@@ -26,6 +26,8 @@ use crate::{
 pub(super) const LARGEST: u64 = 16 << 20;
 /// The same of one whose words are filled in for each machine that asks.
 const LARGEST_TEMPLATE: usize = 1 << 20;
+/// Scripts that bash is asked about for one text: those of more groups are alike.
+const SHELLS: usize = 4;
 /// Stand in for what is known only when a machine asks (RFC 5737, documentation only).
 const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const THEIRS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -189,7 +191,13 @@ impl Loader<'_> {
         let named = self.config.mentions.iter().find_map(|mention| {
             let reader = mention.reader.filter(|_| mention.path == *path)?;
             let (key, is_strict) = (mention.key.clone(), reader.is_strict());
-            Some((reader.kind(looks), Origin::Named { key, is_strict }))
+            // coreos-cloudinit tells a script by its #! alone, whatever the file's name says.
+            let is_none = looks == Kind::Script && !bytes.starts_with(b"#!");
+            let kind = match reader {
+                Reader::CoreosCloudinit if is_none => Kind::CloudConfig,
+                _ => reader.kind(looks),
+            };
+            Some((kind, Origin::Named { key, is_strict }))
         });
         if let Some(named) = named {
             return named;
@@ -215,6 +223,41 @@ impl Loader<'_> {
                 Severity::Error => self.loaded.problems.push(problem),
                 Severity::Warning => self.loaded.warnings.push(problem),
             }
+        }
+        self.ask_shell(path, text);
+    }
+
+    /// Whether a shell could read a script, as it becomes for one machine of each group.
+    fn ask_shell(&mut self, path: &UrlPath, text: &ConfigText) {
+        let mut seen = BTreeSet::new();
+        let mut groups = BTreeSet::new();
+        for role in &self.roles {
+            if seen.len() >= SHELLS || !groups.insert(&role.group.name) {
+                continue;
+            }
+            if !is_meant_for(self.config, path, &role.group.name) {
+                continue;
+            }
+            let Ok(bytes) = text.render(&role.words, role.group) else { continue };
+            let Ok(script) = std::str::from_utf8(&bytes) else { continue };
+            let is_script = text.kind == Kind::Script
+                || text.kind == Kind::CloudConfig && script.starts_with("#!");
+            if !is_script || !seen.insert(bytes.clone()) {
+                continue;
+            }
+            let Some(fault) = shell::fault(script) else { continue };
+            let is_the_files = text
+                .words()
+                .is_none_or(|template| template.source().lines().count() == script.lines().count());
+            let place = Place::of_file(&text.name, is_the_files.then_some(fault.line));
+            let said = format!("bash cannot read it: {}; mend the script", fault.said);
+            let problem = Problem { place, text: said };
+            if fault.is_certain {
+                self.loaded.problems.push(problem);
+            } else {
+                self.loaded.warnings.push(problem);
+            }
+            return;
         }
     }
 

@@ -36,6 +36,7 @@ mod process;
 mod programs;
 pub mod releases;
 mod scripts;
+mod shell;
 pub mod site;
 mod solicitation;
 pub mod store;
