@@ -49,7 +49,7 @@ impl Node {
         let value = match self.value {
             Value::Object(members) => Value::Object(unique(members)),
             Value::List(nodes) => Value::List(nodes.into_iter().map(Self::merged).collect()),
-            value => value,
+            value @ (Value::Bool(_) | Value::Null | Value::Number(_) | Value::Text(_)) => value,
         };
         Self { line: self.line, value }
     }
