@@ -48,11 +48,11 @@ fn what_is_wrong_for_many_is_told_once() {
     let group = group();
     let roles: Vec<Role<'_>> = (0..50).map(|last| role(&group, last, &[], false)).collect();
     for (source, line, said) in [
-        ("echo {{ mac }}\n", Some(1), "for 52:54:00:00:00:00 (group g) and 49 more: "),
+        (" #!{{ mac }}\n", Some(1), "for 52:54:00:00:00:00 (group g) and 49 more: "),
         ("#!/bin/sh\n{{ metadata.rule }}\n", Some(2), "(group g): has \"metadata.rule\""),
-        ("{% if mac %}\n{{ mac }}{% endif %}", Some(1), "and 49 more: "),
+        ("{% if mac %}\n #!{{ mac }}{% endif %}", Some(1), "and 49 more: "),
         (
-            "{% for x in [1, 2] %}{{ mac }}\n{% endfor %}",
+            "{% for x in [1, 2] %} #!{{ mac }}\n{% endfor %}",
             None,
             "and 49 more, in line 1 of what it becomes: ",
         ),
@@ -81,7 +81,7 @@ fn a_machine_that_is_made_up_tells_every_label_and_a_guest_only_its_own() {
 fn a_text_with_a_fault_is_not_given_away() {
     let group = group();
     let source = "{{ label.first }}\necho\n";
-    let bad = role(&group, 1, &[("first", "echo")], true);
+    let bad = role(&group, 1, &[("first", " #!/bin/sh")], true);
     let good = role(&group, 1, &[("first", "#!/bin/sh")], true);
     assert!(matches!(text(source).render(&bad.words, &group), Err(Unfit::Fault(_))));
     assert_eq!(text(source).render(&good.words, &group).unwrap(), "#!/bin/sh\necho\n");

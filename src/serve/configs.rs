@@ -193,9 +193,10 @@ impl Loader<'_> {
             let (key, is_strict) = (mention.key.clone(), reader.is_strict());
             // coreos-cloudinit tells a script by its #! alone, whatever the file's name says.
             let is_none = looks == Kind::Script && !bytes.starts_with(b"#!");
-            let kind = match reader {
-                Reader::CoreosCloudinit if is_none => Kind::CloudConfig,
-                _ => reader.kind(looks),
+            let kind = if is_none && reader == Reader::CoreosCloudinit {
+                Kind::CloudConfig
+            } else {
+                reader.kind(looks)
             };
             Some((kind, Origin::Named { key, is_strict }))
         });
