@@ -50,7 +50,7 @@ fn what_is_wrong_for_many_is_told_once() {
     for (source, line, said) in [
         (" #!{{ mac }}\n", Some(1), "for 52:54:00:00:00:00 (group g) and 49 more: "),
         ("#!/bin/sh\n{{ metadata.rule }}\n", Some(2), "(group g): has \"metadata.rule\""),
-        ("{% if mac %}\n #!{{ mac }}{% endif %}", Some(1), "and 49 more: "),
+        ("{% if mac %} #!{{ mac }}\nx{% endif %}", Some(1), "and 49 more: "),
         (
             "{% for x in [1, 2] %} #!{{ mac }}\n{% endfor %}",
             None,

@@ -230,15 +230,17 @@ impl Loader<'_> {
 
     /// Whether a shell could read a script, as it becomes for one machine of each group.
     fn ask_shell(&mut self, path: &UrlPath, text: &ConfigText) {
+        if !matches!(text.kind, Kind::CloudConfig | Kind::Script) {
+            return;
+        }
+        let meant = audience(self.config, path);
+        let mut groups = HashSet::new();
+        let roles = self.roles.iter().filter(|role| {
+            let name = role.group.name.as_str();
+            (meant.is_empty() || meant.contains(name)) && groups.insert(name)
+        });
         let mut seen = BTreeSet::new();
-        let mut groups = BTreeSet::new();
-        for role in &self.roles {
-            if seen.len() >= SHELLS || !groups.insert(&role.group.name) {
-                continue;
-            }
-            if !is_meant_for(self.config, path, &role.group.name) {
-                continue;
-            }
+        for role in roles.take(SHELLS) {
             let Ok(bytes) = text.render(&role.words, role.group) else { continue };
             let Ok(script) = std::str::from_utf8(&bytes) else { continue };
             let is_script = text.kind == Kind::Script
@@ -267,6 +269,12 @@ impl Loader<'_> {
     }
 }
 
+/// The groups as [`is_meant_for`] has them, looked up at once; none stands for all.
+fn audience<'c>(config: &'c Config, path: &UrlPath) -> HashSet<&'c str> {
+    let names = |mention: &&Mention| path.is_beside(&mention.path);
+    config.mentions.iter().filter(names).map(|mention| mention.group.as_str()).collect()
+}
+
 /// What is wrong with a text for those of these whom it is meant for.
 fn findings(
     config: &Config,
@@ -274,10 +282,7 @@ fn findings(
     text: &ConfigText,
     roles: &[Role<'_>],
 ) -> Vec<(Severity, Problem)> {
-    // The groups as [`is_meant_for`] has them, looked up at once.
-    let names = |mention: &&Mention| path.is_beside(&mention.path);
-    let meant: HashSet<&str> =
-        config.mentions.iter().filter(names).map(|mention| mention.group.as_str()).collect();
+    let meant = audience(config, path);
     let is_meant = |group: &Group| meant.is_empty() || meant.contains(group.name.as_str());
     let roles = roles.iter().filter(|role| is_meant(role.group));
     let mut is_told = text.origin == Origin::Said;
