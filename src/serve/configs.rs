@@ -110,6 +110,16 @@ impl Loader<'_> {
         bytes: Vec<u8>,
     ) -> Result<ConfigText, Problem> {
         let kind = match declared.kind {
+            // What is no script by its #! is none for coreos-cloudinit.
+            Some(Kind::Script)
+                if !bytes.starts_with(b"#!")
+                    && self.config.mentions.iter().any(|mention| {
+                        mention.path == declared.path
+                            && mention.reader == Some(Reader::CoreosCloudinit)
+                    }) =>
+            {
+                (Kind::CloudConfig, Origin::Said)
+            }
             Some(kind) => (kind, Origin::Said),
             None => self.kind(&declared.path, &declared.file, &bytes),
         };

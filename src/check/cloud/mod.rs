@@ -31,7 +31,8 @@ pub(super) fn check(text: &str, target: &Target, report: &mut Report) {
         let why = if near {
             "has a first line that is nearly right; write exactly #cloud-config"
         } else {
-            "does not begin with #cloud-config, so nothing of it is read; write that line above it"
+            "does not begin with #cloud-config, so nothing of it is read; write that line above it; \
+             for a script, write #!/bin/bash above it"
         };
         report.error(1, why);
         return;
