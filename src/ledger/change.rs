@@ -386,6 +386,7 @@ impl Record {
                 if last.text.starts_with(PROGRESS) && now.0 < last.at.0 + BETWEEN_REPORTS =>
             {
                 last.text = text;
+                self.trim_history();
             }
             Some(_) | None => self.note(now, text),
         }

@@ -13,6 +13,9 @@ use crate::{
 
 /// Lines of history that are kept; the oldest go first.
 const MOST_ENTRIES: usize = 100;
+/// Bytes of all their texts, and of one: a machine that reports without end fills no memory.
+const MOST_BYTES: usize = 8192;
+const LONGEST_ENTRY: usize = 512;
 /// Returns in a row that make a disk one that does not boot.
 const RETURNS: u32 = 3;
 /// The same where nothing tells that there is anything on it.
@@ -301,9 +304,26 @@ impl Record {
 
     pub(super) fn note(&mut self, at: Moment, text: String) {
         self.history.push(Entry { at, text });
-        if self.history.len() > MOST_ENTRIES {
-            self.history.remove(0);
+        self.trim_history();
+    }
+
+    /// Keeps the newest lines that there is room for.
+    pub(crate) fn trim_history(&mut self) {
+        for entry in &mut self.history {
+            if entry.text.len() > LONGEST_ENTRY {
+                let is_end = |at: &usize| entry.text.is_char_boundary(*at);
+                let end = (0..LONGEST_ENTRY - 3).rev().find(is_end).unwrap_or_default();
+                entry.text.truncate(end);
+                entry.text.push('…');
+            }
         }
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += entry.text.len();
+            bytes <= MOST_BYTES
+        };
+        let kept = self.history.iter().rev().take(MOST_ENTRIES).take_while(fits).count();
+        self.history.drain(..self.history.len() - kept);
     }
 }
 
@@ -421,5 +441,27 @@ impl fmt::Display for Proof {
             }
             Self::Reported => "its install script said so",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Mac;
+
+    #[test]
+    fn a_history_is_bounded_in_bytes_and_keeps_the_newest() {
+        let mac = Mac::new([2, 0, 0, 0, 0, 1]).unwrap();
+        let mut record = Record::new(Machine::heard(mac, None, None), Moment(1));
+        for number in 0..200 {
+            record.note(Moment(number), format!("{number} {}", "ä".repeat(4000)));
+        }
+        let bytes: usize = record.history.iter().map(|entry| entry.text.len()).sum();
+        assert!(bytes <= MOST_BYTES && bytes > MOST_BYTES / 2, "{bytes}");
+        assert!(record.history.last().unwrap().text.starts_with("199 ä"));
+        for number in 0..200 {
+            record.note(Moment(number), "short".to_owned());
+        }
+        assert_eq!(record.history.len(), MOST_ENTRIES);
     }
 }

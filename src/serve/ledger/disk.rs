@@ -315,11 +315,13 @@ fn read(path: &Path, database: &Database) -> Result<(Vec<Record>, Option<Stand>)
     let mut records = Vec::new();
     for entry in table.iter().map_err(|error| broken(&error))? {
         let (key, text) = entry.map_err(|error| broken(&error))?;
-        let record: Record =
+        let mut record: Record =
             serde_json::from_slice(text.value()).map_err(|error| broken(&error))?;
         if key.value() != record.machine.mac.octets() {
             return Err(broken(&format!("{} stands in another's place", record.machine.mac)));
         }
+        // An earlier release kept longer ones.
+        record.trim_history();
         records.push(record);
     }
     Ok((records, stand))
