@@ -176,11 +176,21 @@ impl Uuid {
     }
 
     /// Whether it is one that names no machine: what board makers leave in firmware for many boards
-    /// (AMI's and Intel's default, one octet all over), or what ASRock makes of the network card.
+    /// (defaults, one octet all over, a service tag that was never set), or what ASRock makes of the
+    /// network card.
     pub fn is_shared(&self) -> bool {
         let is_filled = self.0.iter().all(|octet| *octet == self.0[0]);
         let is_a_mac = self.0[6..] == [0; 10];
-        self.in_one_order() == SHARED.in_one_order() || is_filled || is_a_mac
+        let is_known = SHARED.iter().any(|shared| self.is_same_machine(&Self(*shared)));
+        is_known || is_filled || is_a_mac || self.is_dell_without_tag()
+    }
+
+    /// Whether it is Dell's, made of a service tag that nobody has set.
+    fn is_dell_without_tag(&self) -> bool {
+        const TAG: [usize; 7] = [5, 6, 9, 10, 13, 14, 15];
+        let is_blank = |at: usize| matches!(self.0[at] & 0x7f, 0 | b' ');
+        self.0.starts_with(b"LLED") && TAG.into_iter().all(is_blank)
+            || self.0.starts_with(b"DELL") && [4, 7, 9, 10, 13, 14, 15].into_iter().all(is_blank)
     }
 
     fn new(octets: [u8; 16]) -> Option<Self> {
@@ -304,8 +314,28 @@ impl fmt::Display for NotASubject {
 
 impl std::error::Error for NotASubject {}
 
-/// 03000200-0400-0500-0006-000700080009, seen on boards of many makers.
-const SHARED: Uuid = Uuid([3, 0, 2, 0, 4, 0, 5, 0, 0, 6, 0, 7, 0, 8, 0, 9]);
+/// Left by board makers in many machines, in the order in which they are printed.
+const SHARED: [[u8; 16]; 14] = [
+    // 03000200-0400-0500-0006-000700080009: AMI's default, on boards of many makers.
+    [3, 0, 2, 0, 4, 0, 5, 0, 0, 6, 0, 7, 0, 8, 0, 9],
+    // 12345678-1234-5678-90ab-cddeefaabbcc: Insyde's default, seen at MSI and ECS.
+    0x1234_5678_1234_5678_90ab_cdde_efaa_bbcc_u128.to_be_bytes(),
+    0x1234_5678_1234_5678_1234_5678_1234_5678_u128.to_be_bytes(),
+    // Counted up, and down in fields.
+    0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f_u128.to_be_bytes(),
+    0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10_u128.to_be_bytes(),
+    0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
+    0x0709_0201_0103_0301_0807_0605_0403_0201_u128.to_be_bytes(),
+    0x1111_1111_2222_3333_4444_5555_5555_5555_u128.to_be_bytes(),
+    // 8a95d198-7f46-11e5-bf8b-08002704d48e: boards with an LX2160A.
+    0x8a95_d198_7f46_11e5_bf8b_0800_2704_d48e_u128.to_be_bytes(),
+    // Seen on machines of several makers by those who take stock of many.
+    0x890e_2d14_cacd_45d1_ae66_bc80_e8bf_eb0f_u128.to_be_bytes(),
+    0x8e27_5844_178f_44a8_aceb_a7d7_e517_8c63_u128.to_be_bytes(),
+    0xdc69_8397_fa54_4cf2_82c8_b1b5_307a_6a7f_u128.to_be_bytes(),
+    0xffff_ff00_ffff_ffff_ffff_ffff_ffff_ffff_u128.to_be_bytes(),
+    0x4c4c_4544_0000_1010_8010_c4c0_4f31_3233_u128.to_be_bytes(),
+];
 
 /// The other byte order of the first three fields.
 fn swapped(octets: [u8; 16]) -> [u8; 16] {
@@ -422,6 +452,14 @@ mod tests {
             ("00020003-0004-0005-0006-000700080009", true),
             ("03000200-0400-0500-0006-000700080009", true),
             ("fefefefe-fefe-fefe-fefe-fefefefefefe", true),
+            ("12345678-1234-5678-90ab-cddeefaabbcc", true),
+            ("78563412-3412-7856-90ab-cddeefaabbcc", true),
+            ("8a95d198-7f46-11e5-bf8b-08002704d48e", true),
+            ("4c4c4544-0000-2010-8020-80c04f202020", true),
+            ("44454c4c-0000-1020-8020-80c04f202020", true),
+            ("4c4c4544-0000-0000-8000-80c04f000000", true),
+            ("01234567-89ab-cdef-0123-456789abcdef", true),
+            ("4c4c4544-0051-3410-8051-b5c04f375931", false),
             ("00259001-0203-0000-0000-000000000000", true),
             ("00259001-0203-0000-0000-000000000001", false),
             ("564da6d2-1706-6343-dc2d-0123456789ab", false),

@@ -91,6 +91,7 @@ fn help_version_man_page_and_completions_come_from_one_definition() {
         "explain",
         "forget",
         "hold",
+        "installed",
         "machine",
         "machines",
         "man",

@@ -18,7 +18,7 @@ use crate::serve::log::Format;
         3. bootbox check\n  \
         4. bootbox serve, and power a machine on.\n\n\
         BOOTBOX_LOG=debug in the environment logs what is ignored, too.\n\n\
-        machines, machine, reinstall, hold, release and forget ask the running server, over the \
+        machines, machine, installed, reinstall, hold, release and forget ask the running server, over the \
         [control] socket of its config; only root and the server's own user may.\n\n\
         Exit codes: 0 done; 1 the answer is no: no group matches, the machine has not been seen or \
         is not held, a release is not whole, no machine can boot on the LAN; 64 wrong usage; 69 no server runs; 70 a service \
@@ -51,6 +51,10 @@ pub(super) enum Command {
     /// List the CoreOS and Flatcar releases in the repository, up to 8 folders deep; 1 if one is
     /// incomplete or badly signed.
     Images(super::images::Options),
+    /// Say that machines are installed, by bootbox or by somebody else: they boot their own disks,
+    /// and nothing is installed on them. Takes back a mistaken reinstall. They need not have been
+    /// seen yet.
+    Installed(super::orders::InstalledOptions),
     /// Tell all that is known of a machine: its state, what its next network boot comes to, and its
     /// history; 1 if it has not been seen.
     Machine(super::machines::OneOptions),

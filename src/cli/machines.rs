@@ -18,6 +18,10 @@ const COLUMNS: [&str; 6] = ["MAC", "PROFILE", "GROUP", "ADDRESS", "LAST SEEN", "
 
 #[derive(Debug, Args)]
 pub(super) struct ListOptions {
+    /// List the machines instead that were heard in the last 10 minutes and that no group matches,
+    /// the newest first. Nothing is kept of them.
+    #[arg(long)]
+    unknown: bool,
     /// As JSON, one array; docs/ledger.md has every field.
     #[arg(long)]
     json: bool,
@@ -38,8 +42,12 @@ pub(super) struct OneOptions {
 }
 
 pub(super) fn list(options: &ListOptions) -> ExitCode {
-    match options.server.ask(&Request::Machines) {
+    let request = if options.unknown { Request::Unknown } else { Request::Machines };
+    match options.server.ask(&request) {
         Ok(sheets) if options.json => print_json(&sheets),
+        Ok(sheets) if sheets.is_empty() && options.unknown => {
+            print(b"no machine was heard that no group matches\n")
+        }
         Ok(sheets) if sheets.is_empty() => print(b"no machine has been seen yet\n"),
         Ok(sheets) => print(table(&sheets, now()).as_bytes()),
         Err(code) => code,

@@ -63,6 +63,7 @@ pub fn run() -> ExitCode {
         Command::Forget(options) => orders::forget(&options),
         Command::Hold(options) => orders::hold(&options),
         Command::Images(options) => images::run(&options),
+        Command::Installed(options) => orders::installed(&options),
         Command::Machine(options) => machines::one(&options),
         Command::Machines(options) => machines::list(&options),
         Command::Man => match man::page() {

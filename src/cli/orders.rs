@@ -1,22 +1,27 @@
-//! `bootbox reinstall`, `hold`, `release` and `forget`: an operator's word about one machine, and
+//! `bootbox installed`, `reinstall`, `hold`, `release` and `forget`: an operator's word about one machine, and
 //! what it means for the machine's next network boot.
 
 use std::{
+    fs,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
+    slice,
+    str::FromStr,
 };
 
 use clap::Args;
 
 use super::{
-    USAGE, fail,
+    NOT_SO, USAGE, fail,
     link::Server,
     machines::{next_boot, plain},
     print,
 };
 use crate::{
+    catalog::{Field, Pattern},
     control::{NextBoot, Reason, Request, Sheet},
-    machine::Subject,
+    machine::{NotASubject, Subject},
 };
 
 #[derive(Debug, Args)]
@@ -39,11 +44,112 @@ pub(super) struct HoldOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct ForgetOptions {
+    /// The machine's hardware address, its UUID where one machine has it, or a glob of hardware
+    /// addresses, as "02:00:*".
+    #[arg(value_name = "MAC|UUID|GLOB")]
+    machine: Which,
     #[command(flatten)]
-    of: Options,
+    server: Server,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InstalledOptions {
+    /// Hardware addresses, UUIDs, or globs of the hardware addresses that are known, as "02:00:*".
+    #[arg(value_name = "MAC|UUID|GLOB", required_unless_present = "from")]
+    machines: Vec<Which>,
+    /// Read more of them from a file, one a line; "-" is standard input, "#" begins a comment.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// The machines that a word names.
+#[derive(Clone, Debug)]
+enum Which {
+    Glob(Pattern),
+    One(Subject),
+}
+
+impl FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(['*', '?']) {
+            let glob = Pattern::parse(&Field::Mac, text);
+            return glob.map(Self::Glob).map_err(|error| error.to_string());
+        }
+        text.parse().map(Self::One).map_err(|error: NotASubject| error.to_string())
+    }
+}
+
+impl Which {
+    /// The machines that are meant; of a glob those that the running server knows.
+    fn machines(&self, server: &Server) -> Result<Vec<Subject>, ExitCode> {
+        let pattern = match self {
+            Self::One(machine) => return Ok(vec![*machine]),
+            Self::Glob(pattern) => pattern,
+        };
+        let known = server.ask(&Request::Machines)?.into_iter().map(|sheet| sheet.mac);
+        let found: Vec<Subject> = known
+            .filter(|&mac| Pattern::allow(Some(slice::from_ref(pattern)), mac))
+            .map(Subject::Mac)
+            .collect();
+        match found.is_empty() {
+            true => Err(fail(NOT_SO, &format!("no machine that is known is one of {pattern}"))),
+            false => Ok(found),
+        }
+    }
+}
+
+pub(super) fn installed(options: &InstalledOptions) -> ExitCode {
+    let mut named = options.machines.clone();
+    if let Some(file) = &options.from {
+        match listed(file) {
+            Ok(more) => named.extend(more),
+            Err(error) => return fail(USAGE, &format!("{}: {error}", file.display())),
+        }
+    }
+    let mut code = ExitCode::SUCCESS;
+    for which in &named {
+        // One that cannot be done keeps the others from nothing.
+        let machines = match which.machines(&options.server) {
+            Ok(machines) => machines,
+            Err(error) => {
+                code = error;
+                continue;
+            }
+        };
+        for machine in machines {
+            match options.server.ask_one(&Request::Installed { machine }) {
+                Ok(sheet) => {
+                    let next = plain(&next_boot(&sheet));
+                    let line = format!("{}: installed; its next network boot {next}\n", sheet.mac);
+                    print(line.as_bytes());
+                }
+                Err(error) => code = error,
+            }
+        }
+    }
+    code
+}
+
+/// The machines of a file; the error says which line is wrong.
+fn listed(file: &Path) -> Result<Vec<Which>, String> {
+    let text = match file == Path::new("-") {
+        true => io::read_to_string(io::stdin()),
+        false => fs::read_to_string(file),
+    };
+    let text = text.map_err(|error| format!("cannot be read: {error}"))?;
+    let lines = text.lines().enumerate();
+    let words = lines.map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
+    let words = words.filter(|(_, word)| !word.is_empty());
+    words
+        .map(|(line, word)| word.parse().map_err(|error| format!("line {line}: {word:?} {error}")))
+        .collect()
 }
 
 pub(super) fn reinstall(options: &Options) -> ExitCode {
@@ -98,20 +204,37 @@ fn reinstalled(sheet: &Sheet) -> String {
 }
 
 pub(super) fn forget(options: &ForgetOptions) -> ExitCode {
-    let Options { machine, server } = &options.of;
-    let sheet = match server.ask_one(&Request::Machine { machine: *machine }) {
-        Ok(sheet) => sheet,
+    let server = &options.server;
+    let found: Result<Vec<Sheet>, ExitCode> = match &options.machine {
+        Which::One(machine) => {
+            server.ask_one(&Request::Machine { machine: *machine }).map(|sheet| vec![sheet])
+        }
+        glob @ Which::Glob(_) => glob.machines(server).and_then(|machines| {
+            let ask = |machine: &Subject| server.ask_one(&Request::Machine { machine: *machine });
+            machines.iter().map(ask).collect()
+        }),
+    };
+    let sheets = match found {
+        Ok(sheets) => sheets,
         Err(code) => return code,
     };
-    // Where standard error is closed, the answer still decides.
-    let _ = writeln!(io::stderr(), "{}", warning(&sheet));
+    for sheet in &sheets {
+        // Where standard error is closed, the answer still decides.
+        let _ = writeln!(io::stderr(), "{}", warning(sheet));
+    }
     if !options.yes && !is_confirmed() {
         return fail(USAGE, &"nothing was done; say --yes, or answer yes on a terminal");
     }
-    match server.ask(&Request::Forget { machine: sheet.mac.into() }) {
-        Ok(_) => print(format!("{}: forgotten\n", sheet.mac).as_bytes()),
-        Err(code) => code,
+    let mut code = ExitCode::SUCCESS;
+    for sheet in &sheets {
+        match server.ask(&Request::Forget { machine: sheet.mac.into() }) {
+            Ok(_) => {
+                print(format!("{}: forgotten\n", sheet.mac).as_bytes());
+            }
+            Err(error) => code = error,
+        }
     }
+    code
 }
 
 fn warning(sheet: &Sheet) -> String {

@@ -41,6 +41,11 @@ pub enum Request {
         /// Why.
         reason: Reason,
     },
+    /// Its disk is installed.
+    Installed {
+        /// Which one; it need not have been seen.
+        machine: Subject,
+    },
     /// One machine, with its history.
     Machine {
         /// Which one.
@@ -58,6 +63,8 @@ pub enum Request {
         /// Which one.
         machine: Subject,
     },
+    /// Machines that were heard a short time ago and that no group matches, the newest first.
+    Unknown,
 }
 
 /// One line of an answer.
@@ -83,6 +90,8 @@ pub enum Step {
     Order(Mac, Order),
     /// Tell of this one.
     Show(Mac),
+    /// Tell of those that no group matches.
+    Strangers,
 }
 
 impl Request {
@@ -106,6 +115,8 @@ impl Request {
             Self::Hold { machine, reason } => {
                 Step::Order(known(machine, book)?, Order::Hold(reason.0.clone()))
             }
+            Self::Installed { machine: Subject::Mac(mac) } => Step::Order(*mac, Order::Installed),
+            Self::Installed { machine } => Step::Order(known(machine, book)?, Order::Installed),
             Self::Machine { machine } => Step::Show(known(machine, book)?),
             Self::Machines => Step::List,
             Self::Reinstall { machine } => match known(machine, book) {
@@ -114,6 +125,7 @@ impl Request {
                 Err(refusal) => return Err(refusal),
             },
             Self::Release { machine } => Step::Order(known(machine, book)?, Order::Release),
+            Self::Unknown => Step::Strangers,
         })
     }
 }

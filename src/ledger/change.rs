@@ -406,6 +406,7 @@ impl Record {
                 let by = Holder::Operator;
                 self.state = State::Held(Held { reason: reason.clone(), by, installed, attempt });
             }
+            Order::Installed => self.confirm(now),
             Order::Reinstall => {
                 self.note(now, "to be installed again, by the operator's word".to_owned());
                 // Where nobody doubts whose UUID it is, this says nothing about that.
@@ -460,6 +461,30 @@ impl Record {
         }
         self.attempts = 0;
         Ok(())
+    }
+
+    /// An operator says that its disk is installed, by us or by somebody else. A hold stays.
+    fn confirm(&mut self, now: Moment) {
+        let profile = match &self.state {
+            State::Failed { profile, .. } => Some(profile),
+            State::Held(held) => {
+                let installed = held.installed.as_ref().map(|installed| &installed.profile);
+                installed.or(held.attempt.as_ref().map(|attempt| &attempt.profile))
+            }
+            State::Installed(installed) => Some(&installed.profile),
+            State::Installing(attempt) => Some(&attempt.profile),
+            State::New => None,
+        };
+        let profile = profile.map_or("unknown", String::as_str).to_owned();
+        let held = match &self.state {
+            State::Held(held) if held.by == Holder::Operator => Some(held.clone()),
+            _ => None,
+        };
+        self.install(profile, Proof::Operator, now);
+        if let (Some(held), State::Installed(installed)) = (held, &self.state) {
+            let installed = Some(installed.clone());
+            self.state = State::Held(Held { installed, attempt: None, ..held });
+        }
     }
 
     fn install(&mut self, profile: String, proof: Proof, now: Moment) {

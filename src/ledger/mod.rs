@@ -185,6 +185,8 @@ pub enum Report {
 pub enum Order {
     /// Install nothing on it until it is released.
     Hold(String),
+    /// Its disk is installed.
+    Installed,
     /// Install it once more at its next network boot.
     Reinstall,
     /// Take a hold away.

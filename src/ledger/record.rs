@@ -162,6 +162,8 @@ pub struct Installed {
 pub enum Proof {
     /// It fetched image and signature to the last byte, and the signature is good.
     Fetched,
+    /// An operator said so.
+    Operator,
     /// It may have fetched all that it needs, and the rest is not known.
     Presumed,
     /// Its install script said so.
@@ -420,7 +422,7 @@ impl Proof {
     pub(super) fn most_returns(self) -> u32 {
         match self {
             Self::Presumed => RETURNS_PRESUMED,
-            Self::Fetched | Self::Reported => RETURNS,
+            Self::Fetched | Self::Operator | Self::Reported => RETURNS,
         }
     }
 }
@@ -439,6 +441,7 @@ impl fmt::Display for Proof {
                 "presumed, nothing reported it; `bootbox installed` confirms it, `bootbox reinstall` \
                  wipes its disk and installs it again"
             }
+            Self::Operator => "the operator said so",
             Self::Reported => "its install script said so",
         })
     }

@@ -113,3 +113,30 @@ fn a_made_up_card_that_says_it_is_installed_holds_its_twin_and_tells_why() {
     let old: Record = serde_json::from_value(old).unwrap();
     assert!(matches!(decision(&[&old], &victim), Decision::Disk(_)));
 }
+
+#[test]
+fn an_operator_can_say_that_a_machine_is_installed() {
+    let order = |order| Event::Ordered(order);
+    let proof = |record: &Record| match &record.state {
+        State::Installed(installed) => Some((installed.profile.clone(), installed.proof)),
+        _ => None,
+    };
+    let blank = fresh(VICTIM, None);
+    let done = after(&blank, &[scripted(), fetched(), installed()]);
+    for (events, profile) in [
+        (vec![order(Order::Installed)], "unknown"),
+        (vec![scripted(), order(Order::Installed)], "coreos"),
+        (vec![scripted(), failed(), order(Order::Installed)], "coreos"),
+        (vec![scripted(), Event::Twin("x".to_owned()), order(Order::Installed)], "unknown"),
+    ] {
+        let record = after(&blank, &events);
+        assert_eq!(proof(&record).map(|(_, proof)| proof), Some(Proof::Operator), "{events:?}");
+        assert!(profile == "coreos" || proof(&record).unwrap().0 == profile, "{events:?}");
+        let next = decide(Some(&record), Install::Once, MOST);
+        assert!(matches!(next, Decision::Disk(_)), "{events:?}: {next:?}");
+    }
+    let undone = after(&done, &[order(Order::Reinstall), order(Order::Installed)]);
+    assert!(matches!(decide(Some(&undone), Install::Once, MOST), Decision::Disk(_)));
+    let held = after(&blank, &[order(Order::Hold("fan".to_owned())), order(Order::Installed)]);
+    assert!(matches!(&held.state, State::Held(held) if held.installed.is_some()));
+}

@@ -142,6 +142,7 @@ impl Desk {
                 });
             }
             Step::List => return self.list(stream).await.map(Ok),
+            Step::Strangers => return self.strangers(stream).await.map(Ok),
             Step::Order(mac, order) => match self.order(mac, &order).await {
                 Ok(record) => {
                     tracing::info!("{mac}: {}, as user {uid} asked", words(&order));
@@ -164,7 +165,7 @@ impl Desk {
     async fn order(&self, mac: Mac, order: &Order) -> Result<Record, NoteError> {
         let event = Event::Ordered(order.clone());
         match self.ledger.note(mac, event.clone()).await {
-            Err(NoteError::Unknown(_)) if matches!(order, Order::Hold(_)) => {
+            Err(NoteError::Unknown(_)) if matches!(order, Order::Hold(_) | Order::Installed) => {
                 self.ledger.meet(Machine::heard(mac, None, None), vec![event]).await
             }
             noted => noted,
@@ -207,6 +208,22 @@ impl Desk {
         looked.await.map_err(io::Error::other)
     }
 
+    async fn strangers(&self, stream: &mut UnixStream) -> io::Result<()> {
+        let heard: Vec<Record> = self.ledger.with(|book| {
+            let heard = book.strangers().into_iter();
+            heard.map(|(machine, at)| Record::new(machine.clone(), at)).collect()
+        });
+        let snapshot = self.snapshot().await?;
+        for piece in heard.chunks(PIECE) {
+            let mut lines = Vec::new();
+            for record in piece {
+                lines.extend(Reply::Machine(Box::new(self.sheet(record, &snapshot))).line()?);
+            }
+            send(stream, &lines).await?;
+        }
+        Ok(())
+    }
+
     fn sheet(&self, record: &Record, snapshot: &Snapshot) -> Sheet {
         let Snapshot { site, closed } = snapshot;
         let (catalog, most) = (&site.config.catalog, self.ledger.most_attempts());
@@ -244,6 +261,7 @@ fn refusal(mac: Mac, error: NoteError) -> Refusal {
 fn words(order: &Order) -> String {
     match order {
         Order::Hold(reason) => format!("held ({reason})"),
+        Order::Installed => "said to be installed".to_owned(),
         Order::Reinstall => "to be installed again".to_owned(),
         Order::Release => "released".to_owned(),
     }
