@@ -492,7 +492,11 @@ fn check_and_explain_show_what_machines_would_get() {
             "cloud-config.yaml:2: for 52:54:00:00:00:02 (group two) and 1 more: has \"metadata.rule\"",
         ),
         ("install.sh", "#!/bin/bash\ndocker ps --format '{{.Names}}'\n", "install.sh:2: "),
-        ("install.sh", "#!/bin/bash\n{{ mac | base64 }}\n", "the filters are json, sh and yaml"),
+        (
+            "install.sh",
+            "#!/bin/bash\n{{ mac | base64 }}\n",
+            "the filters are json, sh, url, xml and yaml",
+        ),
         ("ignition.json", "no", "ignition.json:1: "),
     ] {
         let good = fs::read_to_string(root.join(name)).unwrap();

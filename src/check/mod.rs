@@ -16,6 +16,7 @@ mod looks;
 mod near;
 mod preseed;
 mod script;
+mod shape;
 mod text;
 mod url;
 mod xml;
@@ -27,6 +28,7 @@ mod tests;
 use std::fmt;
 
 pub use kind::{Kind, UnknownKind};
+pub use shape::{remedy, shape};
 pub use text::GZIP;
 
 /// What the shipped examples say where only the operator knows, secrets above all.

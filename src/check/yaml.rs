@@ -16,7 +16,6 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Alias,
-    #[allow(dead_code, reason = "the trial with hostile labels is to come")]
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
     /// Without its quotes, and whether it had any.
@@ -45,7 +44,6 @@ impl Node {
         matches!(self.value, Value::Map(_))
     }
 
-    #[allow(dead_code, reason = "the trial with hostile labels is to come")]
     /// How it is built, without what its texts say.
     pub(super) fn shape(&self) -> String {
         match &self.value {

@@ -7,6 +7,7 @@ mod language;
 mod line;
 mod rehearsal;
 mod script;
+mod trial;
 
 pub use config::{ConfigText, Configs, Origin, Unfit};
 pub use grub::first_config;

@@ -5,7 +5,10 @@ use std::{
     hash::Hasher as _,
 };
 
-use super::config::{ConfigText, Unfit, target};
+use super::{
+    config::{ConfigText, Unfit, target},
+    trial,
+};
 use crate::{
     catalog::Group,
     check::{Fault, Kind, Severity},
@@ -51,6 +54,7 @@ pub fn rehearse<'a>(text: &ConfigText, roles: impl Iterator<Item = &'a Role<'a>>
     let mut findings: Vec<Noted> = Vec::new();
     let is_same_for_group = text.words().is_none_or(|words| words.is_same_for_group());
     let mut is_tried = false;
+    let mut tried: Option<&str> = None;
     for role in roles {
         if !std::mem::replace(&mut is_tried, true)
             && let Some(line) = unquoted(text, role)
@@ -58,6 +62,14 @@ pub fn rehearse<'a>(text: &ConfigText, roles: impl Iterator<Item = &'a Role<'a>>
             let said = "prints a word that the machine told as it is, and anyone on the LAN can \
                         tell it: a shell would run what is in it; write {{ … | sh }}";
             note(&mut findings, role, (line, String::new(), said.to_owned()), Severity::Warning);
+        }
+        // A profile's groups are alike enough, and there may be many.
+        let profile = role.group.profile.name.as_str();
+        if !role.is_guest
+            && tried.replace(profile) != Some(profile)
+            && let Some((line, said)) = trial::breaks(text, role)
+        {
+            note(&mut findings, role, (line, String::new(), said), Severity::Error);
         }
         // Whoever plays it says the same words.
         if is_same_for_group && !seen.insert(fingerprint(&role.group.name)) {

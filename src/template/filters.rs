@@ -9,6 +9,10 @@ use minijinja::{
         Undefined,
     },
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// All but what RFC 3986 calls unreserved.
+const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Any value as JSON. That is YAML, too, with what YAML takes for line ends or calls unprintable
 /// written as escapes.
@@ -20,20 +24,48 @@ pub(super) fn json(value: &Value) -> Result<String, Error> {
 
 /// One value as one word of a shell.
 pub(super) fn sh(value: &Value) -> Result<String, Error> {
-    let text = match value.kind() {
-        Undefined => return Err(ErrorKind::UndefinedError.into()),
-        Bool => value.is_true().to_string(),
-        Number | Text => value.to_string(),
-        Bytes | Invalid | Iterable | Map | Null | Plain | Seq | _ => {
-            let detail = "sh quotes one text, number or boolean; loop over a list with {% for %}";
-            return Err(Error::new(ErrorKind::InvalidOperation, detail));
-        }
-    };
+    let text = one(value, "sh")?;
     if text.contains('\0') {
         let detail = "sh takes no NUL, as no shell does";
         return Err(Error::new(ErrorKind::InvalidOperation, detail));
     }
     Ok(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+/// One value as a part of a URL: all but letters, digits and `-._~` as `%XX`.
+pub(super) fn url(value: &Value) -> Result<String, Error> {
+    Ok(utf8_percent_encode(&one(value, "url")?, IN_URL).to_string())
+}
+
+/// One value as a text or an attribute of XML. What XML cannot have is left out.
+pub(super) fn xml(value: &Value) -> Result<String, Error> {
+    let mut text = String::new();
+    for c in one(value, "xml")?.chars() {
+        match c {
+            '&' => text.push_str("&amp;"),
+            '<' => text.push_str("&lt;"),
+            '>' => text.push_str("&gt;"),
+            '"' => text.push_str("&quot;"),
+            '\'' => text.push_str("&apos;"),
+            '\n' | '\t' => text.push(c),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
+            c => text.push(c),
+        }
+    }
+    Ok(text)
+}
+
+/// A value that is one text.
+fn one(value: &Value, filter: &str) -> Result<String, Error> {
+    match value.kind() {
+        Undefined => Err(ErrorKind::UndefinedError.into()),
+        Bool => Ok(value.is_true().to_string()),
+        Number | Text => Ok(value.to_string()),
+        Bytes | Invalid | Iterable | Map | Null | Plain | Seq | _ => {
+            let instead = "one text, number or boolean; loop over a list with {% for %}";
+            Err(Error::new(ErrorKind::InvalidOperation, format!("{filter} quotes {instead}")))
+        }
+    }
 }
 
 fn write_json(text: &mut String, value: &Value) -> Result<(), Error> {
@@ -123,6 +155,19 @@ mod tests {
             json(&Value::from(f64::INFINITY)).is_err() && json(&Value::from(f64::NAN)).is_err()
         );
         assert!(json(&Value::UNDEFINED).is_err() && sh(&Value::UNDEFINED).is_err());
+    }
+
+    #[test]
+    fn a_text_is_a_part_of_a_url_and_of_xml_whatever_stands_in_it() {
+        assert_eq!(
+            url(&Value::from("a-b.c_~ é/\\\"${x}")).unwrap(),
+            "a-b.c_~%20%C3%A9%2F%5C%22%24%7Bx%7D"
+        );
+        assert_eq!(
+            xml(&Value::from("<a b='\"&'>\0é")).unwrap(),
+            "&lt;a b=&apos;&quot;&amp;&apos;&gt;é"
+        );
+        assert!(url(&Value::from(vec![1])).is_err() && xml(&Value::UNDEFINED).is_err());
     }
 
     #[test]

@@ -176,6 +176,8 @@ impl Template {
         environment.set_syntax(file_syntax());
         environment.add_filter("json", |value: &Value| filters::json(value));
         environment.add_filter("sh", |value: &Value| filters::sh(value));
+        environment.add_filter("url", |value: &Value| filters::url(value));
+        environment.add_filter("xml", |value: &Value| filters::xml(value));
         environment.add_filter("yaml", |value: &Value| filters::json(value));
         Self::read(source, environment, &FILE_WORDS).map_err(TemplateError::of_a_file)
     }
@@ -218,6 +220,11 @@ impl Template {
     /// Whether it becomes the same for every machine of a group.
     pub fn is_same_for_group(&self) -> bool {
         !self.words.iter().any(|word| MACHINE_WORDS.contains(&word.as_str()))
+    }
+
+    /// Whether it has the machine's serial number.
+    pub fn tells_serial(&self) -> bool {
+        self.words.contains("serial")
     }
 
     /// The names that it has for labels: `rack` of `{{ label.rack }}`.

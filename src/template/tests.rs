@@ -84,7 +84,7 @@ fn a_file_has_more_words_and_filters() {
 fn what_is_wrong_with_a_file_has_its_line_and_a_way_out() {
     for (source, line, said) in [
         ("a\n{{.Names}}", 2, "{% raw %}"),
-        ("a\n{{ mac | shout }}", 2, "the filters are json, sh and yaml"),
+        ("a\n{{ mac | shout }}", 2, "the filters are json, sh, url, xml and yaml"),
         ("a\nmca\n{{ mca }}", 3, "unknown word \"mca\""),
         ("a\n\n{{ metadata.b | json }}", 3, "metadata.b"),
         ("{% if label.z is defined %}{% endif %}\n\n{{ label.rack }}", 3, "label.rack"),

@@ -91,7 +91,7 @@ const CLOUD: &[Slip] = &[
     ("command: start", "command: started", "", "write one of start"),
     ("time_zone }}", "timezone }}", "", "has it; add it"),
     ("/etc/ntp.conf", "/usr/etc/ntp.conf", "", "/usr is read-only; write to /opt or /etc"),
-    ("| yaml", "| yml", "", "the filters are json, sh and yaml"),
+    ("| yaml", "| yml", "", "the filters are json, sh, url, xml and yaml"),
 ];
 
 const SCRIPT: &[Slip] = &[
