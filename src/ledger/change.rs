@@ -478,7 +478,11 @@ impl Record {
         let profile = profile.map_or("unknown", String::as_str).to_owned();
         let held = match &self.state {
             State::Held(held) if held.by == Holder::Operator => Some(held.clone()),
-            _ => None,
+            State::Failed { .. }
+            | State::Held(_)
+            | State::Installed(_)
+            | State::Installing(_)
+            | State::New => None,
         };
         self.install(profile, Proof::Operator, now);
         if let (Some(held), State::Installed(installed)) = (held, &self.state) {

@@ -119,7 +119,7 @@ fn an_operator_can_say_that_a_machine_is_installed() {
     let order = |order| Event::Ordered(order);
     let proof = |record: &Record| match &record.state {
         State::Installed(installed) => Some((installed.profile.clone(), installed.proof)),
-        _ => None,
+        State::Failed { .. } | State::Held(_) | State::Installing(_) | State::New => None,
     };
     let blank = fresh(VICTIM, None);
     let done = after(&blank, &[scripted(), fetched(), installed()]);
