@@ -315,7 +315,10 @@ fn a_uuid_names_one_machine_or_none() {
         desk.server.restart(desk.lab)?;
         let Reply(status, _, body) = ask(desk, NOBODY, own)?;
         assert!(status == 200 && body.contains("52:54:00:00:00:01 7"), "by the ledger: {body}");
-        desk.boots(TWO, &format!("&uuid={own}&serial=8&product=P"))?;
+        // The first one is presumed installed by now, so the second card gets no installer.
+        let second = format!("/ipxe?mac={}&uuid={own}&serial=8&product=P", TWO.1);
+        let Reply(_, _, script) = desk.ask(TWO.0, &second)?;
+        assert!(script.contains("it has the UUID of 52:54:00:00:00:01"), "{script}");
         assert_eq!(ask(desk, NOBODY, own)?.0, 503, "two have it");
         for ((address, mac), serial) in [(ONE, 7), (TWO, 8)] {
             let Reply(status, _, body) = ask(desk, address, own)?;
