@@ -6,16 +6,18 @@ use toml::Spanned;
 
 use super::{Folder, resolve::Desk};
 use crate::{
-    catalog::{Install, Profile},
+    catalog::{Install, Profile, Source},
+    path::UrlPath,
     template::Template,
 };
 
 /// What a kernel line of an installer has, by its beginning.
-const STARTS: [(&str, &str); 15] = [
+const STARTS: [(&str, &str); 16] = [
     ("agama.auto=", "Agama"),
     ("autoyast=", "SUSE"),
     ("coreos.inst.", "Fedora CoreOS"),
     ("coreos.inst=", "Fedora CoreOS"),
+    ("elemental.", "Elemental"),
     ("harvester.install.", "Harvester"),
     ("inst.auto=", "Agama"),
     ("inst.ks=", "Anaconda"),
@@ -34,6 +36,9 @@ const WORDS: [&str; 3] = ["autoinstall", "install-mode", "proxmox-start-auto-ins
 const SCRIPTS: [&str; 2] = ["cloud-config-url=", "cloud_config_url="];
 /// What Ubuntu's line says to keep cloud-init from it.
 const NOTHING: &str = "/dev/null";
+/// Kernels that start an installer whose answers lie in files that are not read here: Windows' and
+/// ESXi's.
+const KERNELS: [&str; 4] = ["wimboot", "wimboot.x86_64.efi", "mboot.c32", "mboot.efi"];
 /// What names a config for Ignition.
 const IGNITION: [&str; 4] =
     ["coreos.config.url=", "flatcar.config.url=", "ignition.config.url=", "ignition.config.file="];
@@ -51,6 +56,15 @@ pub fn installs<T: AsRef<str>>(args: &[T]) -> bool {
                 .any(|start| word.strip_prefix(start).is_some_and(|url| url != NOTHING))
             || (is_automatic && word.starts_with("url="))
     })
+}
+
+/// Whether a kernel of this name starts an installer, whatever its arguments.
+fn is_installer(kernel: &Source) -> bool {
+    let path = match kernel {
+        Source::Repository(path) => UrlPath::from(path).to_string(),
+        Source::Url(url) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    };
+    path.rsplit('/').next().is_some_and(|name| KERNELS.contains(&name))
 }
 
 /// Whether a profile names an Ignition config, which may write to the disk.
@@ -96,10 +110,12 @@ impl Desk<'_> {
     pub(super) fn install(
         &mut self,
         written: Option<&Spanned<Install>>,
+        kernel: &Source,
         args: &[Template],
     ) -> Install {
         let Some(written) = written else {
-            return match installs(&args.iter().map(Template::source).collect::<Vec<_>>()) {
+            let args: Vec<String> = args.iter().map(Template::source).collect();
+            return match is_installer(kernel) || installs(&args) {
                 true => Install::Once,
                 false => Install::Never,
             };
@@ -118,6 +134,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_installer_is_known_by_its_kernel_s_name() {
+        for (kernel, expected) in [
+            ("http://192.0.2.1/win/wimboot", true),
+            ("http://192.0.2.1/wimboot.x86_64.efi?v=2", true),
+            ("http://192.0.2.1/esxi/mboot.c32", true),
+            ("http://192.0.2.1/wimboot/vmlinuz", false),
+            ("http://192.0.2.1/vmlinuz-wimboot", false),
+            ("", false),
+        ] {
+            assert_eq!(is_installer(&Source::Url(kernel.to_owned())), expected, "{kernel}");
+        }
+    }
+
+    #[test]
     fn an_installer_is_known_by_its_kernel_line() {
         for args in [
             &["cloud-config-url={{ base_url }}/coreos/"][..],
@@ -129,6 +159,8 @@ mod tests {
             &["ip=dhcp", "autoinstall", "cloud-config-url=/dev/null"],
             &["inst.ks=http://192.0.2.1/ks.cfg"],
             &["ks=http://192.0.2.1/ks.cfg"],
+            &["elemental.install.device=/dev/sda"],
+            &["ks=http://192.0.2.1/esxi.cfg", "-c", "boot.cfg"],
             &["inst.auto=http://192.0.2.1/agama.json"],
             &["agama.auto=http://192.0.2.1/agama.json"],
             &["ramdisk_size=16777216 rw quiet proxmox-start-auto-installer"],

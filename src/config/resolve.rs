@@ -216,7 +216,7 @@ impl<'a> Desk<'a> {
             .filter_map(|arg| Some((self.page.place(arg), self.arg(arg)?)))
             .unzip();
         let says_install = written.install.is_some();
-        let install = self.install(written.install.as_ref(), &args);
+        let install = self.install(written.install.as_ref(), &kernel, &args);
         if *written.verify.get_ref() && !self.has_keyring {
             let instead = "name the signers' OpenPGP certificates in [repository] keyring";
             self.wrong(&written.verify, format!("verify = true needs a keyring; {instead}"));
