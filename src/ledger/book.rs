@@ -184,6 +184,16 @@ impl Book {
         self.records.values()
     }
 
+    /// Every record, for what no index is made of.
+    pub(super) fn records_mut(&mut self) -> impl Iterator<Item = &mut Record> {
+        self.records.values_mut()
+    }
+
+    /// When strangers were heard.
+    pub(super) fn told_mut(&mut self) -> impl Iterator<Item = &mut Moment> {
+        self.strangers.told.values_mut().map(|(_, told)| told)
+    }
+
     /// Puts a record in, in the place of the one its machine had.
     pub fn put(&mut self, record: Record) -> Result<(), Full> {
         let mac = record.machine.mac;

@@ -36,8 +36,9 @@ impl Record {
             Event::Booted { group, profile } => {
                 next.group = Some(group.clone());
                 let text = format!("boots {profile} (group {group})");
-                let is_news =
-                    |last: &Entry| last.text != text || now.0 >= last.at.0 + SAME_POWER_ON;
+                let is_news = |last: &Entry| {
+                    last.text != text || now.0 >= last.at.0.saturating_add(SAME_POWER_ON)
+                };
                 if next.history.last().is_none_or(is_news) {
                     next.note(now, text);
                 }
@@ -248,7 +249,12 @@ impl Record {
             State::Installed(installed) => match gap {
                 Some(gap) if gap < SAME_POWER_ON => {}
                 // The installer's own restart ends the power-on before, and is no return.
-                Some(gap) if gap < RETURN && last.is_some_and(|last| last.0 >= installed.at.0) => {
+                // A clock that was ahead may have dated the install.
+                Some(gap)
+                    if gap < RETURN
+                        && (installed.at > now
+                            || last.is_some_and(|last| last >= installed.at)) =>
+                {
                     installed.returns += 1;
                     if installed.returns == installed.proof.most_returns() {
                         let text = installed.does_not_boot(self.machine.mac);
@@ -383,7 +389,8 @@ impl Record {
         let text = format!("{PROGRESS}{text}");
         match self.history.last_mut() {
             Some(last)
-                if last.text.starts_with(PROGRESS) && now.0 < last.at.0 + BETWEEN_REPORTS =>
+                if last.text.starts_with(PROGRESS)
+                    && now.0 < last.at.0.saturating_add(BETWEEN_REPORTS) =>
             {
                 last.text = text;
                 self.trim_history();

@@ -11,6 +11,7 @@ mod goal;
 mod moment;
 mod record;
 mod sample;
+mod step;
 mod stray;
 
 use std::{fmt, net::Ipv4Addr};
@@ -24,6 +25,7 @@ pub use record::{
     Attempt, Doubt, Entry, Held, Holder, Image, Installed, Pass, Proof, Record, State,
 };
 pub use sample::{Weight, sample};
+pub use step::Step;
 pub use stray::Stray;
 
 /// What a machine that asks for a network boot may do.

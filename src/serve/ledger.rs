@@ -21,7 +21,7 @@ use std::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::{
@@ -30,7 +30,7 @@ use tokio::{
     time::{error::Elapsed, interval},
 };
 
-use super::{drain::Drain, journal::Journal};
+use super::{clock, drain::Drain, journal::Journal};
 use crate::{
     ledger::{Book, Event, Full, Moment, Record, Refusal},
     machine::{Mac, Machine},
@@ -188,6 +188,10 @@ impl Ledger {
         loop {
             tokio::select! {
                 _ = look.tick() => {
+                    if clock::was_set() {
+                        // The writer follows the clock, before all that it writes.
+                        self.flush().await;
+                    }
                     let until = Moment(now().0.saturating_sub(STRANGERS.as_secs()));
                     self.shared.book_to_change().forget_strangers(until);
                 }
@@ -238,10 +242,9 @@ impl Shared {
     }
 }
 
-/// The time by the system's clock.
+/// The time that moments are taken from.
 pub fn now() -> Moment {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Moment(since.map_or(0, |since| since.as_secs()))
+    clock::now()
 }
 
 /// Why something was not written down.

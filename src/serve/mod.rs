@@ -17,6 +17,7 @@ mod answers;
 mod aside;
 pub mod beneath;
 mod caller;
+mod clock;
 mod configs;
 pub mod control;
 mod dhcp;

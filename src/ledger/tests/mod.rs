@@ -2,6 +2,7 @@ mod choice;
 mod claims;
 mod doubt;
 mod presumed;
+mod step;
 
 use super::*;
 use std::net::Ipv4Addr;

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{NoteError, Shared, disk::Disk, now, steps::steps};
+use super::{NoteError, Shared, clock, disk::Disk, now, steps::steps};
 use crate::{
     ledger::{Book, Event, Full, Moment, Record},
     machine::{Mac, Machine},
@@ -47,11 +47,13 @@ pub(super) struct Writer {
     changes: mpsc::Receiver<Change>,
     /// What the disk said last, and when, while it takes nothing.
     failed: Option<(Instant, NoteError)>,
+    /// How far the moments of the book have followed a clock that was set.
+    led: i64,
 }
 
 impl Writer {
     pub(super) fn new(disk: Disk, shared: Arc<Shared>, changes: mpsc::Receiver<Change>) -> Self {
-        Self { disk, shared, changes, failed: None }
+        Self { disk, shared, changes, failed: None, led: 0 }
     }
 
     /// Writes until nobody is left who could ask.
@@ -69,6 +71,7 @@ impl Writer {
 
     fn settle(&mut self, batch: Vec<Change>) {
         let recovered = self.recover();
+        self.follow_clock();
         let mut draft = Draft::new(&self.shared);
         let mut answers = Vec::new();
         for Change { mac, what, answer } in batch {
@@ -92,6 +95,16 @@ impl Writer {
             let Some(answer) = answer else { continue };
             // Who asked may have gone meanwhile.
             let _ = answer.send(written.clone().and(outcome));
+        }
+    }
+
+    /// Only here, as a record that is being changed would keep its old moments.
+    fn follow_clock(&mut self) {
+        let mut book = self.shared.book_to_change();
+        if let Some(step) = clock::follow(&mut self.led) {
+            book.take(step);
+            drop(book);
+            tracing::info!("the system's clock was set by {} s: moments follow it", step.by);
         }
     }
 
@@ -144,10 +157,10 @@ impl Writer {
 /// A book of these records; of two with one address, the one that was heard of later has it.
 pub(super) fn book_of(mut records: Vec<Record>) -> Book {
     records.sort_by_key(|record| record.last_seen);
-    let mut book = Book::default();
+    let (mut book, now) = (Book::default(), now());
     for record in records {
         // As many as were put into it before.
-        let _ = book.put(record);
+        let _ = book.put(record.taken_up(now));
     }
     book
 }
