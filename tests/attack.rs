@@ -9,9 +9,12 @@ mod lab;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
 
 use lab::namespace::Namespace;
 use lab::office::Office;
@@ -19,6 +22,7 @@ use lab::server::{Bootbox, Subject};
 use lab::walker::{Stage, Walker, ask_http, fetch_http, fetch_tftp, port_68};
 use lab::{BOX, Failure, Lab};
 
+const NEIGHBOUR: &str = "02:00:00:00:77:0a";
 const BINARY: &str = env!("CARGO_BIN_EXE_bootbox");
 /// Long for a request that nothing keeps waiting, on a busy machine.
 const SOON: Duration = Duration::from_secs(3);
@@ -70,6 +74,28 @@ fn boots(number: u16) -> Result<Duration, Failure> {
     assert!(String::from_utf8_lossy(&script).contains("\nboot"), "{script:?}");
     fetch_http(http(), "/vmlinuz")?;
     Ok(began.elapsed())
+}
+
+/// A neighbour at 10.77.0.10 with a card of its own.
+fn neighbour(lab: &Lab) -> Result<Namespace, Failure> {
+    let desk = lab.desk("neighbour", NEIGHBOUR)?;
+    desk.run("ip address add 10.77.0.10/16 dev eth0")?;
+    Ok(desk)
+}
+
+/// Gives the attacker's desk so many addresses more, from 10.77.4.1 on.
+fn claim(desk: &Namespace, addresses: u8) -> Result<Vec<Ipv4Addr>, Failure> {
+    let all: Vec<Ipv4Addr> = (1..=addresses).map(|last| Ipv4Addr::new(10, 77, 4, last)).collect();
+    for address in &all {
+        desk.run(&format!("ip address add {address}/16 dev eth0"))?;
+    }
+    Ok(all)
+}
+
+/// A socket for each of many clients.
+fn many_files() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(16_384), hard).unwrap();
 }
 
 /// A request that is sent, and not waited for.
@@ -142,5 +168,118 @@ fn a_file_that_hangs_while_it_is_sent_stops_nobody_else() {
             assert!(boots(9)? < SOON);
             Ok(())
         })?
+    });
+}
+
+#[test]
+fn idle_connections_of_many_addresses_of_one_host_keep_nobody_out() {
+    lab::run("idle_connections_of_many_addresses", &Office::Plain, 0, |lab| {
+        let (file, _) = config(lab, "")?;
+        let mut server = start(lab, &file)?;
+        let (attacker, neighbour) = (desk(lab)?, neighbour(lab)?);
+        let addresses = claim(&attacker, 140)?;
+        many_files();
+        let idle = attacker.enter(|| {
+            let mut idle = Vec::new();
+            for number in 0..4224 {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                // As many as an address may have while there is room, and then when there is none.
+                let from = addresses[if number < 2048 { number / 512 } else { number / 16 - 124 }];
+                socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+                socket.connect_timeout(&SocketAddr::from(http()).into(), SOON).unwrap();
+                let mut stream = TcpStream::from(socket);
+                // What is refused ends here.
+                let _ = write!(stream, "GET /boot.ipxe HTTP/1.1\r\nHost: {BOX}\r\n\r\n");
+                idle.push(stream);
+            }
+            idle
+        })?;
+        neighbour.enter(|| -> Result<(), Failure> {
+            for _ in 0..8 {
+                let began = Instant::now();
+                fetch_http(http(), &format!("/ipxe?mac={NEIGHBOUR}"))?;
+                assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+            }
+            Ok(())
+        })??;
+        server.process().wait_for("\"step\":\"full\"", SOON)?;
+        drop(idle);
+        Ok(())
+    });
+}
+
+#[test]
+fn transfers_of_many_addresses_of_one_host_keep_nobody_out() {
+    lab::run("transfers_of_many_addresses", &Office::Plain, 0, |lab| {
+        let (file, _) = config(lab, "")?;
+        let _server = start(lab, &file)?;
+        let (attacker, neighbour) = (desk(lab)?, neighbour(lab)?);
+        let addresses = claim(&attacker, 70)?;
+        many_files();
+        let kept = attacker.enter(|| {
+            let mut kept = Vec::new();
+            for number in 0..70 * 16 {
+                let socket = UdpSocket::bind((addresses[number % 70], 0)).unwrap();
+                socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                let to = SocketAddrV4::new(BOX.parse().unwrap(), 69);
+                socket.send_to(b"\0\x01vmlinuz\0octet\0", to).unwrap();
+                let mut block = [0; 600];
+                if let Ok((_, from)) = socket.recv_from(&mut block) {
+                    socket.send_to(&[0, 4, 0, 1], from).unwrap();
+                }
+                kept.push(socket);
+            }
+            kept
+        })?;
+        neighbour.enter(|| -> Result<(), Failure> {
+            for _ in 0..4 {
+                let began = Instant::now();
+                fetch_tftp(BOX.parse().unwrap(), "vmlinuz")?;
+                assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+            }
+            Ok(())
+        })??;
+        drop(kept);
+        Ok(())
+    });
+}
+
+#[test]
+fn made_up_machines_take_nobodys_token() {
+    lab::run("made_up_machines_take_nobodys_token", &Office::Plain, 0, |lab| {
+        let (file, root) = config(lab, "")?;
+        fs::write(root.join("c.json"), "{\"ignition\":{\"version\":\"3.3.0\"}}")?;
+        let text = fs::read_to_string(&file)?.replace(
+            "kernel = ",
+            "install = \"never\"\nargs = [\"ignition.config.url={{ base_url }}/c.json\"]\nkernel = ",
+        );
+        let text = text.replace(
+            "[network]",
+            "[http]\nconfig-access = \"token\"\n[[template]]\npath = \"/c.json\"\n[network]",
+        );
+        fs::write(&file, text)?;
+        let _server = start(lab, &file)?;
+        let (attacker, neighbour) = (desk(lab)?, neighbour(lab)?);
+        let script =
+            neighbour.enter(|| fetch_http(http(), &format!("/ipxe?mac={NEIGHBOUR}")))??;
+        let script = String::from_utf8_lossy(&script).into_owned();
+        let (_, behind) = script.split_once("/~").unwrap();
+        let url = format!("/~{}/c.json", &behind[..32]);
+        attacker.enter(|| -> Result<(), Failure> {
+            for number in 0..5000_u16 {
+                let [high, low] = number.to_be_bytes();
+                let target = format!("/ipxe?mac=02:11:00:00:{high:02x}:{low:02x}");
+                ask_http(http(), &target)?;
+            }
+            ask_http(http(), &format!("/ipxe?mac={NEIGHBOUR}")).map(drop)
+        })??;
+        let (head, _) = neighbour.enter(|| ask_http(http(), &url))??;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        // A token that nobody has may be one that was dropped.
+        let nobody = format!("/~{}/c.json", "0".repeat(32));
+        let (head, _) = neighbour.enter(|| ask_http(http(), &nobody))??;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert!(head.contains("\r\nRetry-After: "), "{head}");
+        Ok(())
     });
 }

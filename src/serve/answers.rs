@@ -96,7 +96,15 @@ impl Renderer {
     ) -> Result<Option<Machine>, Refusal> {
         let holder = || self.holder(asked.token?);
         match site.config.config_access {
-            Access::Token => holder().map(Some).ok_or(Refusal::Token),
+            Access::Token => match holder() {
+                Some(machine) => Ok(Some(machine)),
+                // Ignition takes 403 as final, and its token may be one that had to make room.
+                None if asked.token.is_some() && self.visitors.has_dropped(Instant::now()) => {
+                    let why = "too many machines asked for scripts, and some tokens were dropped";
+                    Err(Refusal::NotReady(format!("{why}; boot this machine again")))
+                }
+                None => Err(Refusal::Token),
+            },
             Access::Address => match &asked.claim {
                 Claim::Wrong(error) => Err(Refusal::Claim(error.clone())),
                 Claim::Uuid(uuid) => Ok(self.by_uuid(*uuid, arrival)),

@@ -204,6 +204,11 @@ impl Journal {
         self.pages().boots.at(address)
     }
 
+    /// Whether a boot of this machine is remembered.
+    pub fn boots(&self, mac: Mac) -> bool {
+        self.pages().boots.remembers(mac)
+    }
+
     /// Whether this machine runs iPXE with us now.
     pub fn runs_ipxe(&self, mac: Mac) -> bool {
         self.pages().boots.runs_ipxe(mac, Instant::now(), IPXE_STAGE)

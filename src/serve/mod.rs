@@ -32,6 +32,7 @@ pub mod journal;
 pub mod ledger;
 mod lines;
 pub mod log;
+mod neighbours;
 mod premises;
 mod process;
 mod programs;

@@ -16,7 +16,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -33,7 +33,7 @@ use tokio::{
 };
 
 use self::transfer::Client;
-use super::{drain::Drain, http::Scripts, journal::Journal, site::Site};
+use super::{drain::Drain, http::Scripts, journal::Journal, neighbours::Host, site::Site};
 use crate::{
     tftp::{self, Answer, ReadRequest, Refusal, file_name},
     trace::{End, Protocol, Step, Transfer, Who},
@@ -42,14 +42,20 @@ use crate::{
 /// Transfers at once. A client beyond it hears nothing and asks again a second later, where an
 /// ERROR would end its boot.
 const SEATS: usize = 1024;
-/// Transfers of one address at once, of those.
+/// Transfers of one host at once, of those.
 const SEATS_OF_ONE: usize = 640;
-/// While all seats are taken, an address with fewer than these takes one from an address with more: no
-/// machine needs so many.
+/// While all seats are taken, a host with fewer than these takes one from a host with more: no machine
+/// needs so many.
 const SEATS_OF_ONE_WHEN_FULL: usize = 16;
 /// A client that has not answered for so long may lose its seat to another: a real one answers within
 /// a round trip, and an address that is made up never does.
 const UNPROVEN: Duration = Duration::from_secs(1);
+/// A client that gets less than so many bytes in so long makes no progress: it loses its seat to
+/// another where all are taken. A ROM on a bad line is ten times faster.
+const STRIDE: u64 = 32 << 10;
+const SLOW: Duration = Duration::from_secs(8);
+/// How often the log hears that all seats are taken.
+const NEWS: Duration = Duration::from_secs(60);
 /// Room for every machine of a large site to ask in the same moment.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// Requests of one client that wait for its task.
@@ -82,6 +88,7 @@ pub async fn run(
         seats: HashMap::new(),
         clients: HashMap::new(),
         tasks: JoinSet::new(),
+        told: None,
     };
     let mut begun = pin!(drain.begun());
     let mut buffer = [0; LONGEST_REQUEST];
@@ -113,6 +120,8 @@ struct Service {
     seats: HashMap<SocketAddrV4, Seat>,
     clients: HashMap<Id, SocketAddrV4>,
     tasks: JoinSet<()>,
+    /// When the log heard that all seats are taken.
+    told: Option<Instant>,
 }
 
 /// One client's task.
@@ -121,13 +130,42 @@ struct Seat {
     requests: mpsc::Sender<ReadRequest>,
     file: String,
     taken: Instant,
-    /// Whether the client has answered.
-    is_proven: Arc<AtomicBool>,
+    host: Host,
+    progress: Arc<Progress>,
 }
 
 impl Seat {
     fn is_proven(&self) -> bool {
-        self.is_proven.load(Ordering::Relaxed)
+        self.progress.is_proven.load(Ordering::Relaxed)
+    }
+}
+
+/// How far a client is, as its task tells.
+#[derive(Debug)]
+struct Progress {
+    /// Whether the client has answered.
+    is_proven: AtomicBool,
+    /// When it had so many bytes.
+    stride: Mutex<(Instant, u64)>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { is_proven: AtomicBool::new(false), stride: Mutex::new((Instant::now(), 0)) }
+    }
+
+    /// The client has answered, and has so many bytes.
+    fn has(&self, bytes: u64) {
+        self.is_proven.store(true, Ordering::Relaxed);
+        let mut stride = self.stride.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes < stride.1 || bytes - stride.1 >= STRIDE {
+            *stride = (Instant::now(), bytes);
+        }
+    }
+
+    /// For how long it has made no real progress.
+    fn stands(&self) -> Duration {
+        self.stride.lock().unwrap_or_else(PoisonError::into_inner).0.elapsed()
     }
 }
 
@@ -152,18 +190,23 @@ impl Service {
             None => request,
         };
         // One host, or one that claims to be it, cannot keep the others from booting.
-        if self.clients.values().filter(|other| other.ip() == client.ip()).count() >= SEATS_OF_ONE {
+        let host = Host::of((*client.ip()).into());
+        if self.seats_of(host) >= SEATS_OF_ONE {
             return self.silence("too-many-transfers-of-one");
         }
         if client.port() == 0 {
             return self.silence("no-port");
         }
-        if self.clients.len() >= SEATS && !self.make_room(*client.ip()) {
-            return self.silence("too-many-transfers");
+        if self.clients.len() >= SEATS {
+            let has_room = self.make_room(host);
+            self.tells_full();
+            if !has_room {
+                return self.silence("too-many-transfers");
+            }
         }
         let file = file_name(request.path.as_bytes());
         let (requests, received) = mpsc::channel(WAITING);
-        let is_proven = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress::new());
         let served = Client {
             client,
             address: self.address,
@@ -172,17 +215,34 @@ impl Service {
             site: self.site.clone(),
             journal: self.journal.clone(),
             scripts: Arc::clone(&self.scripts),
-            is_proven: Arc::clone(&is_proven),
+            progress: Arc::clone(&progress),
         };
         let task = self.tasks.spawn(served.serve(request, received));
         self.clients.insert(task.id(), client);
         let taken = Instant::now();
-        self.seats.insert(client, Seat { task, requests, file, taken, is_proven });
+        self.seats.insert(client, Seat { task, requests, file, taken, host, progress });
     }
 
-    /// Takes a seat for `asker` from who never answered, else from who has most; false where there is
-    /// none to take.
-    fn make_room(&mut self, asker: Ipv4Addr) -> bool {
+    fn seats_of(&self, host: Host) -> usize {
+        self.seats.values().filter(|seat| seat.host == host).count()
+    }
+
+    /// Tells the operator, once a minute.
+    fn tells_full(&mut self) {
+        if self.told.is_none_or(|then| then.elapsed() >= NEWS) {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                step = "full",
+                protocol = "tftp",
+                reason = "too-many-transfers",
+                "TFTP: all {SEATS} transfers are taken: who makes no progress loses its own"
+            );
+        }
+    }
+
+    /// Takes a seat for `asker` from a client that never answered, else from one that makes no
+    /// progress, else from the host with most; false where there is none to take.
+    fn make_room(&mut self, asker: Host) -> bool {
         // Who has ended by now has no need of a seat.
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.leave(ended);
@@ -198,7 +258,9 @@ impl Service {
             }
             return true;
         }
-        let Some(client) = self.oldest_of_the_most(asker) else { return false };
+        let Some(client) = self.slowest().or_else(|| self.oldest_of_the_most(asker)) else {
+            return false;
+        };
         if let Some(seat) = self.seats.remove(&client) {
             // Its task finds the channel closed, and says how far it came.
             self.clients.remove(&seat.task.id());
@@ -212,21 +274,27 @@ impl Service {
         silent.min_by_key(|(_, seat)| seat.taken).map(|(&client, _)| client)
     }
 
-    fn oldest_of_the_most(&self, asker: Ipv4Addr) -> Option<SocketAddrV4> {
-        let has = self.seats.keys().filter(|client| *client.ip() == asker).count();
+    fn slowest(&self) -> Option<SocketAddrV4> {
+        let stands = |seat: &Seat| seat.progress.stands();
+        let slow = self.seats.iter().filter(|(_, seat)| stands(seat) >= SLOW);
+        slow.max_by_key(|(_, seat)| stands(seat)).map(|(&client, _)| client)
+    }
+
+    fn oldest_of_the_most(&self, asker: Host) -> Option<SocketAddrV4> {
+        let has = self.seats_of(asker);
         // Who has not answered loses a seat soon; until then nobody does who has.
         if has >= SEATS_OF_ONE_WHEN_FULL || !self.seats.values().all(Seat::is_proven) {
             return None;
         }
-        let mut seats_of: HashMap<Ipv4Addr, usize> = HashMap::new();
-        for client in self.seats.keys() {
-            *seats_of.entry(*client.ip()).or_default() += 1;
+        let mut seats_of: HashMap<Host, usize> = HashMap::new();
+        for seat in self.seats.values() {
+            *seats_of.entry(seat.host).or_default() += 1;
         }
         let (most, seats) = seats_of.into_iter().max_by_key(|&(_, seats)| seats)?;
         if seats <= SEATS_OF_ONE_WHEN_FULL {
             return None;
         }
-        let its = self.seats.iter().filter(|(client, _)| *client.ip() == most);
+        let its = self.seats.iter().filter(|(_, seat)| seat.host == most);
         its.min_by_key(|(_, seat)| seat.taken).map(|(&client, _)| client)
     }
 

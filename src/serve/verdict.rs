@@ -16,8 +16,10 @@ use super::{
     goal::signs,
     http::Arrival,
     ledger::{NoteError, PATIENCE, late, now},
+    neighbours,
     scripts::{Renderer, ipv4},
     site::Site,
+    visitors::Standing,
 };
 use crate::{
     catalog::{Catalog, Choice, Group, Install, NotTold, Source},
@@ -338,7 +340,11 @@ impl Renderer {
         if elsewhere {
             self.journal.goes_elsewhere(mac);
         }
-        self.visitors.scripted(words.machine.clone(), words.ip, token, Instant::now());
+        let standing = match neighbours::card(words.ip) == Some(mac) {
+            true => Standing::Local,
+            false => Standing::Stranger,
+        };
+        self.visitors.scripted((words.machine.clone(), standing), words.ip, token, Instant::now());
     }
 
     fn nothing<T>(&self, machine: &Machine, reason: String) -> Verdict<'static, T> {

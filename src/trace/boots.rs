@@ -239,6 +239,11 @@ impl Boots {
         self.by_address.get(&address).copied()
     }
 
+    /// Whether a boot of this machine is remembered.
+    pub fn remembers(&self, mac: Mac) -> bool {
+        self.by_mac.contains(&mac)
+    }
+
     /// Whether a machine was told this already in this boot; from now on it was.
     pub fn repeats(&mut self, mac: Mac, notice: &str, now: Instant) -> bool {
         let Some(boot) = self.by_mac.peek_mut(&mac) else { return false };

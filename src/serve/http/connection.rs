@@ -12,6 +12,7 @@ use super::{
     super::drain::Drain,
     Arrival, Service,
     exchange::Exchange,
+    room::Activity,
     wire::{Line, Wire},
 };
 
@@ -22,10 +23,15 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const LAST_WORDS: usize = 64 * 1024;
 
 /// Serves one client until it leaves, is too slow or the drain begins.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, service: Service, mut drain: Drain) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    (service, activity): (Service, Arc<Activity>),
+    mut drain: Drain,
+) {
     let Ok(local) = prepare(&stream, &service) else { return };
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let line = Arc::new(Line::default());
+    let line = Arc::new(Line::of(activity));
     let journal = service.journal.clone();
     let wire = Wire::new(stream, Arc::clone(&line), &service.limits);
     let exchange = Exchange { service, line: Arc::clone(&line), arrival: Arrival { peer, local } };

@@ -14,27 +14,23 @@ mod connection;
 mod download;
 mod evidence;
 mod exchange;
+mod room;
 mod wire;
 
 use std::{
-    collections::HashMap,
     fmt, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use hyper::body::Bytes;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 
 use super::{
-    disk::Held, drain::Drain, journal::Journal, ledger::Ledger, site::Site, store::Opened,
+    disk::Held, drain::Drain, journal::Journal, ledger::Ledger, neighbours::Host, site::Site,
+    store::Opened,
 };
 use crate::{
     check::Kind,
@@ -49,6 +45,7 @@ use crate::{
     unified::{Image, Name},
 };
 pub(super) use evidence::Evidence;
+use room::{Admission, Asker, Guest, Room};
 
 /// After the kernel refuses a connection for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
@@ -73,7 +70,7 @@ pub struct Service {
 pub struct Limits {
     /// Connections at once; more wait in the kernel's queue.
     pub connections: usize,
-    /// Connections at once from one address; more are closed.
+    /// Connections at once from one host: a card of our LAN, else an address; more are closed.
     pub per_address: usize,
     /// The same while more than half of all are taken: a few addresses cannot have all the rest.
     pub per_address_when_full: usize,
@@ -201,17 +198,16 @@ pub struct Composed {
 /// Serves until the drain begins, then finishes what goes on: downloads to their end, idle
 /// connections at once.
 pub async fn run(listener: TcpListener, service: Service, mut drain: Drain) -> io::Result<()> {
-    let room = Arc::new(Semaphore::new(service.limits.connections));
-    let peers = Peers::default();
+    let room = Room::new(service.limits);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = drain.begun() => break,
             // A panic ends its own connection only; the runtime has reported it by then.
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let (stream, peer, seat) = match accepted {
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_passing(&error) => {
                 service.journal.silence("http", "accept-failed");
@@ -220,20 +216,63 @@ pub async fn run(listener: TcpListener, service: Service, mut drain: Drain) -> i
             }
             Err(error) => return Err(error),
         };
-        let most = service.limits.of_one(room.available_permits());
-        let Some(guest) = peers.admit(peer.ip(), most) else {
-            service.journal.silence("http", "too-many-connections");
-            continue;
+        let admitted = tokio::select! {
+            () = drain.begun() => break,
+            admitted = admit(&room, &service, peer) => admitted,
         };
+        let Some(guest) = admitted else { continue };
+        let number = guest.number();
         let (service, drain) = (service.clone(), drain.clone());
-        connections.spawn(async move {
-            connection::serve(stream, peer, service, drain).await;
-            drop((guest, seat));
+        let task = connections.spawn(async move {
+            let activity = Arc::clone(guest.activity());
+            connection::serve(stream, peer, (service, activity), drain).await;
+            drop(guest);
         });
+        Guest::is_served_by(&room, number, task);
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
     Ok(())
+}
+
+/// A place for this client, once there is one; others wait in the kernel's queue. `None` where its
+/// host has its share.
+async fn admit(room: &Room, service: &Service, peer: SocketAddr) -> Option<Guest> {
+    let host = Host::of(peer.ip());
+    let boots = match host {
+        Host::Card(card) => service.journal.boots(card),
+        Host::Address(_) => false,
+    };
+    loop {
+        let reason = match room.admit(Asker { host, boots }) {
+            Admission::Enter { guest, evicted: false } => return Some(guest),
+            Admission::Enter { guest, evicted: true } => {
+                tell(room, service, "connection-closed-for-another");
+                return Some(guest);
+            }
+            Admission::TooMany => {
+                tell(room, service, "too-many-connections");
+                return None;
+            }
+            Admission::Full => "all-connections-taken",
+        };
+        tell(room, service, reason);
+        room.freed().await;
+    }
+}
+
+/// Counts it, and tells the operator once a minute.
+fn tell(room: &Room, service: &Service, reason: &'static str) {
+    service.journal.silence("http", reason);
+    if room.is_news() {
+        tracing::warn!(
+            step = "full",
+            protocol = "http",
+            reason,
+            "HTTP: {reason}: {} connections at once, fewer for each host while many are taken",
+            service.limits.connections
+        );
+    }
 }
 
 impl fmt::Debug for Service {
@@ -242,52 +281,10 @@ impl fmt::Debug for Service {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let seat = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, seat))
-}
-
 /// Whether accepting may go on: errors of the one connection, and want of resources.
 fn is_passing(error: &io::Error) -> bool {
     use nix::errno::Errno;
     error.raw_os_error().is_none_or(|code| {
         !matches!(Errno::from_raw(code), Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK)
     })
-}
-
-/// How many connections each address has.
-#[derive(Clone, Default)]
-struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// One connection of an address.
-struct Guest {
-    peers: Peers,
-    address: IpAddr,
-}
-
-impl Peers {
-    fn admit(&self, address: IpAddr, most: usize) -> Option<Guest> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        (*count < most).then(|| {
-            *count += 1;
-            Guest { peers: self.clone(), address }
-        })
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut counts = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
 }

@@ -38,6 +38,7 @@ use super::{
     },
     Limits,
     body::is_hole,
+    room::Activity,
 };
 use crate::{
     http::reply::{Refusal, Reply, SERVER_NAME},
@@ -58,6 +59,7 @@ pub(super) struct Line {
     fault: OnceLock<End>,
     asked: AtomicBool,
     refused: AtomicBool,
+    activity: Arc<Activity>,
 }
 
 /// Bytes of a file that fill the next hole.
@@ -70,6 +72,11 @@ pub(super) struct Section {
 }
 
 impl Line {
+    /// That of a connection which tells whether it is idle.
+    pub(super) fn of(activity: Arc<Activity>) -> Self {
+        Self { activity, ..Self::default() }
+    }
+
     /// Queues what fills the next hole.
     pub(super) fn queue(&self, section: Section) {
         self.sections().push_back(section);
@@ -78,6 +85,7 @@ impl Line {
     /// Notes that a request was read to its end.
     pub(super) fn note_request(&self) {
         self.asked.store(true, Ordering::Relaxed);
+        self.activity.begins();
     }
 
     /// Notes that the last request was refused, perhaps before all of it was read.
@@ -316,6 +324,7 @@ impl Read for Wire {
         let this = self.get_mut();
         // hyper reads only when it waits for a head: the first one, or one after a reply.
         if this.line.asked.swap(false, Ordering::Relaxed) {
+            this.line.activity.ends();
             this.mid_head = false;
             this.patience.as_mut().reset(Instant::now() + this.idle);
         }

@@ -5,10 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
     os::fd::AsRawFd,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    Progress,
     content::Sent,
     courier::{Courier, is_lost},
 };
@@ -63,8 +61,8 @@ pub(super) struct Client {
     pub(super) journal: Journal,
     /// Who renders what is no file.
     pub(super) scripts: Arc<dyn Scripts>,
-    /// Set once the client has answered.
-    pub(super) is_proven: Arc<AtomicBool>,
+    /// How far it is.
+    pub(super) progress: Arc<Progress>,
 }
 
 impl Client {
@@ -110,7 +108,7 @@ impl Client {
         // A text may have taken its time; the client's clock began with its request all the same.
         let (session, first) = Session::start(request, size, self.mtu, Instant::now());
         let (end, bytes, next) =
-            Ride::new(request, session, socket, sent, &self.is_proven).run(first, again).await;
+            Ride::new(request, session, socket, sent, &self.progress).run(first, again).await;
         if matches!(end, End::Complete) {
             self.scripts.has_fetched(&request.path, &self.site.borrow(), *self.client.ip());
         }
@@ -195,7 +193,7 @@ struct Ride<'a> {
     request: &'a ReadRequest,
     session: Session,
     courier: Courier,
-    is_proven: &'a AtomicBool,
+    progress: &'a Progress,
 }
 
 impl<'a> Ride<'a> {
@@ -204,10 +202,10 @@ impl<'a> Ride<'a> {
         session: Session,
         socket: UdpSocket,
         sent: Sent,
-        is_proven: &'a AtomicBool,
+        progress: &'a Progress,
     ) -> Self {
         let courier = Courier::new(socket, sent, &session);
-        Self { request, session, courier, is_proven }
+        Self { request, session, courier, progress }
     }
 
     /// Runs the session to its end: how, how many bytes arrived, and the request that cut in.
@@ -266,7 +264,7 @@ impl<'a> Ride<'a> {
             Ok(length) => {
                 let action = self.session.take(&buffer[..length], Instant::now());
                 if self.session.is_proven() {
-                    self.is_proven.store(true, Ordering::Relaxed);
+                    self.progress.has(self.session.acknowledged());
                 }
                 Some(action)
             }
@@ -299,7 +297,8 @@ impl<'a> Ride<'a> {
 
 /// Nobody can ask again where the service has given the seat to another.
 fn seat_taken() -> End {
-    End::Fail { reason: "its address has most of all seats, and another needs one".to_owned() }
+    let reason = "all seats are taken, and it makes no progress or its host has most of them";
+    End::Fail { reason: reason.to_owned() }
 }
 
 /// Moves the alarm only where it would ring too late: one that rings early asks the session again,
