@@ -194,15 +194,18 @@ fn seconds(time: Option<SystemTime>) -> Option<u64> {
     (seconds < END_OF_DATES).then_some(seconds)
 }
 
+/// A date as HTTP writes it; `None` outside what it can write.
+pub fn date_of(time: SystemTime) -> Option<HeaderValue> {
+    let since = Duration::from_secs(seconds(Some(time))?);
+    HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)).ok()
+}
+
 fn head(status: StatusCode, body: Body, meta: &Meta) -> Reply {
     let mut reply = Reply::new(status, body).with(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if let Ok(etag) = HeaderValue::try_from(&meta.etag) {
         reply = reply.with(ETAG, etag);
     }
-    let modified = seconds(meta.modified).map(|seconds| {
-        httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
-    });
-    if let Some(Ok(modified)) = modified.map(HeaderValue::try_from) {
+    if let Some(modified) = meta.modified.and_then(date_of) {
         reply = reply.with(LAST_MODIFIED, modified);
     }
     reply
@@ -352,6 +355,7 @@ mod tests {
     fn a_date_that_http_cannot_write_is_left_out() {
         let late = SystemTime::UNIX_EPOCH + Duration::from_secs(END_OF_DATES);
         let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!([date_of(late), date_of(early)], [None, None]);
         for modified in [Some(late), Some(early), None] {
             let meta = Meta { modified, ..meta(10) };
             let reply = respond(Verb::Get, &HeaderMap::new(), b"a", &meta).unwrap();

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -27,6 +27,9 @@ use crate::config::{NamedInterface, Place};
 const USUAL_MTU: u16 = 1500;
 /// How often an interface is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long an interface may be away before the log tells, and then how often it does.
+const AWAY: Duration = Duration::from_secs(10);
+const STILL_AWAY: Duration = Duration::from_secs(600);
 /// Connections that wait to be accepted: a VLAN that is powered on at once.
 const BACKLOG: i32 = 1024;
 
@@ -111,11 +114,21 @@ impl Interface {
     /// Returns when this interface has been made anew or was given another address: its sockets
     /// hear nothing any more, and what they announce is wrong. Being down for a while is neither.
     pub async fn changes(&self) -> io::Error {
+        let mut absent = Absence::default();
         loop {
             sleep(LOOK).await;
             let Ok(addresses) = Self::addresses() else { continue };
             let own: Vec<&Address> =
                 addresses.iter().filter(|address| address.device() == self.name).collect();
+            match absent.look(own.is_empty(), Instant::now()) {
+                Some(Presence::Gone) => tracing::warn!(
+                    step = "interface",
+                    "{self} is gone, down or has no address: nobody is served on it; bring it back, \
+                     or take it out of [network] interfaces and restart bootbox"
+                ),
+                Some(Presence::Back) => tracing::info!(step = "interface", "{self} is back"),
+                None => {}
+            }
             let Some(first) = own.first() else { continue };
             if first.interface().index != self.index {
                 return io::Error::other("the interface was made anew; serve again");
@@ -213,6 +226,39 @@ impl Address {
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.address)
+    }
+}
+
+/// Since when an interface is away, and when that is told again.
+#[derive(Debug, Default)]
+struct Absence {
+    since: Option<Instant>,
+    told: Option<Instant>,
+}
+
+/// What the log is told of an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Presence {
+    Back,
+    Gone,
+}
+
+impl Absence {
+    /// Takes in one look; what is to be told now.
+    fn look(&mut self, is_away: bool, now: Instant) -> Option<Presence> {
+        if !is_away {
+            self.since = None;
+            return self.told.take().map(|_| Presence::Back);
+        }
+        let since = *self.since.get_or_insert(now);
+        let is_due = match self.told {
+            None => now.saturating_duration_since(since) >= AWAY,
+            Some(told) => now.saturating_duration_since(told) >= STILL_AWAY,
+        };
+        is_due.then(|| {
+            self.told = Some(now);
+            Presence::Gone
+        })
     }
 }
 
@@ -359,5 +405,23 @@ impl fmt::Display for BindError {
 impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_stays_away_is_told_of_and_a_short_absence_is_not() {
+        let (mut absence, start) = (Absence::default(), Instant::now());
+        let mut look =
+            |is_away, seconds| absence.look(is_away, start + Duration::from_secs(seconds));
+        assert_eq!([look(true, 0), look(true, 8), look(false, 9)], [None; 3]);
+        assert_eq!([look(true, 20), look(true, 28)], [None; 2]);
+        assert_eq!(look(true, 30), Some(Presence::Gone));
+        assert_eq!(look(true, 600), None);
+        assert_eq!(look(true, 631), Some(Presence::Gone));
+        assert_eq!([look(false, 640), look(false, 642)], [Some(Presence::Back), None]);
     }
 }

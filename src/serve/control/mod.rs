@@ -33,8 +33,10 @@ pub(super) use listener::Listener;
 pub use listener::OpenError;
 
 /// Commands at once.
-const MOST: usize = 16;
-/// How long a client may take to ask, and to read a part of its answer.
+const MOST: usize = 64;
+/// How long a client may take to ask: those that say nothing keep others waiting no longer.
+const QUESTION: Duration = Duration::from_secs(1);
+/// How long a client may take to read a part of its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Before the next try, where the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -101,7 +103,7 @@ impl Desk {
     async fn attend(&self, stream: &mut UnixStream) -> io::Result<()> {
         let uid = stream.peer_cred()?.uid();
         let request = if uid == 0 || uid == geteuid().as_raw() {
-            match timeout(PATIENCE, read(stream)).await?? {
+            match timeout(QUESTION, read(stream)).await?? {
                 Some(request) => request,
                 None => return Ok(()),
             }

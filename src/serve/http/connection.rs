@@ -1,7 +1,13 @@
 //! One connection, from accept to close.
 
 use std::{
-    convert::Infallible, error::Error, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    error::Error,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use hyper::{server::conn::http1, service::service_fn};
@@ -15,6 +21,8 @@ use super::{
     room::Activity,
     wire::{Line, Wire},
 };
+
+use crate::http::file::date_of;
 
 /// The largest head, and hyper's bound for what it holds back of a reply.
 const BUFFER: usize = 16 * 1024;
@@ -42,6 +50,8 @@ pub(super) async fn serve(
         // A client may close its half once it has asked; hyper would drop the download.
         .half_close(true)
         .max_buf_size(BUFFER)
+        // hyper panics where the clock is beyond the dates that HTTP can write.
+        .auto_date_header(date_of(SystemTime::now()).is_some())
         // The wire has its own clock: this one would take an idle connection for a slow head.
         .header_read_timeout(None)
         .serve_connection(

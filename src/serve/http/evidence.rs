@@ -30,6 +30,9 @@ use crate::{
     token::Token,
 };
 
+/// The shortest rest of an image that an unknown client may complete it by, in bytes.
+const LEAST_REST: u64 = 1 << 20;
+
 /// What a file that is sent means for the installation that goes on at its other end.
 #[derive(Clone)]
 pub(in crate::serve) struct Evidence {
@@ -74,6 +77,7 @@ impl Evidence {
         let ends = (len > 0 || is_whole) && start + len == whole;
         let (whose, piece) = ledger.with(|book| match installing(book, who, (path, catalog)) {
             Some((mac, piece)) => Some((Whose::Known(mac), piece)),
+            None if !may_complete(len, whole) => None,
             None => {
                 let stray = Stray::of(who.0, &UrlPath::from(path), catalog, book)?;
                 Some((Whose::Stray(stray), Piece::Image))
@@ -191,6 +195,12 @@ impl Evidence {
             self.ledger.note_surely(mac, Event::Fetched(self.piece));
         }
     }
+}
+
+/// Whether who asks for so many last bytes may be about to have the whole image: an installer that
+/// goes on where its line broke, not one who asks for a byte to cast a doubt.
+fn may_complete(len: u64, whole: u64) -> bool {
+    len >= (whole / 16).min(LEAST_REST)
 }
 
 /// The machine that the token was made for, else the one at this address, while it installs and the
@@ -338,6 +348,14 @@ mod tests {
         ] {
             assert_eq!(whose(&book, address, &told), said, "{address} {told:?}");
         }
+    }
+
+    #[test]
+    fn a_byte_of_an_image_casts_no_doubt_on_anybody() {
+        let whole = 400 << 20;
+        assert!(!may_complete(1, whole) && !may_complete(LEAST_REST - 1, whole));
+        assert!(may_complete(LEAST_REST, whole) && may_complete(whole, whole));
+        assert!(may_complete(64, 1024) && !may_complete(1, 1024));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::{
 };
 
 use hyper::{
-    header::{DATE, HeaderValue},
+    header::DATE,
     rt::{Read, ReadBufCursor, Write},
 };
 use nix::sys::sendfile::sendfile64;
@@ -41,7 +41,10 @@ use super::{
     room::Activity,
 };
 use crate::{
-    http::reply::{Refusal, Reply, SERVER_NAME},
+    http::{
+        file::date_of,
+        reply::{Refusal, Reply, SERVER_NAME},
+    },
     trace::End,
 };
 
@@ -411,9 +414,9 @@ fn hypers_refusal(head: &[u8]) -> Option<Refusal> {
 
 fn words(refusal: &Refusal) -> Vec<u8> {
     let reply = Reply::refuse(refusal, b"this");
-    match HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
-        Ok(date) => reply.with(DATE, date),
-        Err(_) => reply,
+    match date_of(SystemTime::now()) {
+        Some(date) => reply.with(DATE, date),
+        None => reply,
     }
     .to_bytes()
 }
