@@ -33,7 +33,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Find what is wrong with the config, its files and interfaces, without opening a port.
+    /// Find what is wrong with the config, its files, interfaces and ports, and serve nothing.
     Check(super::check::Options),
     /// Print a completion script for a shell.
     Completions {

@@ -1,22 +1,31 @@
 //! `bootbox check`: loads what `serve` would load, and says what it found.
 
-use std::{fmt::Write as _, io, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    io,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use super::{CONFIG, fail, lan, print};
+use super::{CONFIG, SYSTEM, fail, lan, print};
 use crate::{
     catalog::{Install, Profile},
-    config::{ConfigError, Problem},
-    control::{Request, Sheet},
+    config::{Config, ConfigError, Place, Problem},
+    control::{Refusal, Request, Sheet},
     firmware::Firmware,
     lan::Silence,
     ledger::{State, Weight, sample},
     machine::{Mac, Machine},
     serve::{
         MOST_TRIED,
+        access::lacks,
         control::link::{AskError, ask},
         interface::Interface,
         ledger::{Ledger, LedgerError},
-        releases::Preflight,
+        ports::Ports,
+        releases::{Preflight, Verifier},
+        service::Service,
         site::{Site, TurnedAway},
     },
 };
@@ -36,6 +45,14 @@ pub(super) struct Options {
     /// Ask on this interface alone, and look at no config.
     #[arg(long, value_name = "NAME", requires = "lan", conflicts_with = "config")]
     interface: Option<String>,
+    /// Say, too, what the service of bootbox.service could not read or write, whether or not it is
+    /// installed here and reads this config.
+    #[arg(long, conflicts_with = "interface")]
+    as_service: bool,
+    /// Say only whether the running server would take this config: errors alone, no ports, no
+    /// interfaces. The service's reload runs it first.
+    #[arg(long, conflicts_with_all = ["as_service", "lan"])]
+    reload: bool,
 }
 
 pub(super) fn run(options: &Options) -> ExitCode {
@@ -47,6 +64,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Err(error) => return fail(CONFIG, &error),
     };
     let known = known(&site);
+    if options.reload {
+        let has_ledger = !matches!(known, Err(AskError::Refused(Refusal::NoLedger)));
+        return reload(&site, problems, has_ledger);
+    }
     let server = match &known {
         Ok(_) => Some(true),
         Err(AskError::Nobody { .. }) => Some(false),
@@ -75,22 +96,80 @@ pub(super) fn run(options: &Options) -> ExitCode {
         }
     }
     site.warnings.retain(|warning| unsaid.iter().all(|it| it.to_string() != *warning));
+    let service = service(options, &site.config);
+    if let Some(service) = &service
+        && let lacks = lacks(&site.config, service)
+        && !lacks.is_empty()
+    {
+        return fail(CONFIG, &format_args!("as {}: {}", service.name, lacks.join("\n")));
+    }
     site.warnings.extend(preflight.warnings);
-    for warning in &site.warnings {
+    let interfaces = match Interface::choose(&site.config.interfaces) {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            warn(&site.warnings);
+            return fail(CONFIG, &error);
+        }
+    };
+    let mut ports = Ports::of(&site.config, &interfaces);
+    site.warnings.append(&mut ports.warnings);
+    warn(&site.warnings);
+    if !ports.problems.is_empty() {
+        return fail(SYSTEM, &ports.problems.join("\n"));
+    }
+    let mut report = report(&site, &interfaces, known.len());
+    report.push_str(&of_this_machine(&site.config, &ports, service.as_ref()));
+    let told = print(report.as_bytes());
+    match unsaid.is_empty() {
+        true if options.lan => lan::look(&interfaces, |mac| silence(&site, server, mac)),
+        true => told,
+        false => CONFIG.into(),
+    }
+}
+
+/// Whether the running server would take this: what it only warns of is no reason to refuse.
+fn reload(site: &Site, mut problems: Vec<Problem>, has_ledger: bool) -> ExitCode {
+    if let Some(keyring) = &site.config.keyring
+        && let Err(error) = Verifier::new(&keyring.path, None)
+    {
+        problems.push(Problem { place: keyring.place.clone(), text: error.to_string() });
+    }
+    problems.extend(keeps_the_old_one(&site.config, has_ledger));
+    match ConfigError::of(problems) {
+        Some(error) => fail(CONFIG, &error),
+        None => ExitCode::SUCCESS,
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
         // Where standard error is closed, the exit code still tells.
         let _ = writeln!(io::stderr(), "bootbox: warning: {warning}");
     }
-    match Interface::choose(&site.config.interfaces) {
-        Ok(interfaces) => {
-            let told = print(report(&site, &interfaces, known.len()).as_bytes());
-            match unsaid.is_empty() {
-                true if options.lan => lan::look(&interfaces, |mac| silence(&site, server, mac)),
-                true => told,
-                false => CONFIG.into(),
-            }
-        }
-        Err(error) => fail(CONFIG, &error),
+}
+
+/// The service that will read this config.
+fn service(options: &Options, config: &Config) -> Option<Service> {
+    let installed = Service::installed();
+    match options.as_service {
+        true => Some(installed.unwrap_or_else(Service::shipped)),
+        false => installed.filter(|service| service.reads(Path::new(&config.name))),
     }
+}
+
+/// What makes the running server keep the config that it has, though nothing is wrong with this one.
+fn keeps_the_old_one(config: &Config, has_ledger: bool) -> Option<Problem> {
+    let text = match (config.is_blank, config.installs() && !has_ledger) {
+        (true, _) => {
+            "nothing stands in it: an editor may have emptied it, or it is gone; write it again, \
+             or restart bootbox if that is meant"
+        }
+        (false, true) => {
+            "it installs machines, and the running server has no ledger: restart bootbox"
+        }
+        (false, false) => return None,
+    };
+    Some(Problem { place: Place::of_file(&config.name, None), text: text.to_owned() })
 }
 
 /// Machines of the ledger, which the running server has open.
@@ -102,6 +181,33 @@ fn known(site: &Site) -> Result<Vec<Machine>, AskError> {
     };
     let machines: Vec<(Weight, Machine)> = sheets.into_iter().map(weigh).collect();
     Ok(sample(machines.iter().map(|(weight, machine)| (*weight, machine)), MOST_TRIED))
+}
+
+/// What was tried of this machine, and what was not.
+fn of_this_machine(config: &Config, ports: &Ports, service: Option<&Service>) -> String {
+    let mut told = String::new();
+    match ports.ours.first() {
+        Some(holder) => {
+            let _ = writeln!(told, "  ports are held by {holder}, as they should be where it runs");
+        }
+        None if ports.untried.is_none() => {
+            let http = config.http_port;
+            let _ = writeln!(told, "  ports are free: UDP 67, 69 and 4011, TCP {http}");
+        }
+        None => {}
+    }
+    if let Some(service) = service {
+        let _ = writeln!(told, "  {} could read all that is named, by its modes", service.name);
+    }
+    if let Some(why) = &ports.untried {
+        let _ = writeln!(told, "  not tried: whether the ports are free ({why})");
+    }
+    if service.is_none() {
+        told.push_str(
+            "  not tried: whether the service's user can read this (--as-service tries it)\n",
+        );
+    }
+    told
 }
 
 /// What keeps the ledger from being opened as the one that was here.

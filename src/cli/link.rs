@@ -1,6 +1,10 @@
 //! How a command finds the running server, and what its answers mean for the exit code.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Args;
 
@@ -26,8 +30,12 @@ impl Server {
     pub(super) fn ask(&self, request: &Request) -> Result<Vec<Sheet>, ExitCode> {
         let socket =
             Site::control_socket(self.config.as_deref()).map_err(|error| fail(CONFIG, &error))?;
+        if let Some(note) = &socket.note {
+            // Where standard error is closed, the answer still comes.
+            let _ = writeln!(io::stderr(), "bootbox: note: {}", plain(note));
+        }
         // A refusal may quote what stands in the ledger.
-        ask(&socket, request).map_err(|error| fail(code(&error), &plain(&error.to_string())))
+        ask(&socket.path, request).map_err(|error| fail(code(&error), &plain(&error.to_string())))
     }
 
     /// The one machine that the answer is about.

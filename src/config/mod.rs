@@ -30,6 +30,7 @@ use crate::{
     path::RepositoryPath,
 };
 use closed::Closed;
+pub use control::ControlSocket;
 use error::Page;
 pub use error::{ConfigError, Place, Problem};
 pub use install::{installs, names_ignition};
@@ -232,11 +233,18 @@ impl Config {
     }
 
     /// Where the commands reach the server that runs with this config. Reads nothing else of it.
-    pub fn control_socket(main: &Text) -> Result<PathBuf, ConfigError> {
+    pub fn control_socket(main: &Text) -> Result<ControlSocket, ConfigError> {
         let page = Page::new(0, &main.name, &main.text);
         match toml::from_str::<shape::ControlOnly>(&main.text) {
-            Ok(file) => control::socket(&page, file.control.socket),
-            Err(error) => Err(ConfigError { problems: vec![page.syntax(&error)] }),
+            Ok(file) => {
+                let path = control::socket(&page, file.control.socket)?;
+                Ok(ControlSocket { path, note: None })
+            }
+            // Either it is no TOML, or the socket itself is wrong, and then nothing else tells it.
+            Err(error) => match toml::from_str::<toml::Table>(&main.text) {
+                Ok(_) => Err(ConfigError { problems: vec![page.syntax(&error)] }),
+                Err(error) => Ok(control::socket_of_broken(&page, &error)),
+            },
         }
     }
 

@@ -200,6 +200,7 @@ fn what_an_example_leaves_to_the_operator_is_asked_for_with_the_rest() {
 fn a_socket_is_found_in_a_config_that_is_wrong_elsewhere() {
     let socket = |text: String| {
         Config::control_socket(&Text { name: "b.toml".to_owned(), text })
+            .map(|socket| socket.path)
             .map_err(|error| error.to_string())
     };
     let broken = POST.replace("kernel", "kernl");
@@ -221,6 +222,23 @@ fn a_socket_is_found_in_a_config_that_is_wrong_elsewhere() {
     assert_eq!(socket(format!("control.socket = {longest:?}")).unwrap(), Path::new(&longest));
     let wrong = socket(format!("control.socket = \"{longest}b\"")).unwrap_err();
     assert!(wrong.starts_with("b.toml:1: ") && wrong.contains("has 108 bytes"), "{wrong}");
+}
+
+#[test]
+fn a_socket_is_found_in_a_file_that_is_no_toml() {
+    for (text, path, said) in [
+        ("[[profile\nname =\n[control]\nsocket = \"/run/b\"\n", "/run/b", "from line 4)"),
+        ("control.socket = \"/run/b\"\nx = yes\n[[group]]\n", "/run/b", "from line 1)"),
+        ("control = { socket = \"/run/b\" } # x\n[a\n", "/run/b", "from line 1)"),
+        ("[[group]]\nsocket = \"/run/b\"\nx =\n", "/run/bootbox/control.sock", "the default"),
+        ("[control]\nsocket = \"/run/b\n", "/run/bootbox/control.sock", "the default"),
+    ] {
+        let text = Text { name: "b.toml".to_owned(), text: text.to_owned() };
+        let socket = Config::control_socket(&text).unwrap();
+        assert_eq!(socket.path, Path::new(path), "{}", text.text);
+        let note = socket.note.unwrap();
+        assert!(note.starts_with("b.toml:") && note.contains(said), "{note}");
+    }
 }
 
 #[test]

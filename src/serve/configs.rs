@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     net::Ipv4Addr,
+    path::Path,
 };
 
 use super::{
@@ -377,7 +378,10 @@ enum Unread {
 impl std::fmt::Display for Unread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Open(error) => write!(f, "{error}; put it there, or name another file"),
+            Self::Open(error @ OpenError::Io(_)) => {
+                write!(f, "{error}; where it is closed, chmod a+r it and chmod a+x its folders")
+            }
+            Self::Open(error) => write!(f, "{error}{}", error.remedy(Path::new("/"))),
             Self::TooLarge => f.write_str("is larger than 16 MiB, which no config is"),
         }
     }

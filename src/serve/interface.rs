@@ -33,6 +33,24 @@ const STILL_AWAY: Duration = Duration::from_secs(600);
 /// Connections that wait to be accepted: a VLAN that is powered on at once.
 const BACKLOG: i32 = 1024;
 
+/// A port of this machine.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Port {
+    /// Of TCP.
+    Tcp(u16),
+    /// Of UDP.
+    Udp(u16),
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(port) => write!(f, "TCP port {port}"),
+            Self::Udp(port) => write!(f, "UDP port {port}"),
+        }
+    }
+}
+
 /// An interface of this machine that has an IPv4 address.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Interface {
@@ -179,6 +197,20 @@ impl Interface {
             socket.listen(BACKLOG)?;
             TcpListener::from_std(socket.into())
         })
+    }
+
+    /// Whether a port could be had now: takes it for a moment, and lets it go. UDP port 67 may be
+    /// shared with another server, as [`udp_beside_others`](Self::udp_beside_others).
+    pub fn try_port(&self, port: Port, beside_others: bool) -> Result<(), BindError> {
+        match port {
+            Port::Udp(port) => {
+                let at = (Ipv4Addr::UNSPECIFIED, port);
+                self.bind(Type::DGRAM, Protocol::UDP, at, beside_others, |_| Ok(()))
+            }
+            Port::Tcp(port) => {
+                self.bind(Type::STREAM, Protocol::TCP, (self.address, port), true, |_| Ok(()))
+            }
+        }
     }
 
     fn bind<S>(
@@ -379,6 +411,11 @@ pub struct BindError {
 }
 
 impl BindError {
+    /// Whether somebody else has the port.
+    pub fn is_taken(&self) -> bool {
+        self.error.kind() == io::ErrorKind::AddrInUse
+    }
+
     /// Whether a capability is missing.
     pub fn is_permission(&self) -> bool {
         self.error.kind() == io::ErrorKind::PermissionDenied

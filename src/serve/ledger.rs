@@ -8,6 +8,7 @@
 //!
 //! The book changes only after the commit, so that nobody acts on what a crash could take back.
 
+mod contain;
 mod disk;
 mod loss;
 mod mark;

@@ -13,6 +13,7 @@
 //!                     └─ TERM: drain, which every service watches
 //! ```
 
+pub mod access;
 mod answers;
 mod aside;
 pub mod beneath;
@@ -33,11 +34,13 @@ pub mod ledger;
 mod lines;
 pub mod log;
 mod neighbours;
+pub mod ports;
 mod premises;
 mod process;
 mod programs;
 pub mod releases;
 mod scripts;
+pub mod service;
 mod shell;
 pub mod site;
 mod solicitation;

@@ -5,13 +5,15 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fmt, fs, io,
-    os::unix::fs::FileTypeExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::FileTypeExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use super::{
+    access::{advice, open_to_all},
     configs, lines,
     programs::Shelf,
     store::{OpenError, Opened, Store},
@@ -20,7 +22,9 @@ use super::{
 };
 use crate::{
     catalog::Pattern,
-    config::{Access, Config, ConfigError, Mode, Problem, Releases, Text, names_ignition},
+    config::{
+        Access, Config, ConfigError, ControlSocket, Mode, Problem, Releases, Text, names_ignition,
+    },
     firmware::Programs,
     ledger::Book,
     machine::{Mac, Machine},
@@ -31,9 +35,9 @@ use crate::{
 pub use configs::is_meant_for;
 
 /// Where the config is looked for when nobody says.
-const USUAL: &str = "/etc/bootbox/bootbox.toml";
+pub(super) const USUAL: &str = "/etc/bootbox/bootbox.toml";
 /// The folder beside the config whose files have more profiles and groups.
-const BESIDE: &str = "groups.d";
+pub(super) const BESIDE: &str = "groups.d";
 
 /// One config and the folders it names.
 #[derive(Debug)]
@@ -112,11 +116,19 @@ impl Site {
     }
 
     /// Where the commands reach the server that runs with this config.
-    pub fn control_socket(path: Option<&Path>) -> Result<PathBuf, SiteError> {
-        Ok(match read_main(path)? {
-            Some(main) => Config::control_socket(&main)?,
-            None => Config::built_in().control_socket,
-        })
+    pub fn control_socket(path: Option<&Path>) -> Result<ControlSocket, SiteError> {
+        let wanted = path.unwrap_or(Path::new(USUAL));
+        match bytes(wanted) {
+            // Of a file that is not all UTF-8, the line of the socket may be.
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                Ok(Config::control_socket(&Text { name: wanted.display().to_string(), text })?)
+            }
+            Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                Ok(ControlSocket { path: Config::built_in().control_socket, note: None })
+            }
+            Err(error) => Err(SiteError::unreadable(wanted, error)),
+        }
     }
 
     /// Serves files and answers no machine, as tests of one protocol want it.
@@ -168,7 +180,8 @@ impl Site {
             Ok(folder) => Some(folder),
             Err(error) => {
                 let path = config.repository.path.display();
-                let text = format!("[repository] root {path} cannot be opened: {error}");
+                let advice = advice(&config.repository.path, &error).unwrap_or_default();
+                let text = format!("[repository] root {path} cannot be opened: {error}{advice}");
                 // The usual folder may be missing while nothing is served from it.
                 if config.files.is_empty()
                     && config.templates.is_empty()
@@ -185,7 +198,8 @@ impl Site {
             Store::open_folder(&folder.path)
                 .map_err(|error| {
                     let path = folder.path.display();
-                    let text = format!("[firmware] dir {path} cannot be opened: {error}");
+                    let advice = advice(&folder.path, &error).unwrap_or_default();
+                    let text = format!("[firmware] dir {path} cannot be opened: {error}{advice}");
                     problems.push(Problem { place: folder.place.clone(), text });
                 })
                 .ok()
@@ -196,8 +210,9 @@ impl Site {
             problems.extend(config.files.iter().filter_map(|file| {
                 let error = store.read(&file.path).err()?;
                 let root = config.repository.path.display();
-                let instead = "put it there, or name another file";
-                let text = format!("{} beneath {root}: {error}; {instead}", file.path);
+                let name = OsStr::from_bytes(file.path.as_bytes());
+                let instead = error.remedy(&config.repository.path.join(name));
+                let text = format!("{} beneath {root}: {error}{instead}", file.path);
                 Some(Problem { place: file.place.clone(), text })
             }));
         }
@@ -212,6 +227,7 @@ impl Site {
         }
         let configs = loaded.configs;
         warnings.extend(said(tokens::look(&config, &configs)));
+        warnings.extend(open_to_all(&config));
         warnings.extend(said(loaded.warnings));
         warnings.extend(unfit);
         let complaints = Mutex::default();
@@ -361,7 +377,10 @@ impl fmt::Display for SiteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Unreadable { name, error } => write!(f, "{name}: cannot be read: {error}"),
+            Self::Unreadable { name, error } => {
+                let advice = advice(Path::new(name), error).unwrap_or_default();
+                write!(f, "{name}: cannot be read: {error}{advice}")
+            }
         }
     }
 }

@@ -13,7 +13,10 @@ use std::{
 
 use nix::{dir::Dir, errno::Errno, fcntl::OFlag};
 
-use super::beneath::{Lookup, Root};
+use super::{
+    access::advice,
+    beneath::{Lookup, Root},
+};
 use crate::{firmware, path::RepositoryPath};
 
 /// The folders that are served.
@@ -192,6 +195,21 @@ pub enum OpenError {
     Outside,
     /// Args name it, and it is sent only to who has a token.
     Token,
+}
+
+impl OpenError {
+    /// What to do about a file that was named by this path; begins with "; ".
+    pub(super) fn remedy(&self, path: &Path) -> String {
+        match self {
+            Self::Io(error) => advice(path, error).unwrap_or_default(),
+            Self::Outside => {
+                "; a symlink must end inside: copy what it names, or name another file".to_owned()
+            }
+            Self::Config | Self::NotAFile | Self::NotFound | Self::Token => {
+                "; put it there, or name another file".to_owned()
+            }
+        }
+    }
 }
 
 impl From<Errno> for OpenError {

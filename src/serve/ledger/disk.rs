@@ -6,8 +6,9 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::fs::MetadataExt as _,
-    panic::{AssertUnwindSafe, catch_unwind},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -17,6 +18,7 @@ use redb::{
 };
 
 use super::{
+    contain::{Panicked, contain},
     loss::Loss,
     mark::{self, Mark, Marked},
     now,
@@ -71,6 +73,7 @@ pub(super) fn open(path: &Path) -> Result<(Disk, Vec<Record>), LedgerError> {
     let marked = Marked { id, commit, machines: records.len() as u64, at: now().0 };
     let place = mark::place(path);
     let mark = Mark::open(&place, &marked).map_err(|error| LedgerError::io(&place, &error))?;
+    close_to_others(path);
     let file = identity(path).map_err(|error| LedgerError::io(path, &error))?;
     let path = path.to_owned();
     Ok((Disk { path, is_new, database: Some(database), file, mark, marked }, records))
@@ -110,6 +113,27 @@ pub(super) struct Stand {
     pub(super) commit: u64,
 }
 
+/// An earlier bootbox left the file as open as the umask had it. Group is the operator's to decide.
+fn close_to_others(path: &Path) {
+    let others = fs::metadata(path).map_or(0, |about| about.mode() & 0o007);
+    if others == 0 {
+        return;
+    }
+    let close = |path: &Path| {
+        let mut permissions = fs::metadata(path)?.permissions();
+        permissions.set_mode(permissions.mode() & !0o007);
+        fs::set_permissions(path, permissions)
+    };
+    match close(path) {
+        Ok(()) => tracing::info!("ledger {}: closed to other users", path.display()),
+        Err(error) => tracing::warn!(
+            "ledger {}: every user of this machine may open it ({error}); chmod o= {}",
+            path.display(),
+            path.display()
+        ),
+    }
+}
+
 impl Disk {
     pub(super) fn is_new(&self) -> bool {
         self.is_new
@@ -125,9 +149,8 @@ impl Disk {
         // What is written to a file without its name is gone at the next start.
         self.is_in_place().map_err(|error| error.to_string())?;
         let next = self.marked.commit + 1;
-        // redb takes for granted in places that a file is what it wrote, and may panic once more
-        // when it is closed.
-        let written = catch_unwind(AssertUnwindSafe(|| commit(&database, next, records)));
+        // After a panic it may panic once more when it is closed.
+        let written = contain(|| commit(&database, next, records));
         let error = match written {
             Ok(Ok(machines)) => {
                 self.marked = Marked { commit: next, machines, at: now().0, ..self.marked };
@@ -143,9 +166,9 @@ impl Disk {
                 }
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "its parts contradict each other".to_owned(),
+            Err(Panicked) => "its parts contradict each other".to_owned(),
         };
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+        let _ = contain(|| drop(database));
         Err(error)
     }
 
@@ -184,7 +207,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // redb panics where it closes a file whose header is damaged.
         let database = self.database.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+        let _ = contain(|| drop(database));
     }
 }
 
@@ -250,7 +273,7 @@ fn create(path: &Path) -> Result<(), LedgerError> {
     let io = |error: io::Error| LedgerError::io(path, &error);
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.exists() {
-        fs::create_dir_all(folder).map_err(io)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
     }
     let draft = path.with_extension("new");
     let made = match make(&draft) {
@@ -267,6 +290,10 @@ fn create(path: &Path) -> Result<(), LedgerError> {
 }
 
 fn make(draft: &Path) -> Result<(), LedgerError> {
+    // Machines' tokens stand in it: it is closed to others, whatever the umask.
+    let mut private = fs::OpenOptions::new();
+    private.create(true).truncate(false).write(true).mode(0o600);
+    private.open(draft).map_err(|error| LedgerError::io(draft, &error))?;
     let database = builder()
         .create_with_file_format_v3(true)
         .create(draft)
@@ -282,15 +309,14 @@ fn make(draft: &Path) -> Result<(), LedgerError> {
 
 /// Opens a file that is there, and reads all of it.
 fn load(path: &Path) -> Result<(Database, Vec<Record>, Option<Stand>), LedgerError> {
-    // redb takes for granted in places that a file is what it wrote.
-    catch_unwind(AssertUnwindSafe(|| {
+    contain(|| {
         let mut database =
             builder().open(path).map_err(|error| LedgerError::opening(path, error))?;
         database.check_integrity().map_err(|error| LedgerError::opening(path, error))?;
         let (records, stand) = read(path, &database)?;
         Ok((database, records, stand))
-    }))
-    .unwrap_or_else(|_| Err(LedgerError::broken(path, "its parts contradict each other")))
+    })
+    .unwrap_or_else(|Panicked| Err(LedgerError::broken(path, "its parts contradict each other")))
 }
 
 fn read(path: &Path, database: &Database) -> Result<(Vec<Record>, Option<Stand>), LedgerError> {

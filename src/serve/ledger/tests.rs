@@ -44,6 +44,20 @@ impl Drop for Folder {
     }
 }
 
+#[tokio::test]
+async fn the_file_is_closed_to_other_users_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    drop(folder.open().unwrap());
+    assert_eq!(mode(&folder.file()), 0o600);
+    assert_eq!(mode(folder.file().parent().unwrap()), 0o700);
+    // As an earlier bootbox left it.
+    fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o644)).unwrap();
+    drop(folder.reopen());
+    assert_eq!(mode(&folder.file()), 0o640);
+}
+
 fn machine(number: u8) -> Machine {
     Machine::heard(Mac::new([2, 0, 0, 0, 0, number]).unwrap(), None, None)
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    super::access::advice,
     super::store::{Content, Opened, Store},
     memory::{Identity, Memory},
 };
@@ -250,11 +251,11 @@ impl fmt::Display for KeyringError {
         let path = self.path.display();
         match &self.reason {
             Reason::Fault(fault) => write!(f, "[repository] keyring {path} {fault}"),
-            Reason::Io(error) => write!(
-                f,
-                "[repository] keyring {path} cannot be read: {error}; write one with \
-                 `gpg --export --armor KEY`"
-            ),
+            Reason::Io(error) => {
+                let write_one = || "; write one with `gpg --export --armor KEY`".to_owned();
+                let advice = advice(&self.path, error).unwrap_or_else(write_one);
+                write!(f, "[repository] keyring {path} cannot be read: {error}{advice}")
+            }
         }
     }
 }
