@@ -498,7 +498,7 @@ fn check_and_explain_show_what_machines_would_get() {
         (
             "install.sh",
             "#!/bin/bash\n{{ mac | base64 }}\n",
-            "the filters are json, sh, url, xml and yaml",
+            "the filters are json, lower, replace, sh, split, url, xml and yaml",
         ),
         ("ignition.json", "no", "ignition.json:1: "),
     ] {

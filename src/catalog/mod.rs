@@ -30,10 +30,12 @@ pub use specimen::Specimen;
 pub struct Profile {
     /// Its name in the config, unique.
     pub name: String,
-    /// The kernel.
+    /// The kernel, or the iPXE script that it chains to.
     pub kernel: Source,
+    /// Whether that is a script, whose end is the end of the boot.
+    pub chains: bool,
     /// Initial RAM disks, in the order the kernel unpacks them.
-    pub initrd: Vec<Source>,
+    pub initrd: Vec<Initrd>,
     /// Kernel arguments, in order.
     pub args: Vec<Template>,
     /// How often it may be put onto a disk.
@@ -53,10 +55,28 @@ impl Profile {
         }
     }
 
+    /// Whether its kernel is wimboot, by its name: its files have names of their own.
+    pub fn is_wimboot(&self) -> bool {
+        let name = match &self.kernel {
+            Source::Repository(path) => String::from_utf8_lossy(path.file_name()).into_owned(),
+            Source::Url(url) => url.split(['?', '#']).next().unwrap_or(url).to_owned(),
+        };
+        name.rsplit('/').next().is_some_and(|name| name.starts_with("wimboot"))
+    }
+
+    /// Whether both are one profile with the same files: its paths may have words of a group.
+    fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let files = |profile: &Self| -> Vec<Source> {
+            let initrd = profile.initrd.iter().map(|initrd| initrd.source.clone());
+            initrd.chain([profile.kernel.clone()]).collect()
+        };
+        Arc::ptr_eq(self, other) || (self.name == other.name && files(self) == files(other))
+    }
+
     /// Whether this is its kernel or a RAM disk of it.
     pub fn boots_with(&self, path: &RepositoryPath) -> bool {
         let is_it = |source: &Source| *source == Source::Repository(path.clone());
-        is_it(&self.kernel) || self.initrd.iter().any(is_it)
+        is_it(&self.kernel) || self.initrd.iter().any(|initrd| is_it(&initrd.source))
     }
 }
 
@@ -93,6 +113,23 @@ pub enum Source {
     Repository(RepositoryPath),
     /// Anywhere iPXE can reach.
     Url(String),
+}
+
+/// A RAM disk, or a file that a loader such as wimboot is given.
+#[derive(Clone, Debug)]
+pub struct Initrd {
+    /// The file.
+    pub source: Source,
+    /// What the kernel knows it by, where that is said.
+    pub name: Option<String>,
+    /// What stands behind it on iPXE's line.
+    pub args: Vec<Template>,
+}
+
+impl From<Source> for Initrd {
+    fn from(source: Source) -> Self {
+        Self { source, name: None, args: Vec::new() }
+    }
 }
 
 /// Machines that boot the same profile.
@@ -145,7 +182,7 @@ impl Group {
 
     /// Whether a machine boots the same, whichever of the two it is in.
     fn is_same_boot(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.profile, &other.profile)
+        self.profile.is_same(&other.profile)
             && self.metadata == other.metadata
             && self.hand_off == other.hand_off
             && self.boot == other.boot

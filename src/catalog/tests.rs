@@ -8,6 +8,7 @@ fn profile(name: &str) -> Arc<Profile> {
     Arc::new(Profile {
         name: name.to_owned(),
         kernel,
+        chains: false,
         initrd,
         args,
         install,

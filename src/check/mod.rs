@@ -5,6 +5,7 @@
 //! is an error means that the text must not reach a machine; where the real tool would take a text
 //! that cannot do what its author meant (a misspelt key), we are stricter, never laxer.
 
+pub mod boot;
 mod cloud;
 mod cloud_init;
 mod ignition;

@@ -30,12 +30,12 @@ impl Desk<'_> {
         firmware: Option<Firmware>,
     ) -> Option<BootFile> {
         let text = written.get_ref();
-        if let Some(url) = self.url(written, &SCHEMES) {
+        let place = self.page.place(written);
+        if let Some(url) = self.url(text, &place, &SCHEMES) {
             return url.ok().map(BootFile::Url);
         }
         match RepositoryPath::parse(text.as_bytes()) {
             Ok(path) => {
-                let place = self.page.place(written);
                 self.boot_files.push(NamedBootFile { path: path.clone(), firmware, place });
                 Some(BootFile::Served(path))
             }

@@ -7,6 +7,8 @@ mod boot;
 mod closed;
 mod control;
 mod error;
+mod files;
+mod initrd;
 mod install;
 mod network;
 mod patterns;

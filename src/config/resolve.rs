@@ -12,18 +12,17 @@ use super::{
     Config, Folder, Keyring, Mention, NamedBootFile, NamedFile, ProfilePlaces, Releases,
     closed::Closed,
     error::{ConfigError, Page, Place, Problem},
+    files::Files,
     install::hides_an_installer,
     reach::{Reaches, are_named},
     shape,
 };
 use crate::{
-    catalog::{Boot, Catalog, Group, Profile, Source},
-    path::{RepositoryPath, UrlPath},
-    template::{Metadata, Template, Words},
+    catalog::{Boot, Catalog, Group, Profile},
+    path::UrlPath,
+    template::{Metadata, Words},
 };
 
-/// What iPXE can fetch a file by.
-const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
 /// Names that HTTP answers with a script.
 pub(super) const OURS: [&[u8]; 2] = [b"boot.ipxe", b"ipxe"];
 /// Words that iPXE takes for operators between commands.
@@ -121,7 +120,7 @@ pub(super) struct Desk<'a> {
     /// The file that lies on it.
     pub(super) page: Page<'a>,
     pub(super) problems: Vec<Problem>,
-    files: Vec<NamedFile>,
+    pub(super) files: Vec<NamedFile>,
     pub(super) boot_files: Vec<NamedBootFile>,
     pub(super) allows_always: bool,
     /// Whether signatures can be verified.
@@ -161,7 +160,7 @@ impl<'a> Desk<'a> {
         self.wrong_at(place, text);
     }
 
-    fn wrong_at(&mut self, place: Place, text: impl Into<String>) {
+    pub(super) fn wrong_at(&mut self, place: Place, text: impl Into<String>) {
         self.problems.push(Problem { place, text: text.into() });
     }
 
@@ -204,16 +203,18 @@ impl<'a> Desk<'a> {
 
     fn draft(&mut self, written: shape::Profile) -> Draft {
         let place = self.page.place(&written.name);
-        let kernel_place = self.page.place(&written.kernel);
+        let (kernel, chains) = self.kernel(&written);
+        let kernel_place = self.page.place(&kernel);
         let initrd_places = written.initrd.iter().map(|it| self.page.place(it)).collect();
         let name = written.name.into_inner();
-        // A profile whose kernel is wrong still stands, so that groups do not miss it too.
-        let kernel = self.source(&written.kernel).unwrap_or_else(|| Source::Url(String::new()));
-        let initrd = written.initrd.iter().filter_map(|initrd| self.source(initrd)).collect();
+        let (files, kernel, initrd) = self.files(&kernel, &written.initrd);
         let (args_places, args): (_, Vec<_>) = written
             .args
             .iter()
-            .filter_map(|arg| Some((self.page.place(arg), self.arg(arg)?)))
+            .filter_map(|arg| {
+                let place = self.page.place(arg);
+                Some((place.clone(), self.arg(arg.get_ref(), &place)?))
+            })
             .unzip();
         let says_install = written.install.is_some();
         let install = self.install(written.install.as_ref(), &kernel, &args);
@@ -222,7 +223,7 @@ impl<'a> Desk<'a> {
             self.wrong(&written.verify, format!("verify = true needs a keyring; {instead}"));
         }
         let verify = written.verify.into_inner();
-        let profile = Profile { name, kernel, initrd, args, install, says_install, verify };
+        let profile = Profile { name, kernel, chains, initrd, args, install, says_install, verify };
         let profile = Arc::new(profile);
         let places = ProfilePlaces {
             name: place,
@@ -230,7 +231,7 @@ impl<'a> Desk<'a> {
             initrd: initrd_places,
             args: args_places,
         };
-        Draft { profile, places, metadata: written.metadata }
+        Draft { profile, files, places, metadata: written.metadata }
     }
 
     fn catalog(
@@ -290,8 +291,9 @@ impl<'a> Desk<'a> {
         };
         let metadata = Metadata::of(&draft.metadata, &written.metadata);
         for (place, template) in draft.places.args.iter().zip(&draft.profile.args) {
-            let problem = match template.render(&Words::specimen(), &metadata) {
-                Ok(text) => unfit(&text)
+            let problem = match template.render_arg(&Words::specimen(), &metadata) {
+                Ok(None) => None,
+                Ok(Some(text)) => unfit(&text)
                     .or_else(|| hides_an_installer(&draft.profile, &text))
                     .map(|problem| format!("becomes {text:?}: {problem}")),
                 Err(error) => Some(error.to_string()),
@@ -303,7 +305,9 @@ impl<'a> Desk<'a> {
             self.mention(&name, place, (&draft.profile, template), &metadata);
         }
         let program = written.boot_program.and_then(|program| self.boot_file(&program, None));
-        let (profile, hand_off) = (Arc::clone(&draft.profile), written.hand_off);
+        let whom = (&*format!("group {name:?}"), &metadata);
+        let profile = self.filled(&draft.profile, &draft.files, &draft.places, whom);
+        let hand_off = written.hand_off;
         let boot = Boot { program, offer: written.offer };
         let (selector, every_machine) =
             (selector?, written.every_machine || self.are_machines_named);
@@ -323,79 +327,10 @@ impl<'a> Desk<'a> {
             );
         }
     }
-
-    fn source(&mut self, written: &Spanned<String>) -> Option<Source> {
-        let text = written.get_ref();
-        if let Some(url) = self.url(written, &SCHEMES) {
-            return url.ok().map(Source::Url);
-        }
-        if !text.starts_with('/') {
-            let instead = "write a path in the repository from / on, or a URL";
-            self.wrong(written, format!("{text:?} is neither a path nor a URL; {instead}"));
-            return None;
-        }
-        match RepositoryPath::parse(text.as_bytes()) {
-            Ok(path) if OURS.contains(&path.as_bytes()) => {
-                self.wrong(
-                    written,
-                    format!("{text:?} is a script of bootbox's own; name another file"),
-                );
-                None
-            }
-            Ok(path) if path.as_bytes().starts_with(b"~") => {
-                self.wrong(
-                    written,
-                    format!("{text:?} begins with \"~\", as tokens do; name another file"),
-                );
-                None
-            }
-            Ok(path) => {
-                let place = self.page.place(written);
-                self.files.push(NamedFile { path: path.clone(), place });
-                Some(Source::Repository(path))
-            }
-            Err(error) => {
-                self.wrong(written, format!("{text:?} {error}"));
-                None
-            }
-        }
-    }
-
-    /// What begins as a URL; an error where it is none, which is told.
-    pub(super) fn url(
-        &mut self,
-        written: &Spanned<String>,
-        schemes: &[&str],
-    ) -> Option<Result<String, NotAUrl>> {
-        let text = written.get_ref();
-        schemes.iter().find(|&&scheme| text.starts_with(scheme))?;
-        if text.contains(['{', '}']) {
-            let instead = "words are for args; write a path in the repository, or a whole URL";
-            self.wrong(written, format!("{text:?} is no template: {instead}"));
-            return Some(Err(NotAUrl));
-        }
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            self.wrong(written, format!("{text:?} has a space; write it as %20"));
-            return Some(Err(NotAUrl));
-        }
-        Some(Ok(text.clone()))
-    }
-
-    fn arg(&mut self, written: &Spanned<String>) -> Option<Template> {
-        let text = written.get_ref();
-        if let Some(problem) = unfit(text) {
-            self.wrong(written, format!("{text:?}: {problem}"));
-            return None;
-        }
-        Template::parse(text).map_err(|error| self.wrong(written, format!("{text:?} {error}"))).ok()
-    }
 }
 
-/// What was told of a URL.
-pub(super) struct NotAUrl;
-
 /// What would break the line of a script that this argument stands in.
-fn unfit(arg: &str) -> Option<String> {
+pub(super) fn unfit(arg: &str) -> Option<String> {
     if arg.chars().any(char::is_control) {
         return Some("a control character; a kernel line has none".to_owned());
     }
@@ -415,6 +350,7 @@ fn unfit(arg: &str) -> Option<String> {
 /// A profile, and what is needed to look at its arguments with a group's words.
 struct Draft {
     profile: Arc<Profile>,
+    files: Files,
     metadata: toml::Table,
     places: ProfilePlaces,
 }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use toml::Spanned;
 
-use super::patterns::Patterns;
+use super::{initrd::Initrd, patterns::Patterns};
 use crate::{
     catalog::{HandOff, Install as Policy, Offer},
     firmware,
@@ -194,19 +194,41 @@ pub(super) struct Template {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, remote = "Self", rename_all = "kebab-case")]
 pub(super) struct Profile {
     pub(super) name: Spanned<String>,
-    pub(super) kernel: Spanned<String>,
-    #[serde(default)]
-    pub(super) initrd: Vec<Spanned<String>>,
-    #[serde(default)]
+    pub(super) kernel: Option<Spanned<String>>,
+    pub(super) chain: Option<Spanned<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) initrd: Vec<Spanned<Initrd>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) args: Vec<Spanned<String>>,
     pub(super) install: Option<Spanned<Policy>>,
-    #[serde(default = "unverified")]
+    #[serde(default = "unverified", skip_serializing_if = "is_unverified")]
     pub(super) verify: Spanned<bool>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub(super) metadata: toml::Table,
+}
+
+/// One that boots nothing does not fit, as if a field were missing.
+impl<'de> Deserialize<'de> for Profile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let profile = Self::deserialize(deserializer)?;
+        match profile.kernel.is_none() && profile.chain.is_none() {
+            true => Err(de::Error::missing_field("kernel")),
+            false => Ok(profile),
+        }
+    }
+}
+
+impl Serialize for Profile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+fn is_unverified(verify: &Spanned<bool>) -> bool {
+    !verify.get_ref()
 }
 
 fn unverified() -> Spanned<bool> {

@@ -390,6 +390,9 @@ fn the_shipped_config_shows_every_key() {
     assert_eq!(toml::Table::try_from(&file).unwrap(), shown);
     let selector = toml::Table::try_from(&file.group[0].selector).unwrap();
     assert_eq!(selector.len(), 8);
+    let profile = toml::Table::try_from(&file.profile[0]).unwrap();
+    assert_eq!(profile.len(), 7, "all but chain, which the next one has");
+    assert!(file.profile[1].chain.is_some());
     assert!(file.firmware.dir.is_some() && !file.group[0].selector.label.is_empty());
 }
 

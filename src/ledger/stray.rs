@@ -26,14 +26,17 @@ impl Stray {
     /// This image, on its way to that address.
     pub fn new(to: Ipv4Addr, image: &RepositoryPath, catalog: &Catalog) -> Self {
         let profiles = catalog.groups().iter().map(|group| &group.profile);
-        let unconcerned = profiles.filter(|profile| {
+        let (unconcerned, concerned): (Vec<_>, Vec<_>) = profiles.partition(|profile| {
             let kernel = match &profile.kernel {
                 Source::Repository(kernel) => Some(kernel),
                 Source::Url(_) => None,
             };
             profile.install != Install::Once || !Release::may_install(kernel, image)
         });
-        let unconcerned = unconcerned.map(|profile| profile.name.clone()).collect();
+        // A profile may have other paths in each group.
+        let is_other = |name: &String| concerned.iter().all(|profile| profile.name != *name);
+        let names = unconcerned.into_iter().map(|profile| profile.name.clone());
+        let unconcerned = names.filter(is_other).collect();
         Self { to, path: UrlPath::from(image), unconcerned: Some(unconcerned) }
     }
 

@@ -76,12 +76,18 @@ pub fn first_config(mac: Option<Mac>) -> String {
 /// The config that boots a machine of this group.
 pub(super) fn machine_config(group: &Group, words: &Words) -> Result<String, Unbootable> {
     let profile = &group.profile;
+    if profile.chains {
+        return Err(Unbootable::Chain);
+    }
+    if let Some(initrd) = profile.initrd.iter().find(|initrd| !initrd.args.is_empty()) {
+        return Err(Unbootable::InitrdArgs(place(&initrd.source)?));
+    }
     let place_of_kernel = place(&profile.kernel)?;
     let mut linux = format!("linux {}", quoted(&place_of_kernel));
     // GRUB begins the line with this word.
     let mut line = format!("BOOT_IMAGE={place_of_kernel}");
     for arg in &profile.args {
-        let text = arg.render(words, &group.metadata)?;
+        let Some(text) = arg.render_arg(words, &group.metadata)? else { continue };
         for word in kernel_words(&text)? {
             let _ = write!(linux, " {}", quoted(&word));
             // A word with spaces gets quotes.
@@ -92,8 +98,8 @@ pub(super) fn machine_config(group: &Group, words: &Words) -> Result<String, Unb
     let mut initrd = String::new();
     if !profile.initrd.is_empty() {
         initrd.push_str("initrd");
-        for source in &profile.initrd {
-            let _ = write!(initrd, " {}", quoted(&place(source)?));
+        for file in &profile.initrd {
+            let _ = write!(initrd, " {}", quoted(&place(&file.source)?));
         }
         initrd.push('\n');
     }
@@ -304,6 +310,10 @@ pub(super) enum Unbootable {
         /// What is in it.
         what: &'static str,
     },
+    /// It is a script of iPXE.
+    Chain,
+    /// An initrd has arguments.
+    InitrdArgs(String),
     /// The argument cannot be filled in.
     Template(TemplateError),
     /// The kernel would cut the line.
@@ -329,6 +339,10 @@ impl fmt::Display for Unbootable {
         match self {
             Self::Argument { text, what } => {
                 write!(f, "an argument has {what}, and GRUB does not pass it on as it is: {text}")
+            }
+            Self::Chain => f.write_str("it chains to a script of iPXE, which GRUB does not read"),
+            Self::InitrdArgs(file) => {
+                write!(f, "the initrd {file} has args, which GRUB cannot pass on")
             }
             Self::Template(error) => write!(f, "an argument {error}"),
             Self::TooLong(error) => error.fmt(f),

@@ -11,7 +11,7 @@ use super::{
     line::{self, TooLong},
 };
 use crate::{
-    catalog::{Group, Source, Verdict},
+    catalog::{Group, Initrd, Source, Verdict},
     firmware::Platform,
     template::{TemplateError, Words},
 };
@@ -69,7 +69,12 @@ pub(super) fn script_for(group: &Group, words: &Words) -> Result<String, String>
         .map_err(|error| format!("an argument of profile {} {error}", group.profile.name))?;
     line::fits(&kernel, &words.machine)
         .map_err(|error| format!("profile {}: {error}", group.profile.name))?;
-    Ok(machine_script(group, words, &kernel))
+    let initrd = initrd_lines(group, words)
+        .map_err(|error| format!("an initrd of profile {} {error}", group.profile.name))?;
+    Ok(match group.profile.chains {
+        true => chain_script(group, words),
+        false => machine_script(group, words, &kernel, &initrd),
+    })
 }
 
 /// Whether the kernel would lose the end of its line for these words, on BIOS or on UEFI where the
@@ -91,7 +96,7 @@ pub fn overlong(group: &Group, words: &Words) -> Option<TooLong> {
 /// stray word on the command line.
 fn kernel_line(group: &Group, words: &Words, names_initrd: bool) -> Result<String, TemplateError> {
     let mut parts = Vec::new();
-    if names_initrd {
+    if names_initrd && !group.profile.is_wimboot() {
         let initrd = named(&group.profile.initrd);
         parts.extend(initrd.iter().map(|(name, _)| format!("initrd={name}")));
     }
@@ -100,10 +105,9 @@ fn kernel_line(group: &Group, words: &Words, names_initrd: bool) -> Result<Strin
 }
 
 /// The script that boots a machine of this group with this line.
-fn machine_script(group: &Group, words: &Words, line: &str) -> String {
+fn machine_script(group: &Group, words: &Words, line: &str, initrd: &str) -> String {
     let profile = &group.profile;
     let ending = Ending::after_a_notice(&words.machine);
-    let initrd = named(&profile.initrd);
     let mut kernel = url(&profile.kernel, words);
     if !line.is_empty() {
         let _ = write!(kernel, " {line}");
@@ -117,9 +121,7 @@ fn machine_script(group: &Group, words: &Words, line: &str) -> String {
          kernel {kernel} || goto again\n",
         words.machine.mac, profile.name, group.name,
     );
-    for (name, source) in &initrd {
-        let _ = writeln!(script, "initrd --name {name} {} || goto again", url(source, words));
-    }
+    script.push_str(initrd);
     let _ = write!(
         script,
         "boot || goto again\n\
@@ -139,9 +141,70 @@ fn machine_script(group: &Group, words: &Words, line: &str) -> String {
     script
 }
 
-/// The kernel's arguments for a machine of this group.
+/// The script that runs another one. What is fetched is tried again; what has run has had its say,
+/// whatever it ended with.
+fn chain_script(group: &Group, words: &Words) -> String {
+    let profile = &group.profile;
+    let ending = Ending::after_a_notice(&words.machine);
+    let script = match &profile.kernel {
+        // A script may be a text, which only a token opens.
+        Source::Repository(path) => format!("{}/{}", words.url(), path.in_url()),
+        Source::Url(url) => url.clone(),
+    };
+    format!(
+        "#!ipxe\n\
+         set attempt:int32 1\n\
+         :load\n\
+         echo bootbox: {} runs the script of profile {} (group {}), attempt ${{attempt}} of {TRIES}\n\
+         imgfree\n\
+         imgfetch --name bootbox-chain {script} || goto again\n\
+         imgexec bootbox-chain ||\n\
+         echo bootbox: the script of profile {} has ended; {}\n\
+         {}\
+         :again\n\
+         echo bootbox: attempt ${{attempt}} of {TRIES} failed, again in 3 s\n\
+         inc attempt\n\
+         iseq ${{attempt}} {} && goto stop ||\n\
+         sleep 3\n\
+         goto load\n\
+         :stop\n\
+         echo bootbox: giving up; {}\n\
+         {}",
+        words.machine.mac,
+        profile.name,
+        group.name,
+        profile.name,
+        ending.announced(),
+        ending.commands(),
+        TRIES + 1,
+        ending.announced(),
+        ending.commands(),
+    )
+}
+
+/// The lines that fetch the RAM disks. wimboot knows a file on BIOS by the argument behind it, and on
+/// UEFI by its name.
+fn initrd_lines(group: &Group, words: &Words) -> Result<String, TemplateError> {
+    let mut lines = String::new();
+    for (name, initrd) in named(&group.profile.initrd) {
+        let _ = write!(lines, "initrd --name {name} {}", url(&initrd.source, words));
+        for arg in &initrd.args {
+            if let Some(arg) = arg.render_arg(words, &group.metadata)? {
+                let _ = write!(lines, " {arg}");
+            }
+        }
+        if initrd.args.is_empty() && group.profile.is_wimboot() {
+            let _ = write!(lines, " {name}");
+        }
+        lines.push_str(" || goto again\n");
+    }
+    Ok(lines)
+}
+
+/// The kernel's arguments for a machine of this group; those that become empty are left out.
 pub fn arguments(group: &Group, words: &Words) -> Result<Vec<String>, TemplateError> {
-    group.profile.args.iter().map(|arg| arg.render(words, &group.metadata)).collect()
+    let rendered = group.profile.args.iter().map(|arg| arg.render_arg(words, &group.metadata));
+    rendered.filter_map(Result::transpose).collect()
 }
 
 /// The script that shows a reason on the machine's console and goes on to its next boot device.
@@ -149,11 +212,17 @@ pub fn notice_script(reason: &str) -> String {
     ended_notice(reason, Ending::Exit)
 }
 
-/// A name for each initrd, without spaces and each once: UEFI's kernel opens them by name.
-fn named(sources: &[Source]) -> Vec<(String, &Source)> {
-    let mut names: Vec<(String, &Source)> = Vec::new();
-    for source in sources {
-        let file = match source {
+/// A name for each initrd, without spaces and each once: UEFI's kernel opens them by name. Those that
+/// are said are taken as they are.
+fn named(initrds: &[Initrd]) -> Vec<(String, &Initrd)> {
+    let said: Vec<&String> = initrds.iter().filter_map(|initrd| initrd.name.as_ref()).collect();
+    let mut names: Vec<(String, &Initrd)> = Vec::new();
+    for initrd in initrds {
+        if let Some(name) = &initrd.name {
+            names.push((name.clone(), initrd));
+            continue;
+        }
+        let file = match &initrd.source {
             Source::Repository(path) => String::from_utf8_lossy(path.file_name()).into_owned(),
             Source::Url(url) => {
                 let path = url.split(['?', '#']).next().unwrap_or(url);
@@ -167,11 +236,11 @@ fn named(sources: &[Source]) -> Vec<(String, &Source)> {
         let plain = if plain.is_empty() { "initrd".to_owned() } else { plain };
         let mut name = plain.clone();
         let mut number = names.len();
-        while names.iter().any(|(taken, _)| *taken == name) {
+        while said.contains(&&name) || names.iter().any(|(taken, _)| *taken == name) {
             name = format!("{number}-{plain}");
             number += 1;
         }
-        names.push((name, source));
+        names.push((name, initrd));
     }
     names
 }
@@ -203,7 +272,8 @@ mod tests {
         let profile = Profile {
             name: "coreos".to_owned(),
             kernel: source(&"/coreos/1122.2.0/coreos_production_pxe.vmlinuz"),
-            initrd: initrd.iter().map(source).collect(),
+            chains: false,
+            initrd: initrd.iter().map(|path| source(path).into()).collect(),
             args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
             install: Install::Never,
             says_install: false,
@@ -234,7 +304,8 @@ mod tests {
 
     fn script(group: &Group, names_initrd: bool) -> String {
         let line = kernel_line(group, &words(), names_initrd).unwrap();
-        machine_script(group, &words(), &line)
+        let initrd = initrd_lines(group, &words()).unwrap();
+        machine_script(group, &words(), &line, &initrd)
     }
 
     #[test]
@@ -268,6 +339,58 @@ mod tests {
             script.contains("\ninitrd --name 1-initrd.img http://192.0.2.9/b/initrd.img?x=/y ||")
         );
         assert!(script.contains("\ninitrd --name my_file http://10.0.0.1:8080/c/my%20file ||"));
+    }
+
+    #[test]
+    fn an_initrd_has_the_name_and_the_args_that_are_said() {
+        let mut group = lab(&["/win/BCD", "/win/boot.wim"], &["gui"]);
+        let profile = Arc::make_mut(&mut group.profile);
+        profile.initrd[0].name = Some("boot.wim".to_owned());
+        profile.initrd[1].args = vec![Template::parse("m={{ mac }}").unwrap()];
+        let script = script(&group, true);
+        assert!(script.contains(" initrd=boot.wim initrd=1-boot.wim gui ||"), "{script}");
+        assert!(script.contains("\ninitrd --name boot.wim http://10.0.0.1:8080/win/BCD ||"));
+        let with_args = "/win/boot.wim m=52:54:00:12:34:56 ||";
+        assert!(script.contains(with_args), "{script}");
+    }
+
+    #[test]
+    fn wimboot_is_told_each_file_by_name_and_argument_and_no_initrd_on_its_line() {
+        let mut group = lab(&["/win/bcd"], &["gui"]);
+        let profile = Arc::make_mut(&mut group.profile);
+        profile.kernel = Source::Repository(RepositoryPath::parse(b"/win/wimboot").unwrap());
+        profile.initrd[0].name = Some("BCD".to_owned());
+        let script = script(&group, true);
+        assert!(script.contains("/win/wimboot gui ||"), "{script}");
+        assert!(script.contains("\ninitrd --name BCD http://10.0.0.1:8080/win/bcd BCD ||"));
+    }
+
+    #[test]
+    fn a_script_that_is_chained_to_is_fetched_again_and_run_once() {
+        let mut group = lab(&[], &[]);
+        Arc::make_mut(&mut group.profile).chains = true;
+        let mut words = words();
+        words.token = Some(crate::token::Token::new([1; 16]));
+        let script = script_for(&group, &words).unwrap();
+        let lines: Vec<&str> = script.lines().collect();
+        let run = lines.iter().position(|line| line.starts_with("imgexec ")).unwrap();
+        assert!(lines[run - 1].contains("bootbox-chain http://10.0.0.1:8080/~0101"), "{script}");
+        assert!(lines[run - 1].ends_with("|| goto again") && lines[run].ends_with(" ||"));
+        assert_eq!((lines[run + 2], lines[run + 3]), ("exit 1", ":again"), "{script}");
+    }
+
+    #[test]
+    fn an_argument_that_becomes_empty_is_left_out() {
+        let metadata =
+            |text: &str| Metadata::of(&toml::Table::new(), &text.parse::<toml::Table>().unwrap());
+        let args = ["a", "console={{ metadata.c }}", "{% if metadata.c %}x{% endif %}", "k="];
+        let mut group = lab(&[], &args);
+        for (written, expected) in
+            [("c = \"\"", &["a", "k="][..]), ("c = \"t\"", &["a", "console=t", "x", "k="])]
+        {
+            group.metadata = metadata(written);
+            assert_eq!(arguments(&group, &words()).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ fn group() -> Group {
     let profile = Profile {
         name: "p".to_owned(),
         kernel: Source::Url("http://192.0.2.9/vmlinuz".to_owned()),
+        chains: false,
         initrd: Vec::new(),
         args: Vec::new(),
         install: Install::Never,

@@ -72,7 +72,8 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
     }
     if !is_image && goal.files.is_empty() {
         let profile = &group.profile;
-        let boot = [&profile.kernel].into_iter().chain(&profile.initrd).rev();
+        let initrd = profile.initrd.iter().map(|initrd| &initrd.source);
+        let boot = [&profile.kernel].into_iter().chain(initrd).rev();
         let mut here = boot.filter_map(|source| match source {
             Source::Repository(path) => Some(UrlPath::from(path).to_string()),
             Source::Url(_) => None,

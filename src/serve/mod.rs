@@ -17,6 +17,7 @@ pub mod access;
 mod answers;
 mod aside;
 pub mod beneath;
+mod bootable;
 mod caller;
 mod clock;
 mod configs;

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     access::{advice, open_to_all},
-    configs, lines,
+    bootable, configs, lines,
     programs::Shelf,
     store::{OpenError, Opened, Store},
     tokens,
@@ -23,7 +23,8 @@ use super::{
 use crate::{
     catalog::Pattern,
     config::{
-        Access, Config, ConfigError, ControlSocket, Mode, Problem, Releases, Text, names_ignition,
+        Access, Config, ConfigError, ControlSocket, Mode, NamedFile, Problem, Releases, Text,
+        names_ignition,
     },
     firmware::Programs,
     ledger::Book,
@@ -207,7 +208,11 @@ impl Site {
         let has_repository = repository.is_some();
         let store = Store::new(boot_programs, repository);
         if has_repository {
-            problems.extend(config.files.iter().filter_map(|file| {
+            let is_text = |file: &&NamedFile| {
+                let path = UrlPath::from(&file.path);
+                config.templates.iter().any(|template| template.path == path)
+            };
+            problems.extend(config.files.iter().filter(|file| !is_text(file)).filter_map(|file| {
                 let error = store.read(&file.path).err()?;
                 let root = config.repository.path.display();
                 let name = OsStr::from_bytes(file.path.as_bytes());
@@ -219,6 +224,10 @@ impl Site {
         let Shelf { programs, stubs, problems: wrong, warnings: unfit } =
             Shelf::look(&config, &store);
         problems.extend(wrong);
+        let bootable::Looked { problems: unbootable, warnings: doubtful } =
+            bootable::look(&config, &store, &programs);
+        problems.extend(unbootable);
+        warnings.extend(said(doubtful));
         problems.extend(lines::look(&config, &configs::roles(&config)));
         let mut loaded = configs::Loaded::default();
         if has_repository {

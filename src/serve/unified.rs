@@ -67,6 +67,9 @@ impl Renderer {
             .map_err(|error| format!("an argument of profile {} {error}", profile.name));
         let (name, site, proofs) = (name.clone(), Arc::clone(site), self.proofs());
         Box::pin(async move {
+            if profile.chains || profile.initrd.iter().any(|initrd| !initrd.args.is_empty()) {
+                return Err(format!("profile {} is for iPXE alone", profile.name));
+            }
             let arguments = arguments?.join(" ");
             let area = match &profile.kernel {
                 Source::Repository(path) => Area::of(path),
@@ -92,7 +95,7 @@ fn compose(
         .starts(&head)
         .map_err(|error| format!("the kernel of profile {} {error}", profile.name))?;
     let initrds: Vec<Held> =
-        profile.initrd.iter().map(|source| open(source, from)).collect::<Result<_, _>>()?;
+        profile.initrd.iter().map(|initrd| open(&initrd.source, from)).collect::<Result<_, _>>()?;
     let lens: Vec<u64> = initrds.iter().map(|initrd| initrd.stamp.len).collect();
     let image = stub
         .image(arguments, kernel.stamp.len, &lens)

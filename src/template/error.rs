@@ -44,7 +44,7 @@ impl TemplateError {
     pub(super) fn of_a_file(self) -> Self {
         let Self::Malformed { line, detail } = self else { return self };
         let way_out = if detail.contains("filter") {
-            "the filters are json, sh, url, xml and yaml"
+            "the filters are json, lower, replace, sh, split, url, xml and yaml"
         } else {
             "what is not meant for bootbox goes between {% raw %} and {% endraw %}, a single {{ is \
              {{ '{{' }}"

@@ -25,6 +25,8 @@ pub use error::TemplateError;
 
 /// The words of a kernel argument.
 const ARG_WORDS: [&str; 5] = ["base_url", "ip", "mac", "metadata", "uuid"];
+/// The words of a path.
+const PATH_WORDS: [&str; 1] = ["metadata"];
 /// The words of a file. More than those of an argument, which what a machine tells would split.
 const FILE_WORDS: [&str; 9] =
     ["base_url", "group", "ip", "label", "mac", "metadata", "profile", "serial", "uuid"];
@@ -59,7 +61,7 @@ impl Words {
     }
 
     /// What `{{ base_url }}` becomes.
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         match self.token {
             Some(token) => format!("{}/~{token}", self.base_url),
             None => self.base_url.clone(),
@@ -169,6 +171,12 @@ impl Template {
         Ok(template)
     }
 
+    /// Reads the path of a kernel or RAM disk. Its words are the operator's own: what a machine tells
+    /// may be anything.
+    pub fn parse_path(source: &str) -> Result<Self, TemplateError> {
+        Self::read(source, Environment::new(), &PATH_WORDS)
+    }
+
     /// Reads a file. Its bytes stay what they are, the last line's end among them; `{#` is not the
     /// start of a comment, as it is part of shell's `${#x}`.
     pub fn parse_file(source: &str) -> Result<Self, TemplateError> {
@@ -188,6 +196,12 @@ impl Template {
         known: &'static [&'static str],
     ) -> Result<Self, TemplateError> {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.add_filter("lower", |text: &str| text.to_lowercase());
+        environment
+            .add_filter("replace", |text: &str, from: &str, to: &str| text.replace(from, to));
+        environment.add_filter("split", |text: &str, by: &str| {
+            text.split(by).map(str::to_owned).collect::<Vec<String>>()
+        });
         // The engine would write Python's True.
         environment.set_formatter(|out, state, value| match value.kind() == ValueKind::Bool {
             true => Ok(write!(out, "{}", value.is_true())?),
@@ -235,6 +249,19 @@ impl Template {
     /// Fills in the words of a kernel argument.
     pub fn render(&self, words: &Words, metadata: &Metadata) -> Result<String, TemplateError> {
         self.fill(words, metadata, context(words, metadata))
+    }
+
+    /// The same, or nothing where it becomes empty: all of it, or the value of `key={{ word }}`.
+    pub fn render_arg(
+        &self,
+        words: &Words,
+        metadata: &Metadata,
+    ) -> Result<Option<String>, TemplateError> {
+        let text = self.render(words, metadata)?;
+        let source = self.source();
+        let lost_its_value = text.ends_with('=') && source.trim_end().ends_with("}}");
+        let is_gone = text.trim().is_empty() || (lost_its_value && !text.contains(' '));
+        Ok((!is_gone).then_some(text))
     }
 
     /// Fills in the words of a file.

@@ -71,6 +71,10 @@ fn a_file_has_more_words_and_filters() {
         ("{{ group }} {{ profile }}", "lab coreos"),
         ("{{ serial }}|{{ label.serial }}", "S- 1|S- 1"),
         ("{% for name in label %}{{ name }} {% endfor %}", "serial "),
+        ("{{ mac | replace(':', '-') }}", "52-54-00-00-00-01"),
+        ("{{ 'AB' | lower }}", "ab"),
+        ("{{ (mac | split(':'))[5] }}", "01"),
+        ("{% for part in mac | split(':') %}{{ part }}{% endfor %}", "525400000001"),
         ("{{ metadata.a | sh }}", r#"'it'\''s "x"'"#),
         ("{{ metadata.a | yaml }}", r#""it's \"x\"""#),
         ("{{ metadata | json }}", r#"{"a": "it's \"x\""}"#),
@@ -84,7 +88,11 @@ fn a_file_has_more_words_and_filters() {
 fn what_is_wrong_with_a_file_has_its_line_and_a_way_out() {
     for (source, line, said) in [
         ("a\n{{.Names}}", 2, "{% raw %}"),
-        ("a\n{{ mac | shout }}", 2, "the filters are json, sh, url, xml and yaml"),
+        (
+            "a\n{{ mac | shout }}",
+            2,
+            "the filters are json, lower, replace, sh, split, url, xml and yaml",
+        ),
         ("a\nmca\n{{ mca }}", 3, "unknown word \"mca\""),
         ("a\n\n{{ metadata.b | json }}", 3, "metadata.b"),
         ("{% if label.z is defined %}{% endif %}\n\n{{ label.rack }}", 3, "label.rack"),

@@ -42,6 +42,15 @@ pub enum Stop {
         /// What is known of the LAN.
         heard: Heard,
     },
+    /// It has fetched its kernel whole again and again by one script, and starts it never.
+    Looping {
+        /// The kernel.
+        kernel: String,
+        /// So many times.
+        times: u32,
+        /// In this time.
+        after: Duration,
+    },
     /// It took an address or our ACK, and never asked for the boot file.
     NotFetched {
         /// The file.
@@ -95,6 +104,7 @@ impl Stop {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Broken { .. } => "transfer-broken",
+            Self::Looping { .. } => "kernel-fetched-again",
             Self::NoDhcpServer { .. } => "no-dhcp-server",
             Self::NoKernel { .. } => "kernel-not-fetched",
             Self::NotFetched { .. } => "boot-file-not-fetched",
@@ -123,6 +133,13 @@ impl fmt::Display for Stop {
             Self::NoDhcpServer { offers, after, heard } => {
                 no_dhcp_server(f, *offers, *after, heard)
             }
+            Self::Looping { kernel, times, after } => write!(
+                f,
+                "it fetched {kernel} whole {times} times in {} s, and its loader tries again. Its \
+                 console says why: too little memory for kernel and initrd, a file that is no kernel \
+                 for this machine, or Secure Boot, which refuses a kernel that nobody signed",
+                after.as_secs()
+            ),
             Self::NotFetched { boot_file, form, by, silent, heard } => {
                 match by {
                     Knows::Ack(1) => write!(f, "it was told {boot_file} on port 4011")?,

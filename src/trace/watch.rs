@@ -25,6 +25,8 @@ const IPXE_GIVES_UP: Duration = Duration::from_secs(8);
 /// How long a boot program may take to its first discover, iPXE to its kernel, and either to try
 /// a broken transfer again.
 const NEXT: Duration = Duration::from_secs(60);
+/// So often a script's kernel arrives whole before its loader goes round.
+const ROUNDS: u32 = 3;
 /// When the same stop of the same boot is told again, if steps came since.
 const AGAIN: Duration = Duration::from_secs(3600);
 
@@ -48,6 +50,8 @@ pub(super) struct Watch {
     /// A DHCP server that was heard to answer it.
     answered: Option<Ipv4Addr>,
     misses_us: bool,
+    /// What was fetched first by the script that it has, how often it arrived whole, and when first.
+    kernel: Option<(String, u32, Instant)>,
     /// The latest step, whichever.
     stirred: Instant,
     told: BTreeMap<&'static str, Instant>,
@@ -86,6 +90,7 @@ impl Watch {
             requested: None,
             answered: None,
             misses_us: false,
+            kernel: None,
             stirred: now,
             told: BTreeMap::new(),
         }
@@ -114,7 +119,10 @@ impl Watch {
                 let before = if let At::Acked(times) = self.at { times } else { 0 };
                 self.reach(At::Acked(before.saturating_add(1)), now);
             }
-            Step::Script { .. } => self.reach(At::Scripted, now),
+            Step::Script { .. } => {
+                self.kernel = None;
+                self.reach(At::Scripted, now);
+            }
             Step::Transfer(transfer) => self.transfer(transfer, now),
             Step::Config { .. }
             | Step::Disk { .. }
@@ -192,6 +200,9 @@ impl Watch {
         let silent = now.duration_since(self.since);
         let boot_file = self.boot_file.clone();
         let late = |limit: Duration| silent >= limit;
+        if let Some(stop) = self.loops(now) {
+            return Some(stop);
+        }
         match &self.at {
             At::Asks => self.asks_in_vain(now, heard),
             At::Acked(times) if late(patience(self.stage)) => {
@@ -280,7 +291,10 @@ impl Watch {
             // The script's own: by TFTP it is made before it is sent. A file that is asked for later
             // is heard of before it ends.
             End::Complete if self.at == At::Scripted => return,
-            End::Complete => At::Fine,
+            End::Complete => {
+                self.count(&transfer.file, now);
+                At::Fine
+            }
             // Firmware opens with this; it stops there where the answers do not arrive.
             End::Probe if transfer.protocol == Protocol::Tftp => At::Broken(transfer.to_string()),
             End::Probe => At::Fine,
@@ -291,6 +305,22 @@ impl Watch {
             }
         };
         self.reach(next, now);
+    }
+
+    /// A kernel that starts is not asked for again by the same script.
+    fn count(&mut self, file: &str, now: Instant) {
+        match &mut self.kernel {
+            Some((kernel, times, _)) if kernel == file => *times = times.saturating_add(1),
+            Some(_) => {}
+            None => self.kernel = Some((file.to_owned(), 1, now)),
+        }
+    }
+
+    fn loops(&self, now: Instant) -> Option<Stop> {
+        let (kernel, times, first) = self.kernel.as_ref()?;
+        let (times, after) = (*times, now.duration_since(*first));
+        let is_told = self.at != At::Past && times >= ROUNDS;
+        is_told.then(|| Stop::Looping { kernel: kernel.clone(), times, after })
     }
 
     /// Whether this transfer makes an HTTP Boot: the firmware was offered this file by URL, and has it.

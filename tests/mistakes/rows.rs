@@ -50,6 +50,13 @@ const CONFIG: &[Slip] = &[
     ("file = \"/coreos/install.sh\"\n", "", "path = \"/coreos/\"", "add file = "),
     (r#"kind = "cloud-config""#, r#"kind = "yml""#, "", "the kinds are autoinstall"),
     (r#""once""#, r#""always""#, "", "add allow-always = true"),
+    (
+        "kernel = \"/coreos",
+        "chain = \"/x.ipxe\"\nkernel = \"/coreos",
+        "",
+        "or chains to a script; keep one",
+    ),
+    ("kernel = \"/coreos", "kernel = \"/{{ metadata.none }}", "", "has it; add it"),
     ("coreos.first_boot=1", LONG_ARG, "", "the kernel drops what is behind byte 2047"),
     ("attempts = 100", "attempts = 0", "", "write a number from 1 to 100"),
     (r#"["eth0"]"#, r#"["eth7"]"#, "", "interface eth7 does not exist; write one of these"),
@@ -91,7 +98,7 @@ const CLOUD: &[Slip] = &[
     ("command: start", "command: started", "", "write one of start"),
     ("time_zone }}", "timezone }}", "", "has it; add it"),
     ("/etc/ntp.conf", "/usr/etc/ntp.conf", "", "/usr is read-only; write to /opt or /etc"),
-    ("| yaml", "| yml", "", "the filters are json, sh, url, xml and yaml"),
+    ("| yaml", "| yml", "", "the filters are json, lower, replace, sh, split, url, xml and yaml"),
 ];
 
 const SCRIPT: &[Slip] = &[

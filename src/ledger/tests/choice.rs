@@ -15,6 +15,7 @@ fn group(name: &str, mac: Option<&str>, install: Install) -> Group {
     let profile = Profile {
         name: format!("{name}-profile"),
         kernel: Source::Url(String::new()),
+        chains: false,
         initrd: Vec::new(),
         args: Vec::new(),
         install,

@@ -13,6 +13,7 @@ fn all() -> Group {
     let profile = Profile {
         name: "p".to_owned(),
         kernel: Source::Url(String::new()),
+        chains: false,
         initrd: Vec::new(),
         args: Vec::new(),
         install: Install::Once,

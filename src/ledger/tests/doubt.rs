@@ -117,6 +117,7 @@ fn installing(number: u8, install: Install, kernel: Source) -> (Group, Record) {
     let profile = Profile {
         name: name.clone(),
         kernel,
+        chains: false,
         initrd: Vec::new(),
         args: Vec::new(),
         install,

@@ -21,7 +21,8 @@ fn config(kernel: &str, initrd: &[&str], args: &[&str]) -> Result<String, Unboot
     let profile = Profile {
         name: "core'os".to_owned(),
         kernel: source(kernel),
-        initrd: initrd.iter().map(|path| source(path)).collect(),
+        chains: false,
+        initrd: initrd.iter().map(|path| source(path).into()).collect(),
         args: args.iter().map(|arg| Template::parse(arg).unwrap()).collect(),
         install: Install::Never,
         says_install: false,

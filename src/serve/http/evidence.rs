@@ -239,9 +239,10 @@ fn awaits(record: &Record, address: Ipv4Addr) -> bool {
 /// is given a script, and a machine that is reset there has tried nothing.
 fn takes_up(attempt: &Attempt, path: &RepositoryPath, catalog: &Catalog) -> bool {
     let mut profiles = catalog.groups().iter().map(|group| &group.profile);
-    profiles.find(|profile| profile.name == attempt.profile).is_some_and(|profile| {
-        profile.boots_with(path)
-            || matches!(profile.kernel, Source::Url(_)) && !comes_back(&path.to_string())
+    profiles.any(|profile| {
+        profile.name == attempt.profile
+            && (profile.boots_with(path)
+                || matches!(profile.kernel, Source::Url(_)) && !comes_back(&path.to_string()))
     })
 }
 

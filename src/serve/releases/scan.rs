@@ -204,8 +204,8 @@ pub fn subject(profile: &Profile) -> Subject<'_> {
     }
     Subject {
         kernel: in_repository(&profile.kernel),
-        initrd: profile.initrd.iter().filter_map(in_repository).collect(),
-        by_url: profile.initrd.iter().any(|source| matches!(source, Source::Url(_))),
+        initrd: profile.initrd.iter().filter_map(|initrd| in_repository(&initrd.source)).collect(),
+        by_url: profile.initrd.iter().any(|initrd| matches!(initrd.source, Source::Url(_))),
         installs: profile.installs(),
         verify: profile.verify,
     }

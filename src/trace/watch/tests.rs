@@ -325,6 +325,34 @@ fn what_stops_later_is_told_and_what_goes_on_is_not() {
 }
 
 #[test]
+fn a_kernel_that_one_script_fetches_again_and_again_is_told() {
+    let rounds = |count: u64, script_between: bool| {
+        let mut events = vec![(0, Offer(Ipxe)), (1, Comes), (2, Script)];
+        for round in 0..count {
+            let at = 3 + round * 10;
+            events.extend([(at, Comes), (at + 1, Sent("/k", End::Complete))]);
+            events.extend([(at + 1, Comes), (at + 3, Sent("/i", End::Complete))]);
+            if script_between {
+                events.push((at + 5, Script));
+            }
+        }
+        // Something is asked for, so that nothing else counts as a stop.
+        events.push((4 + count * 10, Comes));
+        events
+    };
+    tells(vec![
+        (
+            "kernel and initrd whole, three times over",
+            rounds(3, false),
+            WITH_DHCP,
+            &[("kernel-fetched-again", 24, "fetched /k whole 3 times in 20 s")],
+        ),
+        ("the same twice", rounds(2, false), WITH_DHCP, &[]),
+        ("the same by a new script each time", rounds(3, true), WITH_DHCP, &[]),
+    ]);
+}
+
+#[test]
 fn the_same_stop_is_told_again_after_an_hour_if_the_boot_goes_on() {
     let start = Instant::now();
     let mut watch = Watch::new(start);
