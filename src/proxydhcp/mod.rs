@@ -204,6 +204,10 @@ fn find(
     };
     let named = group.and_then(|group| group.boot.program.as_ref());
     let named = named.filter(|program| offering.programs.fits(program, firmware));
+    // A machine that is to wait or to boot its disk is left alone by what was told earlier, too.
+    if named.is_some_and(|program| asks_no_more(program, firmware)) {
+        untouched(told, offering)?;
+    }
     // What was told earlier chooses no program which installs, and asks nobody first.
     let own = &client.machine;
     let named = named.filter(|program| {
