@@ -203,6 +203,45 @@ fn check_refuses_a_group_that_installs_every_machine_and_does_not_say_so() {
 }
 
 #[test]
+fn check_foresees_what_bootbox_cannot_learn_of_an_installation() {
+    let folder = tempfile("foresees");
+    let file = config(&folder, "x");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(folder.join("repository/ks.cfg"), "text\nreboot\n").unwrap();
+    fs::write(
+        folder.join("repository/reports.cfg"),
+        "%post\ncurl -X POST {{ base_url }}/v1/event?state=installed\n%end\n",
+    )
+    .unwrap();
+    let (silent, fixed) = ("nothing tells bootbox", "is answered with 503");
+    let template = "[[template]]\npath = \"/reports.cfg\"\nkind = \"kickstart\"\n";
+    for (args, expected, unexpected) in [
+        ("inst.ks={{ base_url }}/ks.cfg", vec![silent, "has fetched /ks.cfg"], vec![fixed]),
+        ("inst.ks={{ base_url }}/reports.cfg", vec![], vec![silent, fixed]),
+        (
+            "ip=192.0.2.9::::n:eth0:none inst.ks={{ base_url }}/reports.cfg",
+            vec![fixed],
+            vec![silent],
+        ),
+        (
+            "ip=192.0.2.9::::n:eth0:none inst.ks={{ base_url }}/reports.cfg?mac={{ mac }}",
+            vec![],
+            vec![silent, fixed],
+        ),
+        ("quiet", vec![], vec![silent, fixed]),
+    ] {
+        let text = text
+            .replace("secret=x", args)
+            .replace("[[profile]]", &format!("{template}[[profile]]"));
+        fs::write(&file, text + "selector.mac = \"52:54:00:00:00:01\"\n").unwrap();
+        let said = said(&bootbox(&["check", "--config", file.to_str().unwrap()]));
+        assert!(expected.iter().all(|words| said.contains(words)), "{args}: {said}");
+        assert!(!unexpected.iter().any(|words| said.contains(words)), "{args}: {said}");
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn explain_prints_the_group_and_the_script_or_ends_with_1() {
     let folder = tempfile("explain");
     let file = config(&folder, "x");

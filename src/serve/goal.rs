@@ -179,6 +179,11 @@ fn with_variables(text: &str, base_url: &str) -> String {
     filled
 }
 
+/// The paths beneath our address that an argument names.
+pub(super) fn named(token: &str, base_url: &str) -> Vec<UrlPath> {
+    paths(token, base_url)
+}
+
 /// The paths beneath our address in a text.
 fn paths(text: &str, base_url: &str) -> Vec<UrlPath> {
     let mut found = Vec::new();

@@ -29,6 +29,7 @@ pub mod ear;
 mod error;
 mod goal;
 pub mod http;
+mod installs;
 pub mod interface;
 pub mod journal;
 pub mod ledger;

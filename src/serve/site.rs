@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     access::{advice, open_to_all},
-    bootable, configs, lines,
+    bootable, configs, installs, lines,
     programs::Shelf,
     store::{OpenError, Opened, Store},
     tokens,
@@ -240,7 +240,10 @@ impl Site {
         warnings.extend(said(loaded.warnings));
         warnings.extend(unfit);
         let complaints = Mutex::default();
-        (Self { config, store, configs, programs, stubs, warnings, complaints }, problems)
+        let mut site = Self { config, store, configs, programs, stubs, warnings, complaints };
+        let foreseen = said(installs::look(&site));
+        site.warnings.extend(foreseen);
+        (site, problems)
     }
 
     /// Opens a file for those who cannot be told apart: not what a config is made from, or is.
