@@ -230,8 +230,8 @@ fn the_ledgers_word_stands_for_grub() {
         asked.desk.run("curl -fsS -m 60 -o /dev/null tftp://10.77.0.2/lab/vmlinuz")?;
         asked.expect(&own, linux, "held")?;
         asked.expect_attempts(MAC, 2)?;
-        // Now the short name is enough: what it told is known.
-        asked.expect(&half, linux, "held")?;
+        // What it told earlier chooses no group that installs: anybody can ask in its name.
+        asked.expect(&half, "only by what was told of it earlier", linux)?;
         asked.expect_attempts(MAC, 2)?;
 
         asked.machine(&format!("hold {MAC} --reason because"))?;
@@ -264,8 +264,8 @@ fn a_grub_that_names_no_card_is_not_installed_by_its_address() {
         for scheme in ["tftp", "http"] {
             let named =
                 |uuid: &str| format!("{scheme}://10.77.0.2/grub.cfg;mac=;uuid={uuid};{all}");
-            asked.expect(&named(uuid), "by its address alone", linux)?;
-            asked.expect(&named(""), "by its address alone", linux)?;
+            asked.expect(&named(uuid), "only by what was told of it earlier", linux)?;
+            asked.expect(&named(""), "only by what was told of it earlier", linux)?;
             asked.expect(&named(other), "nobody knows which machine it is", linux)?;
         }
         asked.expect_attempts(MAC, 1)?;

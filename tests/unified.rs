@@ -116,6 +116,9 @@ fn an_arm64_machine_takes_its_own_unified_image_and_boots() {
     );
 }
 
+/// What tells that the image is the last thing that the installer needs.
+const IMAGE_KEY: &str = "coreos.inst.image_url=";
+
 /// A config whose machines install once, by images made with systemd's stub, and its folders.
 fn lay_out(folder: &Path, groups: &str) -> Result<PathBuf, Failure> {
     let (root, dir) = (folder.join("repository"), folder.join("firmware"));
@@ -135,7 +138,7 @@ fn lay_out(folder: &Path, groups: &str) -> Result<PathBuf, Failure> {
             "[network]\ninterfaces = [\"eth0\"]\n[repository]\nroot = {root:?}\n[firmware]\ndir = {dir:?}\n\
              [boot.programs]\nuefi-x64 = \"{STUB}\"\n\
              [[profile]]\nname = \"p\"\nkernel = \"/k\"\ninitrd = [\"/i\", \"/j\"]\n\
-             args = [\"quiet\", \"lab.mac={{{{ mac }}}}\"]\ninstall = \"once\"\n\
+             args = [\"lab.mac={{{{ mac }}}}\", \"{IMAGE_KEY}{{{{ base_url }}}}{IMAGE}\"]\ninstall = \"once\"\n\
              [[profile]]\nname = \"old\"\nkernel = \"/old\"\n{groups}"
         ),
     )?;
@@ -206,11 +209,10 @@ fn an_image_is_its_machines_script_and_installs_once() {
         assert!(head.contains("Content-Type: application/efi\r\n") && !head.contains("ETag"));
         let initrd = [vec![b'i'; 300_001], vec![0; 3], vec![b'j'; 10]].concat();
         let stub = fs::read(format!("/usr/lib/systemd/boot/efi/{STUB}"))?;
-        for (name, bytes) in [
-            (".cmdline", &b"quiet lab.mac=52:54:00:bb:00:01"[..]),
-            (".linux", &stub),
-            (".initrd", &initrd),
-        ] {
+        let line = format!("lab.mac=52:54:00:bb:00:01 {IMAGE_KEY}http://10.77.0.2{IMAGE}");
+        for (name, bytes) in
+            [(".cmdline", line.as_bytes()), (".linux", &stub), (".initrd", &initrd)]
+        {
             assert!(section(&image.body, name.as_bytes()) == Some(bytes), "{name}");
         }
 
