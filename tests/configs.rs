@@ -374,6 +374,12 @@ fn with_tokens_only_the_script_of_a_boot_opens_its_texts() {
             let Reply(status, _, body) = desk.ask(NOBODY, &missing)?;
             assert!(status >= 400 && !body.contains(&first), "{body}");
         }
+        // It has fetched all that it is known to need, so it is presumed installed.
+        let Reply(_, _, script) = desk.ask(ONE.0, &format!("/ipxe?mac={}&serial=7", ONE.1))?;
+        assert!(script.contains("presumed, nothing reported it"), "{script}");
+        let file = desk.lab.scratch().join("bootbox.toml");
+        let mac = ONE.1.replace('-', ":");
+        desk.lab.server().run(&format!("{BINARY} reinstall {mac} --config {}", file.display()))?;
         let second = token(&desk.boots(ONE, "&serial=7")?);
         assert_eq!(
             desk.ask(ONE.0, &format!("/~{first}/coreos/"))?.0,

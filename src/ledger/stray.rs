@@ -50,9 +50,11 @@ impl Stray {
         let mut profiles = catalog.groups().iter().map(|group| &group.profile);
         let file = path.file();
         let boots = file.is_some_and(|file| profiles.any(|profile| profile.boots_with(&file)));
-        // Whose address is known fetches for itself.
+        // A machine that is being installed fetches for itself. The address of another one may be
+        // somebody else's by now.
+        let holder = book.at(to);
         let is_concerned = !boots
-            && book.at(to).is_none()
+            && holder.is_none_or(|holder| holder.state.attempt().is_none())
             && book.open().any(|record| record.state.attempt().is_some_and(|it| stray.fits(it)));
         is_concerned.then_some(stray)
     }

@@ -43,6 +43,8 @@ pub(super) struct Signs {
 /// What the script of a machine of this group leads to. `is_unified` where it is no script, but an
 /// image of kernel and initrds.
 pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool) -> Signs {
+    // Requests are compared without their token, and so is what is named.
+    let words = &Words { token: None, ..words.clone() };
     let args = arguments(group, words).unwrap_or_default();
     let tokens: Vec<&str> = args.iter().flat_map(|arg| arg.split_whitespace()).collect();
     let named: Vec<UrlPath> =
@@ -60,7 +62,8 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
                     .iter()
                     .any(|(text, _)| text.as_bytes().starts_with(path.as_bytes())))
     };
-    let is_image = found.by_name || !found.images.is_empty();
+    // An installer that may take its image from elsewhere makes an image of ours no sure sign.
+    let is_image = (found.by_name || !found.images.is_empty()) && !found.elsewhere;
     let mut goal = Goal { images: found.images, ..Goal::default() };
     if !is_image {
         let texts: BTreeSet<String> =
@@ -91,6 +94,8 @@ struct Found {
     images: BTreeSet<String>,
     /// An image beneath one of our folders, by the name that its maker gave it.
     by_name: bool,
+    /// An installer that is told no image of ours.
+    elsewhere: bool,
     reports: bool,
 }
 
@@ -114,29 +119,37 @@ impl Found {
     fn read(&mut self, text: &str, base_url: &str) -> Vec<UrlPath> {
         self.reports |= text.contains(event::PATH);
         let text = with_variables(&text.replace("\\\n", " "), base_url);
-        for line in text.lines() {
-            let tokens: Vec<&str> = line.split_whitespace().map(unquoted).collect();
-            let runs = |program: &str| {
-                tokens
-                    .iter()
-                    .any(|token| token.rsplit('/').next().is_some_and(|name| name == program))
-            };
-            let by_name = BY_NAME.into_iter().any(runs);
-            let by_url = runs(BY_URL);
-            for (at, token) in tokens.iter().enumerate() {
-                let next = tokens.get(at + 1).copied().unwrap_or_default();
-                self.by_name |= by_name
-                    && token.strip_prefix("-b").is_some_and(|value| {
-                        unquoted(value).starts_with(base_url)
-                            || (value.is_empty() && next.starts_with(base_url))
-                    });
-                if is_image_key(token) || (by_url && *token == "-u") {
-                    self.images.extend(paths(next, base_url).iter().map(UrlPath::to_string));
-                }
-                self.image_of(token, base_url);
-            }
+        let is_comment = |line: &&str| line.trim_start().starts_with('#');
+        for line in text.lines().filter(|line| !is_comment(line)) {
+            let commands = line.split("||").flat_map(|part| part.split("&&"));
+            commands.flat_map(|part| part.split(';')).for_each(|it| self.command(it, base_url));
         }
         paths(&text, base_url)
+    }
+
+    /// What one command, or another line of a text, says of an image.
+    fn command(&mut self, command: &str, base_url: &str) {
+        let tokens: Vec<&str> = command.split_whitespace().map(unquoted).collect();
+        let runs = |program: &str| {
+            tokens.iter().any(|token| token.rsplit('/').next().is_some_and(|name| name == program))
+        };
+        let (by_name, by_url) = (BY_NAME.into_iter().any(runs), runs(BY_URL));
+        let (mut names_ours, images) = (false, self.images.len());
+        for (at, token) in tokens.iter().enumerate() {
+            let next = tokens.get(at + 1).copied().unwrap_or_default();
+            names_ours |= by_name
+                && token.strip_prefix("-b").is_some_and(|value| {
+                    unquoted(value).starts_with(base_url)
+                        || (value.is_empty() && next.starts_with(base_url))
+                });
+            if is_image_key(token) || (by_url && *token == "-u") {
+                self.images.extend(paths(next, base_url).iter().map(UrlPath::to_string));
+            }
+            self.image_of(token, base_url);
+        }
+        self.by_name |= names_ours;
+        self.elsewhere |=
+            by_name && tokens.contains(&"-d") && !names_ours && self.images.len() == images;
     }
 
     /// The image of a token like `coreos.inst.image_url=URL`.
@@ -202,6 +215,7 @@ fn paths(text: &str, base_url: &str) -> Vec<UrlPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::Config, serve::store::Store, token::Token};
 
     const BASE: &str = "http://192.0.2.1";
 
@@ -233,9 +247,44 @@ mod tests {
             ("coreos-installer install -u http://192.0.2.1/a.raw.gz /dev/sda", &named("/a.raw.gz")),
             ("image-url: http://192.0.2.1/x/b.img?y", &named("/x/b.img")),
             ("image-url: http://192.0.2.9/x/b.img", &nothing),
+            ("  # coreos-install -d /dev/sda -b http://192.0.2.1/coreos", &nothing),
             ("curl -X POST http://192.0.2.1/v1/event?state=installed", &(Vec::new(), false, true)),
         ] {
             assert_eq!(found(text), *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_installer_that_may_take_its_image_from_elsewhere_is_told() {
+        for (text, expected) in [
+            ("coreos-install -d /dev/sda -b http://192.0.2.1/coreos", false),
+            (
+                "coreos-install -d /dev/sda -b http://192.0.2.1/c || coreos-install -d /dev/sda",
+                true,
+            ),
+            ("coreos-install -d /dev/sda \\\n  -b http://192.0.2.1/c; reboot", false),
+            ("# coreos-install -d /dev/sda", false),
+            ("echo coreos-install failed", false),
+            ("flatcar-install -d /dev/sda -C stable", true),
+        ] {
+            let mut found = Found::default();
+            found.read(text, BASE);
+            assert_eq!(found.elsewhere, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_script_leads_to_is_the_same_with_a_token() {
+        let text = "[[profile]]\nname = \"p\"\nkernel = \"/k\"\ninstall = \"once\"\n\
+                    args = [\"inst.ks={{ base_url }}/ks.cfg\"]\n\
+                    [[group]]\nname = \"g\"\nprofile = \"p\"\nevery-machine = true\n";
+        let mut site = Site::of(Store::new(None, None));
+        site.config = Config::parse(text, "b.toml").unwrap();
+        let group = &site.config.catalog.groups()[0];
+        let token = Some(Token::new([7; 16]));
+        for words in [Words::specimen(), Words { token, ..Words::specimen() }] {
+            let goal = signs(&site, group, &words, false).goal;
+            assert_eq!(goal.files.into_iter().collect::<Vec<_>>(), ["/ks.cfg"]);
         }
     }
 

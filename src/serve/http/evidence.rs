@@ -113,7 +113,7 @@ impl Evidence {
                 Some(record) => {
                     awaits(record, text.address).then_some(Whose::Known(record.machine.mac))
                 }
-                None if text.mac.is_some() => None,
+                None if own.is_some_and(|record| record.state.attempt().is_some()) => None,
                 None => Stray::of(text.address, path, catalog, book).map(Whose::Stray),
             }
         })?;
