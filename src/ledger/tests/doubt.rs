@@ -1,11 +1,14 @@
 //! Images that were sent where nobody known is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::*;
 use crate::{
     catalog::{Catalog, Field, Group, HandOff, Pattern, Profile, Selector, Source},
-    path::RepositoryPath,
+    path::{RepositoryPath, UrlPath},
     template::Metadata,
 };
 
@@ -172,4 +175,30 @@ fn only_who_may_want_the_image_is_doubted() {
         book.put(doubted).unwrap();
     }
     assert!(stray.may_be(&book).is_empty());
+}
+
+#[test]
+fn an_address_of_an_installed_machine_may_be_another_ones_by_now() {
+    let address = [192, 0, 2, 8].into();
+    let path = UrlPath::parse(b"/ks.cfg").unwrap();
+    let files = BTreeSet::from(["/ks.cfg".to_owned()]);
+    let goal = Goal { files, ..Goal::default() };
+    let installing = Story::new().then(&scripted()).then(&Event::Aims(goal)).record;
+    let holder = |events: &[Event]| {
+        let machine = Machine::heard("52:54:00:00:00:02".parse().unwrap(), None, None);
+        let fresh = Record::new(machine, Moment(1));
+        let events = [Event::Address(address)].iter().chain(events).cloned().collect::<Vec<_>>();
+        events.iter().fold(fresh, |record, it| record.after(it, MOST, Moment(2)).unwrap())
+    };
+    for (name, events, is_doubted) in [
+        ("installed", vec![scripted(), installed()], true),
+        ("never installed", vec![], true),
+        ("being installed itself", vec![scripted()], false),
+    ] {
+        let mut book = Book::default();
+        book.put(installing.clone()).unwrap();
+        book.put(holder(&events)).unwrap();
+        let stray = Stray::of(address, &path, &Catalog::default(), &book);
+        assert_eq!(stray.is_some(), is_doubted, "{name}");
+    }
 }
