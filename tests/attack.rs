@@ -1,4 +1,4 @@
-//! What a neighbour, or a disk, may do to the others on the LAN: each attack with its bound.
+//! Attacks of a neighbour, or a disk, on the others of a LAN, each with its bound.
 
 // A test stops at the first thing that is not as it should be.
 #![allow(clippy::unwrap_used)]
@@ -188,7 +188,7 @@ fn idle_connections_of_many_addresses_of_one_host_keep_nobody_out() {
                 socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
                 socket.connect_timeout(&SocketAddr::from(http()).into(), SOON).unwrap();
                 let mut stream = TcpStream::from(socket);
-                // What is refused ends here.
+                // A refused connection ends here.
                 let _ = write!(stream, "GET /boot.ipxe HTTP/1.1\r\nHost: {BOX}\r\n\r\n");
                 idle.push(stream);
             }

@@ -230,7 +230,7 @@ fn the_ledgers_word_stands_for_grub() {
         asked.desk.run("curl -fsS -m 60 -o /dev/null tftp://10.77.0.2/lab/vmlinuz")?;
         asked.expect(&own, linux, "held")?;
         asked.expect_attempts(MAC, 2)?;
-        // What it told earlier chooses no group that installs: anybody can ask in its name.
+        // Words of an earlier request choose no group that installs: anybody can ask in its name.
         asked.expect(&half, "only by what was told of it earlier", linux)?;
         asked.expect_attempts(MAC, 2)?;
 

@@ -116,7 +116,7 @@ fn an_arm64_machine_takes_its_own_unified_image_and_boots() {
     );
 }
 
-/// What tells that the image is the last thing that the installer needs.
+/// The key that makes the image the last thing that the installer needs.
 const IMAGE_KEY: &str = "coreos.inst.image_url=";
 
 /// A config whose machines install once, by images made with systemd's stub, and its folders.

@@ -19,7 +19,7 @@ const SYSTEMD: &str = "/lib/systemd/systemd";
 /// Seconds; the story takes some 20 on an idle machine, and `unit/run` gives it 120.
 const LONGEST: &str = "180";
 
-/// What was told; `None` where this machine cannot play it.
+/// The words that were told; `None` where this machine cannot play it.
 static TOLD: LazyLock<Option<String>> = LazyLock::new(|| {
     if !geteuid().is_root() || !Path::new(SYSTEMD).exists() {
         eprintln!("passed over: it takes root, and {SYSTEMD}");

@@ -120,9 +120,9 @@ pub enum Source {
 pub struct Initrd {
     /// The file.
     pub source: Source,
-    /// What the kernel knows it by, where that is said.
+    /// The name that the kernel knows it by, where one is given.
     pub name: Option<String>,
-    /// What stands behind it on iPXE's line.
+    /// The arguments behind it on iPXE's line.
     pub args: Vec<Template>,
 }
 
@@ -291,12 +291,12 @@ impl Catalog {
     }
 }
 
-/// What chose a machine's group.
+/// The source of the words that chose a machine's group.
 #[derive(Clone, Copy, Debug)]
 pub enum Choice<'a> {
-    /// What the request tells.
+    /// The request itself tells them.
     Told(Option<&'a Group>),
-    /// What was told of the machine earlier; the group installs.
+    /// An earlier request told them, and the group installs.
     Remembered(&'a Group),
 }
 

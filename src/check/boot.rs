@@ -6,7 +6,7 @@ use super::Severity;
 /// So many bytes of a file are looked at.
 pub const HEAD: usize = 1024;
 
-/// What a file is, by its first bytes.
+/// The kind of a file, by its first bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Looks {
     /// A RAM disk or another archive, by its name.
@@ -32,7 +32,7 @@ pub enum Looks {
 }
 
 impl Looks {
-    /// What begins with these bytes.
+    /// The kind that begins with these bytes.
     pub fn of(head: &[u8]) -> Self {
         let archives: [(&[u8], &str); 9] = [
             (b"070701", "a cpio archive"),
@@ -67,7 +67,7 @@ impl Looks {
         }
     }
 
-    /// What is wrong with it as a kernel.
+    /// The fault that it has as a kernel.
     pub fn kernel_fault(self) -> Option<(Severity, String)> {
         let error = |text: &str| Some((Severity::Error, text.to_owned()));
         match self {
@@ -98,7 +98,7 @@ impl Looks {
         }
     }
 
-    /// What is wrong with it as an initrd of this kernel.
+    /// The fault that it has as an initrd of this kernel.
     pub fn initrd_fault(self) -> Option<(Severity, String)> {
         let error = |text: &str| Some((Severity::Error, text.to_owned()));
         match self {

@@ -126,7 +126,7 @@ pub(super) fn check(text: &str, report: &mut Report) {
 /// A line as iPXE runs it.
 struct Line {
     number: usize,
-    /// What stands behind a colon, to the next space.
+    /// The word behind a colon, to the next space.
     label: Option<String>,
     /// The rest: a command may follow its label.
     command: String,

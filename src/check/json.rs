@@ -43,8 +43,8 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
 }
 
 impl Node {
-    /// What Go makes of keys that are there twice: objects are merged, lists place by place, and of
-    /// other values the last one counts.
+    /// The value as Go reads keys that are there twice: objects are merged, lists place by
+    /// place, and of other values the last one counts.
     pub(super) fn merged(self) -> Self {
         let value = match self.value {
             Value::Object(members) => Value::Object(unique(members)),

@@ -15,7 +15,7 @@ const SECTIONS: [&str; 10] = [
     "%preinstall",
     "%traceback",
 ];
-/// What stands for other files.
+/// Directives that include other files.
 const INCLUDES: [&str; 2] = ["%include", "%ksappend"];
 
 /// Adds what is wrong with a kickstart file.

@@ -1,8 +1,8 @@
-//! What a text is for: by a word of the config, else by its name and how it begins.
+//! The kind of a text: by a word of the config, else by its name and how it begins.
 
 use std::{fmt, str::FromStr};
 
-/// What a text is for.
+/// The kind of a text: which tool reads it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// YAML for Ubuntu's installer, below the key `autoinstall` of a cloud-init config.
@@ -131,8 +131,8 @@ pub(super) fn is_cloud_init(text: &[u8]) -> bool {
     HEADERS.iter().any(|header| begin.starts_with(header.as_bytes()))
 }
 
-/// What cloud-init tells its forms by, programs left out. It looks at no case, and passes over space
-/// before.
+/// The first words of cloud-init's forms, programs left out. It looks at no case, and passes
+/// over space before.
 pub(super) const HEADERS: [&str; 6] = [
     "#cloud-boothook",
     "#cloud-config",

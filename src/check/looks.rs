@@ -1,8 +1,8 @@
-//! What a text plainly is, where that is something else than its reader takes.
+//! Tells a text for another tool, such as Butane given as Ignition, by how it looks.
 
 use super::{Kind, Report, kind};
 
-/// What a text can be told to be whatever it is used for.
+/// A kind of text that is told by its looks alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Looks {
     Butane,
@@ -65,7 +65,7 @@ impl Looks {
             | (Self::Ipxe, Kind::Ipxe)
             | (Self::Kickstart, Kind::Kickstart | Kind::Script)
             | (Self::Preseed, Kind::Preseed | Kind::Script)
-            // What iPXE makes of a text without its first line is told by its own reader.
+            // The reader of iPXE scripts itself tells a missing first line.
             | (Self::CloudInit | Self::Script | Self::Preseed | Self::Kickstart, Kind::Ipxe) => true,
             _ => false,
         }

@@ -28,7 +28,7 @@ pub fn shape(kind: Kind, text: &str) -> Option<String> {
     }
 }
 
-/// What keeps a value one value in a text of this kind.
+/// The filter that keeps a value one value in a text of this kind.
 pub fn remedy(kind: Kind) -> &'static str {
     match kind {
         Kind::Autoinstall | Kind::CloudConfig | Kind::CloudInit | Kind::Talos | Kind::Yaml => {
@@ -77,7 +77,7 @@ fn of_command(line: &str) -> String {
     format!("{words} {expansions}\n")
 }
 
-/// What is in sections is a list or a script, and has no shape here.
+/// Sections hold lists or scripts, and have no shape here.
 fn of_kickstart(text: &str) -> Option<String> {
     let mut shape = String::new();
     let mut is_section = false;

@@ -63,7 +63,7 @@ fn count_lines(text: &[u8]) -> usize {
     text.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// What is not UTF-8, good up to a place.
+/// A text that is UTF-8 up to a place only.
 fn unreadable(kind: Kind, text: &[u8], good: usize, report: &mut Report) {
     let line = 1 + count_lines(&text[..good]);
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
@@ -97,7 +97,7 @@ fn unreadable(kind: Kind, text: &[u8], good: usize, report: &mut Report) {
     }
 }
 
-/// What gzip begins with.
+/// The first bytes of gzip.
 pub const GZIP: &[u8] = b"\x1f\x8b";
 
 /// An editor of Windows ends lines so; a value then ends in what nobody sees.

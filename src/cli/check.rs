@@ -157,7 +157,7 @@ fn service(options: &Options, config: &Config) -> Option<Service> {
     }
 }
 
-/// What makes the running server keep the config that it has, though nothing is wrong with this one.
+/// A reason why the running server keeps its config, though nothing is wrong with this one.
 fn keeps_the_old_one(config: &Config, has_ledger: bool) -> Option<Problem> {
     let text = match (config.is_blank, config.installs() && !has_ledger) {
         (true, _) => {
@@ -183,7 +183,7 @@ fn known(site: &Site) -> Result<Vec<Machine>, AskError> {
     Ok(sample(machines.iter().map(|(weight, machine)| (*weight, machine)), MOST_TRIED))
 }
 
-/// What was tried of this machine, and what was not.
+/// Lists the checks of this machine that were made, and those that were not.
 fn of_this_machine(config: &Config, ports: &Ports, service: Option<&Service>) -> String {
     let mut told = String::new();
     match ports.ours.first() {
@@ -210,7 +210,7 @@ fn of_this_machine(config: &Config, ports: &Ports, service: Option<&Service>) ->
     told
 }
 
-/// What keeps the ledger from being opened as the one that was here.
+/// The problem that keeps the ledger from being opened as the one that was here.
 fn lost_ledger(site: &Site) -> Option<Problem> {
     if !site.config.installs() {
         return None;

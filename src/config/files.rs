@@ -16,7 +16,7 @@ use crate::{
     template::{Metadata, Template, Words},
 };
 
-/// What iPXE can fetch a file by.
+/// The schemes that iPXE fetches files by.
 const SCHEMES: [&str; 5] = ["http://", "https://", "tftp://", "ftp://", "nfs://"];
 
 /// The files of a profile as they are written, with words.
@@ -190,7 +190,7 @@ impl Desk<'_> {
         }
     }
 
-    /// What begins as a URL; an error where it is none, which is told.
+    /// Reads a text that begins as a URL; where it is none, the problem is noted.
     pub(super) fn url(
         &mut self,
         text: &str,
@@ -220,7 +220,7 @@ impl Desk<'_> {
     }
 }
 
-/// What was told of a URL.
+/// A text begins as a URL and is none; the problem is noted.
 pub(super) struct NotAUrl;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::error::{Page, Problem};
 /// Problems of one file that are told at once.
 const MOST_PROBLEMS: usize = 50;
 
-/// What was read of a file, and what of it does not fit.
+/// A file as it was read, and its entries that do not fit.
 pub(super) struct Read<T> {
     pub(super) file: T,
     pub(super) problems: Vec<Problem>,

@@ -54,7 +54,7 @@ pub enum Reader {
     Debian,
     /// Ignition.
     Ignition,
-    /// Whatever reads kickstart files: ESXi and old Anacondas, too.
+    /// Any reader of kickstart files: ESXi and old Anacondas, too.
     Kickstart,
     /// cloud-init, of what a seed has beside the user-data.
     MetaData,
@@ -65,7 +65,7 @@ pub enum Reader {
 }
 
 impl Reader {
-    /// Who reads what this argument of a profile names.
+    /// The reader of the text that this argument of a profile names.
     fn of(key: &str, profile: &Profile) -> Option<Self> {
         let &(_, reader) = KEYS.iter().find(|(known, _)| *known == key)?;
         // Debian's short form; for others url= names an image.
@@ -249,7 +249,7 @@ impl Desk<'_> {
     }
 }
 
-/// What cloud-init fetches from the folder of a seed, and takes no seed without.
+/// The files of a seed's folder without which cloud-init takes no seed.
 const SEED: [(&str, Reader); 2] =
     [("meta-data", Reader::MetaData), ("user-data", Reader::CloudInit)];
 

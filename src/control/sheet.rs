@@ -133,7 +133,7 @@ impl Sheet {
         Machine { mac: self.mac, uuid: self.uuid, platform: self.firmware, labels }
     }
 
-    /// What would boot it is refused for this reason. Its own disk and a hold stay what they are.
+    /// Refuses an install or a boot for this reason. Its own disk and a hold stay.
     pub fn refused(self, reason: String) -> Self {
         match self.next_boot {
             NextBoot::Boot | NextBoot::Install => {

@@ -1,4 +1,5 @@
-//! What an attempt must have fetched before its machine may be installed, and who had a part in it.
+//! The files that an attempt must have fetched before its machine may be installed, and the
+//! addresses that asked for its scripts.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
@@ -9,13 +10,13 @@ use crate::path::UrlPath;
 /// Paths that one attempt remembers; where there are more, nothing of it is certain.
 const MOST_PATHS: usize = 64;
 
-/// What an installer is known to fetch from this server last, as paths of URLs. A folder ends in a
-/// slash, and a name stands for what lies beneath it, too.
+/// The files that an installer is known to fetch from this server last, as paths of URLs. A folder
+/// ends in a slash, and a name stands for what lies beneath it, too.
 ///
 /// Where nothing is named, an image by one of the names that CoreOS gives is the last.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Goal {
-    /// What goes onto the disk.
+    /// Images that go onto the disk.
     pub images: BTreeSet<String>,
     /// Once one of these was sent, the machine may be installed.
     pub files: BTreeSet<String>,

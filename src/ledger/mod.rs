@@ -93,7 +93,7 @@ pub fn decide(record: Option<&Record>, install: Install, most_attempts: u32) -> 
 pub enum Event {
     /// It has this address.
     Address(Ipv4Addr),
-    /// What the script that it was just given fetches from here.
+    /// The script that it was just given fetches this from here.
     Aims(Goal),
     /// It is said to have failed, for this reason, and not surely by itself.
     Alleged(String),

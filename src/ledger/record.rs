@@ -56,7 +56,7 @@ pub struct Record {
     /// The profile of the last attempt.
     #[serde(default)]
     pub(super) tried: Option<String>,
-    /// What the attempt that failed last fetches last: it may go on.
+    /// The goal of the attempt that failed last, which may go on.
     #[serde(default)]
     pub(super) failed_goal: Option<Goal>,
 }
@@ -100,7 +100,7 @@ pub struct Attempt {
     /// Where an image went that this machine may have fetched by an address that nobody heard of.
     #[serde(default)]
     pub doubt: Option<Doubt>,
-    /// What it fetches last; `None` where nobody knows.
+    /// The files that it fetches last; `None` where that is not known.
     #[serde(default)]
     pub goal: Option<Goal>,
     /// Whether the last of what it fetches here was sent, or was about to be.
@@ -274,7 +274,7 @@ impl Record {
             || (asked_by == address && [Peer::Nobody, Peer::One(address)].contains(&sent_to))
     }
 
-    /// What a file means for the attempt that goes on, or that failed and may go on all the same.
+    /// The meaning of a file for the attempt that goes on, or for a failed one that may go on.
     pub fn meaning(&self, path: &UrlPath) -> Piece {
         let known = Piece::of(path.as_bytes());
         let goal = match &self.state {

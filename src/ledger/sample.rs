@@ -44,8 +44,8 @@ pub fn sample<'a>(
     taken.into_values().cloned().collect()
 }
 
-/// What a text could trip over: which words a machine has, and their characters but for which letter
-/// or digit each is.
+/// The traits that a text could fail on: which words a machine has, and their characters but for
+/// which letter or digit each is.
 fn kind(machine: &Machine) -> u64 {
     let mut hasher = DefaultHasher::new();
     machine.uuid.is_some().hash(&mut hasher);

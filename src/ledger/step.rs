@@ -1,13 +1,13 @@
-//! What becomes of moments where the clock that they were taken from is set.
+//! Moves moments where the clock that they were taken from is set.
 
 use super::{Attempt, Book, Doubt, Held, Installed, Moment, Record, State};
 
 /// A clock was set: what it showed from `first` to `last` is moved by so many seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Step {
-    /// What it showed when the process began.
+    /// The time that it showed when the process began.
     pub first: Moment,
-    /// What it showed just before.
+    /// The time that it showed just before.
     pub last: Moment,
     /// Forward, or back where it is negative.
     pub by: i64,

@@ -10,8 +10,8 @@ use crate::{
     release::Release,
 };
 
-/// What an installer needs on its way to an address that is no installing machine's: the second card of one, one
-/// that a person gave it, or a neighbour who looks around.
+/// A file that an installer needs, on its way to an address of no installing machine: a
+/// second card's, one that a person gave it, or a neighbour's.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stray {
     /// Where it goes.

@@ -208,7 +208,7 @@ fn find(
     if named.is_some_and(|program| asks_no_more(program, firmware)) {
         untouched(told, offering)?;
     }
-    // What was told earlier chooses no program which installs, and asks nobody first.
+    // Words of an earlier request choose no program which installs and asks nobody first.
     let own = &client.machine;
     let named = named.filter(|program| {
         !asks_no_more(program, firmware)

@@ -1,4 +1,4 @@
-//! What a stranger could do to a text by the words that its machine tells: each is tried with values
+//! Tries each word that a machine tells, and so a stranger can set, in the texts: with values
 //! that would change how the text is built.
 
 use super::{config::ConfigText, rehearsal::Role};

@@ -13,9 +13,9 @@ use nix::unistd::{getegid, geteuid, getgroups};
 use super::service::Service;
 use crate::config::Config;
 
-/// What a service with `ProtectHome` sees nothing of.
+/// Folders that a service with `ProtectHome` does not see.
 pub(super) const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
-/// What a service with `PrivateTmp` has of its own.
+/// Folders of which a service with `PrivateTmp` has its own.
 pub(super) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 
 const READ: u32 = 0o4;
@@ -23,7 +23,7 @@ const WRITE: u32 = 0o2;
 const SEARCH: u32 = 0o1;
 const STICKY: u32 = 0o1000;
 
-/// Whose bits of a mode count.
+/// The bits of a mode that count for a user.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Reader {
     /// Absent of a user that owns nothing.
@@ -49,7 +49,7 @@ impl Reader {
     }
 }
 
-/// What keeps a user from a file or folder, and what to do about it.
+/// An obstacle between a user and a file or folder, and its remedy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Lack {
     /// A unit's `ProtectHome` or `PrivateTmp` hides it.
@@ -74,7 +74,7 @@ impl fmt::Display for Lack {
     }
 }
 
-/// What keeps this user from reading a file, or from opening what is in a folder.
+/// The obstacle that keeps this user from reading a file, or from opening a folder's files.
 pub(super) fn lack(path: &Path, reader: &Reader) -> Option<Lack> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let may = |path: &Path, bit| Some(reader.may(&fs::metadata(path).ok()?, bit));
@@ -93,7 +93,7 @@ pub(super) fn lack(path: &Path, reader: &Reader) -> Option<Lack> {
     }
 }
 
-/// What to do about a file that this process could not open; begins with "; ".
+/// The remedy for a file that this process could not open; begins with "; ".
 pub(super) fn advice(path: &Path, error: &io::Error) -> Option<String> {
     let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
     if !is_denied && error.kind() != io::ErrorKind::NotFound {
@@ -115,7 +115,7 @@ pub(super) fn advice(path: &Path, error: &io::Error) -> Option<String> {
     }
 }
 
-/// What a service's user cannot read or write of what the config names, each with what to do.
+/// Files of the config that a service's user cannot read or write, each with its remedy.
 pub fn lacks(config: &Config, service: &Service) -> Vec<String> {
     let mut lacks: Vec<String> = Vec::new();
     for path in named(config) {
@@ -145,7 +145,7 @@ pub fn lacks(config: &Config, service: &Service) -> Vec<String> {
     lacks
 }
 
-/// What every user of this machine may change, and so decide on what machines boot.
+/// Files that every user of this machine may change, who then decides what machines boot.
 pub(super) fn open_to_all(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     for path in named(config) {
@@ -169,7 +169,7 @@ pub(super) fn open_to_all(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// What the server reads by this config, as far as it is there.
+/// The files that the server reads by this config, as far as they are there.
 fn named(config: &Config) -> Vec<PathBuf> {
     let mut named = Vec::new();
     if let Ok(main) = std::path::absolute(&config.name) {

@@ -1,4 +1,4 @@
-//! What a loader would not start, or would change on its way to the kernel, found at load: by the
+//! Finds at load what a loader would not start, or would change on its way to the kernel: by the
 //! first bytes of each file, by URLs, names and args.
 
 use std::collections::{BTreeSet, HashSet};
@@ -14,7 +14,7 @@ use crate::{
     firmware::{BootFile, Firmware, Programs},
 };
 
-/// What iPXE fills in by itself; what has a "/", ":" or "." in its name is a setting of a card, of
+/// Settings that iPXE fills in by itself. A name with a "/", ":" or "." is a setting of a card, of
 /// another type, or of SMBIOS by number.
 const SETTINGS: [&str; 26] = [
     "asset",
@@ -45,12 +45,12 @@ const SETTINGS: [&str; 26] = [
     "version",
 ];
 
-/// What became of the profiles.
+/// Problems and warnings of the profiles.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    /// What surely fails.
+    /// Surely fails.
     pub(super) problems: Vec<Problem>,
-    /// What may.
+    /// May fail.
     pub(super) warnings: Vec<Problem>,
 }
 

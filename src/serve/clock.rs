@@ -21,7 +21,7 @@ struct Clock {
     scale: RwLock<Scale>,
 }
 
-/// What the wall clock said at the start, and what it would have said by what is known now.
+/// The wall clock's time at the start, and the right one by what is known now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Scale {
     at_start: i64,

@@ -111,7 +111,7 @@ impl Loader<'_> {
         bytes: Vec<u8>,
     ) -> Result<ConfigText, Problem> {
         let kind = match declared.kind {
-            // What is no script by its #! is none for coreos-cloudinit.
+            // coreos-cloudinit takes no script without #!.
             Some(Kind::Script)
                 if !bytes.starts_with(b"#!")
                     && self.config.mentions.iter().any(|mention| {
@@ -195,8 +195,8 @@ impl Loader<'_> {
         }
     }
 
-    /// What a text is for that the config says nothing of: by what names it, else by whom it is meant
-    /// for, else by how it looks.
+    /// The kind of a text that the config says nothing of: by the argument that names it, else by the
+    /// kernels that it is meant for, else by its looks.
     fn kind(&self, path: &UrlPath, file: &RepositoryPath, bytes: &[u8]) -> (Kind, Origin) {
         let looks = Kind::of(file.as_bytes(), bytes);
         let named = self.config.mentions.iter().find_map(|mention| {

@@ -1,4 +1,4 @@
-//! What an installing script makes its machine fetch from here, and what of it comes last.
+//! Finds the files that an installing script makes its machine fetch from here, and the last one.
 //!
 //! Known by what the arguments name, and the texts that they name, as they are for this machine. An
 //! image decides where one is named; else any text or file that the arguments name; else the last
@@ -32,7 +32,7 @@ const ENDS: &str = "?#;,\"'<>()`\\|&";
 /// How a machine that a profile installs can tell that it is.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Signs {
-    /// What it fetches last.
+    /// The files that it fetches last.
     pub(super) goal: Goal,
     /// Whether an image is what it fetches last.
     pub(super) is_image: bool,
@@ -40,7 +40,7 @@ pub(super) struct Signs {
     pub(super) reports: bool,
 }
 
-/// What the script of a machine of this group leads to. `is_unified` where it is no script, but an
+/// The goal of the script of a machine of this group. `is_unified` where it is no script, but an
 /// image of kernel and initrds.
 pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool) -> Signs {
     // Requests are compared without their token, and so is what is named.
@@ -88,7 +88,7 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
     Signs { goal, is_image, reports: found.reports }
 }
 
-/// What the texts of a machine name.
+/// Images and reports in the texts of a machine.
 #[derive(Debug, Default)]
 struct Found {
     images: BTreeSet<String>,
@@ -115,7 +115,7 @@ impl Found {
         }
     }
 
-    /// What one text says; the answer is what it names beneath our address.
+    /// Reads one text; the answer is the paths that it names beneath our address.
     fn read(&mut self, text: &str, base_url: &str) -> Vec<UrlPath> {
         self.reports |= text.contains(event::PATH);
         let text = with_variables(&text.replace("\\\n", " "), base_url);
@@ -127,7 +127,7 @@ impl Found {
         paths(&text, base_url)
     }
 
-    /// What one command, or another line of a text, says of an image.
+    /// Reads one command, or another line of a text, for an image.
     fn command(&mut self, command: &str, base_url: &str) {
         let tokens: Vec<&str> = command.split_whitespace().map(unquoted).collect();
         let runs = |program: &str| {
@@ -219,7 +219,7 @@ mod tests {
 
     const BASE: &str = "http://192.0.2.1";
 
-    /// What a text says of an image.
+    /// The image and the report of a text.
     fn found(text: &str) -> (Vec<String>, bool, bool) {
         let mut found = Found::default();
         found.read(text, BASE);

@@ -1,4 +1,4 @@
-//! What can be foreseen of installations when a config is loaded: whether bootbox can learn that one
+//! Foresees installations when a config is loaded: whether bootbox can learn that one
 //! has ended, and whether a machine can fetch its texts from the address that its arguments give it.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};

@@ -268,7 +268,7 @@ struct Absence {
     told: Option<Instant>,
 }
 
-/// What the log is told of an interface.
+/// A change of an interface that the log is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Presence {
     Back,

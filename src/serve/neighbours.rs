@@ -21,7 +21,7 @@ const COMPLETE: u32 = 2;
 
 static NEIGHBOURS: LazyLock<Mutex<Neighbours>> = LazyLock::new(Mutex::default);
 
-/// What counts as one where places are shared.
+/// The unit that shares of places are counted by: a card, or an address that is not ours.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Host {
     /// All addresses of a card on our LAN.

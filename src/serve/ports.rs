@@ -37,7 +37,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What was found of the ports.
+/// Findings about the ports.
 #[derive(Debug, Default)]
 pub struct Ports {
     /// The bootbox that has them already.
@@ -133,7 +133,7 @@ fn holders(port: Port, address: Ipv4Addr) -> BTreeSet<Holder> {
 
 /// The socket of a row of /proc/net, where it is in the way of this port at this address.
 fn inode(row: &str, port: u16, address: Ipv4Addr, is_tcp: bool) -> Option<u64> {
-    /// What the kernel calls listening.
+    /// The kernel's number of the state LISTEN.
     const LISTENS: &str = "0A";
     let words: Vec<&str> = row.split_ascii_whitespace().collect();
     let (at, number) = words.get(1)?.split_once(':')?;

@@ -27,7 +27,7 @@ use crate::{
 /// is checked when it asks, as everything is.
 pub const MOST_TRIED: usize = 2048;
 
-/// What a reload came to.
+/// The outcome of a reload.
 pub(super) struct Reloaded(Result<(Arc<Site>, Proofs), ServeError>);
 
 /// The site, who says which of its profiles may be served, and the ledger that outlives both.

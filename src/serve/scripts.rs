@@ -199,7 +199,7 @@ impl Renderer {
     }
 }
 
-/// What is made without the disk.
+/// A reply that is made without the disk.
 fn filled<'a, T: Send + 'a>(text: Result<T, String>) -> Filling<'a, T> {
     Box::pin(ready(text))
 }

@@ -22,7 +22,7 @@ const FOLDERS: [&str; 5] = [
 ];
 const SHIPPED: &str = include_str!("../../etc/bootbox.service");
 
-/// What matters of a unit.
+/// The lines of a unit that matter here.
 #[derive(Debug)]
 pub struct Service {
     /// The unit's file.
@@ -30,7 +30,7 @@ pub struct Service {
     reader: Reader,
     hides_homes: bool,
     hides_temporary: bool,
-    /// What is there all the same.
+    /// Paths that are there all the same.
     bound: Vec<PathBuf>,
     writable: Vec<PathBuf>,
     /// The config that it is started with; absent where it names none.
@@ -134,7 +134,7 @@ impl Service {
         &self.reader
     }
 
-    /// What of its sandbox hides this path.
+    /// The line of its sandbox that hides this path.
     pub(super) fn hides(&self, path: &Path) -> Option<Lack> {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if self.bound.iter().any(|bound| path.starts_with(bound) || real.starts_with(bound)) {
@@ -150,7 +150,7 @@ impl Service {
         Some(Lack::Hidden { below, by: "PrivateTmp" })
     }
 
-    /// What to say of a file that must be written where the service may not.
+    /// The words for a file that must be written where the service may not.
     pub(super) fn unwritable(&self, key: &str, path: &Path) -> Option<String> {
         if self.reader.uid.is_some() || self.writable.iter().any(|folder| path.starts_with(folder))
         {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a script may take to be read; bash needs a few milliseconds.
+/// The time that a script may take to be read; bash needs a few milliseconds.
 const LONGEST: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(2);
 /// More than bash has to say, in bytes.
@@ -25,7 +25,7 @@ pub(super) struct SyntaxFault {
     pub(super) is_certain: bool,
 }
 
-/// What keeps a shell from reading a script, as far as bash can tell.
+/// The fault that keeps a shell from reading a script, as far as bash can tell.
 pub(super) fn fault(text: &str) -> Option<SyntaxFault> {
     let reader = reader(text)?;
     let said = said(text, reader == Reader::Sh)?;
@@ -60,7 +60,7 @@ fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// What bash says of a script that it refuses; none if it takes it, is not there, or takes long.
+/// The words of bash for a script that it refuses; none if it takes it, is not there, or takes long.
 fn said(text: &str, is_posix: bool) -> Option<String> {
     let mut bash = Command::new("/bin/bash");
     bash.args(is_posix.then_some("--posix")).args(["--norc", "--noprofile", "-n"]);

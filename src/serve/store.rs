@@ -198,7 +198,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What to do about a file that was named by this path; begins with "; ".
+    /// The remedy for a file that was named by this path; begins with "; ".
     pub(super) fn remedy(&self, path: &Path) -> String {
         match self {
             Self::Io(error) => advice(path, error).unwrap_or_default(),

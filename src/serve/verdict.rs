@@ -61,7 +61,7 @@ pub(super) enum Verdict<'a, T> {
 /// Fills in what boots a machine of this group and these words.
 pub(super) type Fill<'a, T> = &'a (dyn Fn(&Group, &Words) -> Filling<'a, T> + Sync);
 
-/// What may have to wait for the disk.
+/// The filling of a verdict, which may have to wait for the disk.
 pub(super) type Filling<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
 /// A machine that asks what becomes of it.

@@ -50,7 +50,8 @@ pub(super) struct Watch {
     /// A DHCP server that was heard to answer it.
     answered: Option<Ipv4Addr>,
     misses_us: bool,
-    /// What was fetched first by the script that it has, how often it arrived whole, and when first.
+    /// The file that was fetched first by the script that it has, how often it arrived whole, and
+    /// when first.
     kernel: Option<(String, u32, Instant)>,
     /// The latest step, whichever.
     stirred: Instant,

@@ -89,7 +89,7 @@ fn serve(mut device: File, open_to: &AtomicU64) {
         reply.extend(error.to_ne_bytes());
         reply.extend(&request[8..16]);
         reply.extend(content);
-        // Who asked may have been killed.
+        // The asker may have been killed.
         let _ = device.write_all(&reply);
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn check(text: &str, target: &Target, report: &mut Report) {
     }
 }
 
-/// What only the translation of a new Flatcar refuses, where it may be one.
+/// Adds the faults that only a new Flatcar's translation finds: warnings, as it may be none.
 fn refused_by_flatcar(strictly: Report, report: &mut Report) {
     for fault in strictly.into_faults() {
         let told = report.0.iter().any(|it| it.line == fault.line && it.severity == fault.severity);

@@ -31,7 +31,7 @@ pub(super) fn check(config: &Node, context: Context<'_>, report: &mut Report) {
     }
 }
 
-/// What a new Flatcar's translation of spec 2 refuses: a path twice, or below a link of the config.
+/// Faults for a new Flatcar's translation of spec 2: a path twice, or below a link of the config.
 fn translated(storage: &Node, context: Context<'_>, report: &mut Report) {
     let defined: BTreeSet<&str> =
         storage.list("filesystems").iter().filter_map(|node| node.text("name")).collect();

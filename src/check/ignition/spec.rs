@@ -48,7 +48,7 @@ impl Spec {
         let plain = digits && (minor.len() == 1 || !minor.starts_with('0'));
         let minor: u8 = minor.parse().ok().filter(|_| plain)?;
         match major {
-            // What is older was tried out in builds that nobody has any more.
+            // Older trial versions were in builds that nobody has any more.
             "2" if is_trial && minor > 4 => Some(Self(24)),
             "3" if is_trial && minor > 3 || minor > 6 => Some(Self(30 + minor.min(6))),
             _ => None,

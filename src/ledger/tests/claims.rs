@@ -1,4 +1,4 @@
-//! What anybody can say in a machine's name makes no decision more destructive.
+//! Words that anybody can say in a machine's name make no decision more destructive.
 
 use std::sync::Arc;
 

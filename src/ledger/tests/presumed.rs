@@ -1,15 +1,15 @@
-//! What half-known attempts come to, and who may take one back. One row is one branch.
+//! The ends of half-known attempts, and the reports that may take one back. One row is one branch.
 
 use super::*;
 
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
 
-/// What a kickstart of ours leads to.
+/// The goal of a kickstart of ours.
 fn document() -> Goal {
     Goal { files: ["/ks.cfg".to_owned()].into(), ..Goal::default() }
 }
 
-/// What an image of this name leads to.
+/// The goal of an image of this name.
 fn image() -> Goal {
     Goal { images: ["/rhcos.raw.gz".to_owned()].into(), ..Goal::default() }
 }
@@ -22,7 +22,7 @@ fn path(text: &str) -> UrlPath {
     UrlPath::parse(text.as_bytes()).unwrap()
 }
 
-/// What a machine may do that comes back.
+/// The next boot of a machine that comes back.
 #[derive(Debug, Eq, PartialEq)]
 enum Then {
     Disk,

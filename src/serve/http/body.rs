@@ -48,7 +48,7 @@ pub(super) struct Pieces {
     wait: Option<Wait>,
 }
 
-/// What the end of a body waits for.
+/// The end of a body waits for this.
 type Wait = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// One of several pieces of a body.

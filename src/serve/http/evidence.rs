@@ -44,7 +44,7 @@ pub(in crate::serve) struct Evidence {
     is_verified: bool,
 }
 
-/// Whose a text is, and where it goes.
+/// The machine that a text is for, and the address that it goes to.
 pub(super) struct TextFor {
     pub(super) address: Ipv4Addr,
     /// The machine that it was made for, where that is known.

@@ -176,7 +176,7 @@ impl Exchange {
         })
     }
 
-    /// What a boot loader asks for by this name, where there is no such file.
+    /// Answers a boot loader that asks by a name of which there is no file.
     async fn named(
         &self,
         path: &RepositoryPath,
@@ -206,7 +206,7 @@ impl Exchange {
             (Arc::clone(&self.service.scripts), Arc::clone(site), path.clone());
         let open = move || {
             let opened = site.read_file(&file, has_token);
-            // What a release lacks that is not served is not ready, either.
+            // A missing file of a release that is not served is not ready, either.
             scripts.admits(&file)?;
             let opened = opened.map_err(refusal)?;
             let is_verified = scripts.is_verified(&file, &opened);

@@ -155,7 +155,7 @@ pub trait Scripts: Send + Sync {
     fn render<'a>(&'a self, script: &'a Script, site: &'a Site, arrival: Arrival) -> Rendering<'a>;
 }
 
-/// What may have to wait for the ledger's disk.
+/// A reply that may have to wait for the ledger's disk.
 pub type Noting<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
 /// A text that may have to wait for the ledger's disk.

@@ -1,4 +1,4 @@
-//! Who may have a connection, and who loses one where there are too many.
+//! Decides which host gets a connection, and which one loses one where there are too many.
 //!
 //! Each host has a share, and idle connections of strangers go first. An address of our own LAN is
 //! not a host: its card is, by the kernel's neighbour table.
@@ -42,7 +42,7 @@ struct Table {
     told: Option<Instant>,
 }
 
-/// Who asks for a connection.
+/// A host that asks for a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Asker {
     pub(super) host: Host,
@@ -67,7 +67,7 @@ pub(super) struct Guest {
     activity: Arc<Activity>,
 }
 
-/// What becomes of an asker.
+/// The answer to a host that asks.
 pub(super) enum Admission {
     /// It has a place, perhaps of another.
     Enter {
@@ -154,8 +154,9 @@ impl Room {
 }
 
 impl Table {
-    /// Whose place an asker with so many takes: an idle one, of a stranger and of the host with most
-    /// before others, the oldest of those; a busy one only where its host has more than the asker's.
+    /// The connection whose place a host with so many takes: an idle one, of a
+    /// stranger and of the host with most before others, the oldest of those; a busy one only where
+    /// its host has more than the asker's.
     fn victim(&self, asker: Asker, own: usize) -> Option<u64> {
         let of = |seat: &Seat| self.hosts.get(&seat.asker.host).copied().unwrap_or_default();
         let may_lose = |seat: &Seat| match seat.activity.is_idle() {

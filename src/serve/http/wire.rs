@@ -306,7 +306,7 @@ fn send(stream: &TcpStream, opened: &Held, offset: u64, count: usize) -> io::Res
     }
 }
 
-/// What a system call said; `None` where it has to be tried again.
+/// The result of a system call; `None` where it has to be tried again.
 fn settled(result: io::Result<usize>) -> Option<io::Result<usize>> {
     let is_open = |error: &io::Error| {
         matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)

@@ -48,7 +48,7 @@ pub(super) struct Disk {
     /// Which file that is: device and inode.
     file: (u64, u64),
     mark: Mark,
-    /// What the mark says.
+    /// The commit and the ledger that the mark names.
     marked: Marked,
 }
 

@@ -1,4 +1,4 @@
-//! What is missing of a ledger, by its mark.
+//! Finds what is missing of a ledger, by its mark.
 
 use std::{fmt, path::PathBuf};
 
@@ -12,7 +12,7 @@ pub enum Loss {
     Behind {
         /// Its newest commit; absent where it has no numbers yet.
         commit: Option<u64>,
-        /// What was known.
+        /// The ledger as its mark has it.
         marked: Known,
         /// The mark's file.
         mark: PathBuf,
@@ -24,7 +24,7 @@ pub enum Loss {
     },
     /// There is no file, and there has been one.
     Missing {
-        /// What was known.
+        /// The ledger as its mark has it.
         marked: Known,
         /// The mark's file.
         mark: PathBuf,
@@ -33,7 +33,7 @@ pub enum Loss {
     NoFile,
     /// It is another ledger.
     Other {
-        /// What was known.
+        /// The ledger as its mark has it.
         marked: Known,
         /// The mark's file.
         mark: PathBuf,
@@ -45,7 +45,7 @@ pub enum Loss {
     },
 }
 
-/// What a mark says of its ledger.
+/// The ledger as a mark has it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Known {
     /// The number of its newest commit.

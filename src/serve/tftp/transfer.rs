@@ -47,7 +47,7 @@ const OVER_HTTP_ONLY: &str = "what goes onto a disk, and its signature, are sent
 /// More than a socket's queue holds.
 const MOST_QUEUED: usize = 512;
 
-/// What a client is told in place of a file.
+/// The error that a client is told in place of a file.
 type Failure = (Code, String);
 
 /// Who is served, and with what.
