@@ -1,9 +1,12 @@
-//! How events change a record.
+//! How events change a record: what it did, what it fetched, what was reported and ordered.
+
+mod order;
+mod report;
 
 use std::net::Ipv4Addr;
 
 use super::{
-    Event, Goal, Moment, Order, Peer, Piece, Refusal, Report,
+    Event, Goal, Moment, Piece, Refusal,
     record::{Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, Record, State},
     spent,
 };
@@ -18,10 +21,6 @@ const SAME_POWER_ON: u64 = 45;
 const SAME_BY_HTTP: u64 = 180;
 /// An installed machine that is back within this many seconds has not run from its disk for long.
 const RETURN: u64 = 300;
-/// Reports of progress within this many seconds are one line of the history.
-const BETWEEN_REPORTS: u64 = 30;
-/// How that line begins.
-const PROGRESS: &str = "it reports: ";
 
 impl Record {
     /// The record after an event. Of the number of attempts, `most_attempts` is the last one.
@@ -280,222 +279,6 @@ impl Record {
         }
         self.tried = Some(profile.to_owned());
         self.state = State::Installing(Attempt { goal, ..Attempt::new(profile, group, now) });
-    }
-
-    /// A failure that may be told by somebody else takes nothing back that is known.
-    fn alleged(&mut self, reason: &str, most_attempts: u32, now: Moment) -> Result<(), Refusal> {
-        match &self.state {
-            State::Installing(attempt) if attempt.is_open() => {
-                self.reported(&Report::Failed(reason.to_owned()), most_attempts, now)
-            }
-            State::Installing(attempt) => {
-                let (attempt, mac) = (attempt.clone(), self.machine.mac);
-                let reason = format!(
-                    "a failure was reported in its name ({reason}), and its disk may be installed; \
-                     if it is: bootbox installed {mac}, if not: bootbox reinstall {mac}"
-                );
-                self.note(now, format!("held: {reason}"));
-                let (by, attempt) = (Holder::Doubt, Some(attempt));
-                self.state = State::Held(Held { reason, by, installed: None, attempt });
-                Ok(())
-            }
-            State::Held(held) if held.attempt.is_some() => {
-                self.note(now, format!("a failure was reported in its name: {reason}"));
-                Ok(())
-            }
-            State::Failed { .. } => Ok(()),
-            State::Held(_) | State::Installed(_) | State::New => Err(Refusal::NotInstalling),
-        }
-    }
-
-    fn reported(
-        &mut self,
-        report: &Report,
-        most_attempts: u32,
-        now: Moment,
-    ) -> Result<(), Refusal> {
-        match (report, &mut self.state) {
-            (Report::Started, State::Installing(attempt)) => {
-                attempt.is_under_way = true;
-                let text = "its install script runs";
-                if self.history.last().is_none_or(|last| last.text != text) {
-                    self.note(now, text.to_owned());
-                }
-            }
-            (Report::Progress(text), State::Installing(attempt)) => {
-                attempt.is_under_way = true;
-                self.progressed(text, now);
-            }
-            (Report::Failed(reason), State::Installing(_)) => {
-                let reason = reason.clone();
-                self.fail(&reason, most_attempts, now);
-            }
-            (
-                Report::Installed,
-                State::Installing(Attempt { profile, .. }) | State::Failed { profile, .. },
-            ) => {
-                let profile = profile.clone();
-                self.install(profile, Proof::Reported, now);
-            }
-            // Said twice, as a script does that missed our answer.
-            (Report::Installed, State::Installed(installed)) => installed.proof = Proof::Reported,
-            // Its own word settles what was doubted.
-            (
-                Report::Failed(reason),
-                State::Held(Held { by: Holder::Doubt, attempt: Some(attempt), .. }),
-            ) => {
-                let (reason, attempt) = (reason.clone(), attempt.clone());
-                self.state = State::Installing(attempt);
-                self.fail(&reason, most_attempts, now);
-            }
-            (_, State::Held(Held { attempt: Some(_), .. })) => {
-                self.reported_while_held(report, now)
-            }
-            (Report::Failed(_), State::Failed { .. }) => {}
-            (
-                Report::Started | Report::Progress(_) | Report::Failed(_) | Report::Installed,
-                State::Failed { .. } | State::Held(_) | State::Installed(_) | State::New,
-            ) => return Err(Refusal::NotInstalling),
-        }
-        Ok(())
-    }
-
-    /// A hold does not stop an attempt that goes on: what came of it shows when it is released.
-    fn reported_while_held(&mut self, report: &Report, now: Moment) {
-        let State::Held(held) = &mut self.state else { return };
-        let Some(attempt) = &mut held.attempt else { return };
-        match report {
-            Report::Started => {}
-            Report::Progress(text) => self.progressed(text, now),
-            Report::Failed(reason) => {
-                (attempt.image, attempt.has_signature) = (Image::Incomplete, false);
-                (attempt.doubt, attempt.has_last) = (None, false);
-                self.note(now, format!("attempt {} failed: {reason}", self.attempts));
-            }
-            Report::Installed => {
-                let profile = attempt.profile.clone();
-                let held = (held.by == Holder::Operator).then(|| held.clone());
-                self.install(profile, Proof::Reported, now);
-                if let (Some(held), State::Installed(installed)) = (held, &self.state) {
-                    let installed = Some(installed.clone());
-                    self.state = State::Held(Held { installed, attempt: None, ..held });
-                }
-            }
-        }
-    }
-
-    /// One line for what is reported within a short time: the rest of the history stays.
-    fn progressed(&mut self, text: &str, now: Moment) {
-        let text = format!("{PROGRESS}{text}");
-        match self.history.last_mut() {
-            Some(last)
-                if last.text.starts_with(PROGRESS)
-                    && now.0 < last.at.0.saturating_add(BETWEEN_REPORTS) =>
-            {
-                last.text = text;
-                self.trim_history();
-            }
-            Some(_) | None => self.note(now, text),
-        }
-    }
-
-    fn obey(&mut self, order: &Order, now: Moment) -> Result<(), Refusal> {
-        match order {
-            Order::Hold(reason) => {
-                let (installed, attempt) = match &self.state {
-                    State::Installed(installed) => (Some(installed.clone()), None),
-                    State::Held(held) => (held.installed.clone(), held.attempt.clone()),
-                    State::Installing(attempt) => (None, Some(attempt.clone())),
-                    State::Failed { profile, .. } => (None, Some(self.tried(profile, now))),
-                    State::New => (None, None),
-                };
-                self.note(now, format!("held by the operator: {reason}"));
-                let by = Holder::Operator;
-                self.state = State::Held(Held { reason: reason.clone(), by, installed, attempt });
-            }
-            Order::Installed => self.confirm(now),
-            Order::Reinstall => {
-                self.note(now, "to be installed again, by the operator's word".to_owned());
-                // Where nobody doubts whose UUID it is, this says nothing about that.
-                self.is_distinct |= match &self.state {
-                    State::Held(held) => held.by == Holder::Twin,
-                    // Its ROM may have been told of its twin before it had a record to hold.
-                    State::New => true,
-                    State::Failed { .. } | State::Installed(_) | State::Installing(_) => false,
-                };
-                self.attempts = 0;
-                self.token = None;
-                self.group = None;
-                self.has_fetched = false;
-                self.forget_attempts();
-                self.state = State::New;
-            }
-            Order::Release => {
-                self.release(now)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn forget_attempts(&mut self) {
-        (self.asked_by, self.tried, self.failed_goal) = (Peer::Nobody, None, None);
-    }
-
-    /// Takes a hold away, and never lets a machine be wiped whose installation ever began:
-    /// `reinstall` is the word for that.
-    fn release(&mut self, now: Moment) -> Result<(), Refusal> {
-        let State::Held(held) = &self.state else { return Err(Refusal::NotHeld) };
-        if held.by == Holder::Twin {
-            return Err(Refusal::SharesItsUuid);
-        }
-        let held = held.clone();
-        self.note(now, "released by the operator".to_owned());
-        let tried = self.tried.clone();
-        match (held.installed, held.attempt) {
-            (Some(installed), _) => self.state = State::Installed(installed),
-            (None, Some(attempt)) => {
-                let proof = attempt.outcome().unwrap_or(Proof::Presumed);
-                match self.attempts <= 1 && !attempt.is_under_way {
-                    true => self.state = State::Installing(attempt),
-                    false => self.install(attempt.profile, proof, now),
-                }
-            }
-            (None, None) if held.by == Holder::Attempts => {
-                let profile = tried.unwrap_or_else(|| "an unknown profile".to_owned());
-                self.install(profile, Proof::Presumed, now);
-            }
-            (None, None) => self.state = State::New,
-        }
-        self.attempts = 0;
-        Ok(())
-    }
-
-    /// An operator says that its disk is installed, by us or by somebody else. A hold stays.
-    fn confirm(&mut self, now: Moment) {
-        let profile = match &self.state {
-            State::Failed { profile, .. } => Some(profile),
-            State::Held(held) => {
-                let installed = held.installed.as_ref().map(|installed| &installed.profile);
-                installed.or(held.attempt.as_ref().map(|attempt| &attempt.profile))
-            }
-            State::Installed(installed) => Some(&installed.profile),
-            State::Installing(attempt) => Some(&attempt.profile),
-            State::New => None,
-        };
-        let profile = profile.map_or("unknown", String::as_str).to_owned();
-        let held = match &self.state {
-            State::Held(held) if held.by == Holder::Operator => Some(held.clone()),
-            State::Failed { .. }
-            | State::Held(_)
-            | State::Installed(_)
-            | State::Installing(_)
-            | State::New => None,
-        };
-        self.install(profile, Proof::Operator, now);
-        if let (Some(held), State::Installed(installed)) = (held, &self.state) {
-            let installed = Some(installed.clone());
-            self.state = State::Held(Held { installed, attempt: None, ..held });
-        }
     }
 
     fn install(&mut self, profile: String, proof: Proof, now: Moment) {
