@@ -125,7 +125,16 @@ fn machine_script(group: &Group, words: &Words, line: &str, initrd: &str) -> Str
     let _ = write!(
         script,
         "boot || goto again\n\
-         :again\n\
+         {}",
+        again(&ending)
+    );
+    script
+}
+
+/// The label where a failed try goes on: the next try, or the way on after the last.
+fn again(ending: &Ending) -> String {
+    format!(
+        ":again\n\
          echo bootbox: try ${{attempt}} of {TRIES} failed, again in 3 s\n\
          inc attempt\n\
          iseq ${{attempt}} {} && goto stop ||\n\
@@ -137,8 +146,7 @@ fn machine_script(group: &Group, words: &Words, line: &str, initrd: &str) -> Str
         TRIES + 1,
         ending.announced(),
         ending.commands(),
-    );
-    script
+    )
 }
 
 /// The script that runs another one. What is fetched is tried again; what has run has had its say,
@@ -155,20 +163,12 @@ fn chain_script(group: &Group, words: &Words) -> String {
         "#!ipxe\n\
          set attempt:int32 1\n\
          :load\n\
-         echo bootbox: {} runs the script of profile {} (group {}), attempt ${{attempt}} of {TRIES}\n\
+         echo bootbox: {} runs the script of profile {} (group {}), try ${{attempt}} of {TRIES}\n\
          imgfree\n\
          imgfetch --name bootbox-chain {script} || goto again\n\
          imgexec bootbox-chain ||\n\
          echo bootbox: the script of profile {} has ended; {}\n\
          {}\
-         :again\n\
-         echo bootbox: attempt ${{attempt}} of {TRIES} failed, again in 3 s\n\
-         inc attempt\n\
-         iseq ${{attempt}} {} && goto stop ||\n\
-         sleep 3\n\
-         goto load\n\
-         :stop\n\
-         echo bootbox: giving up; {}\n\
          {}",
         words.machine.mac,
         profile.name,
@@ -176,9 +176,7 @@ fn chain_script(group: &Group, words: &Words) -> String {
         profile.name,
         ending.announced(),
         ending.commands(),
-        TRIES + 1,
-        ending.announced(),
-        ending.commands(),
+        again(&ending),
     )
 }
 
