@@ -2,6 +2,19 @@ use std::{fs, path::PathBuf};
 
 use crate::{config::Config, serve::site::Site};
 
+/// So many groups of profile p, each of one machine.
+fn groups(count: usize) -> String {
+    let group = |number: usize| {
+        format!(
+            "[[group]]\nname = \"g{number}\"\nprofile = \"p\"\nmetadata.n = {number}\n\
+             selector.mac = \"52:54:00:00:{:02x}:{:02x}\"\n",
+            number >> 8,
+            number & 255
+        )
+    };
+    (0..count).map(group).collect()
+}
+
 /// A config of so many groups, each of one machine, that share a profile and its texts.
 fn site(count: usize) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("bootbox-load-{}-{count}", std::process::id()));
@@ -9,19 +22,11 @@ fn site(count: usize) -> PathBuf {
     let root = folder.join("files");
     fs::write(root.join("k"), "kernel").unwrap();
     fs::write(root.join("t.sh"), "#!/bin/sh\necho {{ mac }} {{ metadata.n }}\n").unwrap();
-    let mut text = format!(
+    let text = format!(
         "[repository]\nroot = {root:?}\n[[template]]\npath = \"/t.sh\"\nfile = \"/t.sh\"\n[[profile]]\nname = \"p\"\n\
          kernel = \"/k\"\nargs = [\"x={{{{ base_url }}}}/t.sh?mac={{{{ mac }}}}\"]\n",
     );
-    for number in 0..count {
-        text.push_str(&format!(
-            "[[group]]\nname = \"g{number}\"\nprofile = \"p\"\nmetadata.n = {number}\n\
-             selector.mac = \"52:54:00:00:{:02x}:{:02x}\"\n",
-            number >> 8,
-            number & 255
-        ));
-    }
-    fs::write(folder.join("b.toml"), text).unwrap();
+    fs::write(folder.join("b.toml"), text + &groups(count)).unwrap();
     folder
 }
 
@@ -50,16 +55,7 @@ fn a_site_of_twice_as_many_groups_loads_in_about_twice_the_time() {
 }
 
 fn config(count: usize) -> String {
-    let mut text = String::from("[[profile]]\nname = \"p\"\nkernel = \"/k\"\n");
-    for number in 0..count {
-        text.push_str(&format!(
-            "[[group]]\nname = \"g{number}\"\nprofile = \"p\"\nmetadata.n = {number}\n\
-             selector.mac = \"52:54:00:00:{:02x}:{:02x}\"\n",
-            number >> 8,
-            number & 255
-        ));
-    }
-    text
+    format!("[[profile]]\nname = \"p\"\nkernel = \"/k\"\n{}", groups(count))
 }
 
 #[test]
