@@ -26,9 +26,10 @@ use std::{
 
 use bootbox::{
     config::Config,
-    firmware::{ARCHITECTURES, Firmware, Programs},
+    firmware::{ARCHITECTURES, BootFile, Firmware, Programs},
     ledger::{Book, Event, Moment, Order, Record, Report},
     machine::Machine,
+    path::RepositoryPath,
     proxydhcp::{
         Answer, Arrival, Circumstances, Conversations, Discover, Offering, Port, Recipient, answer,
         first_choice,
@@ -369,6 +370,15 @@ fn in_words(answer: &Answer) -> String {
     text
 }
 
+/// Whether a packet was answered, or left alone for this reason.
+fn agree(answer: &Answer, reason: Option<&str>) {
+    match (answer, reason) {
+        (Answer::Reply(_), None) => {}
+        (Answer::LeaveAlone(_, _, found), Some(reason)) => assert_eq!(found.label(), reason),
+        (other, reason) => panic!("{other:?}, not {reason:?}"),
+    }
+}
+
 #[test]
 fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
     let with = |install: &str, hand_off: &str, more: &str| {
@@ -382,11 +392,16 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
     };
     let config = |install, hand_off| with(install, hand_off, "");
     // One that never asks whether it may go on, and one that does.
-    let alone = |install, hand_off| with(install, hand_off, "boot-program = \"uki.efi\"");
+    let named = RepositoryPath::parse(b"uki.efi").expect("it is a path");
+    let named = BTreeMap::from([(Firmware::Efi64, BootFile::Served(named))]);
+    let asking_nobody = Programs::new(&named, |_| true);
     let grub = with("once", "exit", "boot-program = \"grubx64.efi\"");
     let rom = fs::read(recorded("ovmf2022.11_pxe4_no43_00_c2s_discover_68-67")).expect("recorded");
     let answered = |config: &Config, book: &Book| {
         ask(&rom, Port::Dhcp, &Offering { book, ..offering(config, usual(), 80) })
+    };
+    let answered_alone = |config: &Config, book: &Book| {
+        ask(&rom, Port::Dhcp, &Offering { book, ..offering(config, &asking_nobody, 80) })
     };
     let once = config("once", "silence");
     let nothing = Book::default();
@@ -414,21 +429,22 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
         (&config("always", "silence"), book("1", &installed), None),
         (&config("never", "silence"), book("1", &installed), None),
         (&once, book("1", &held), None),
-        (&alone("once", "exit"), book("1", &[]), None),
-        (&alone("once", "exit"), book("1", &installed), Some("installed")),
-        (&alone("once", "sanboot"), book("1", &installed), Some("installed")),
-        (&alone("never", "exit"), book("1", &installed), None),
-        (&alone("once", "silence"), book("1", &held), Some("held")),
-        (&alone("never", "silence"), book("1", &held), Some("held")),
         (&grub, book("1", &installed), None),
         (&grub, book("1", &held), None),
         (&once, book("2", &[]), Some("no-group")),
     ] {
-        match (answered(config, &book), reason) {
-            (Answer::Reply(_), None) => {}
-            (Answer::LeaveAlone(_, _, found), Some(reason)) => assert_eq!(found.label(), reason),
-            (other, reason) => panic!("{other:?}, not {reason:?}"),
-        }
+        agree(&answered(config, &book), reason);
+    }
+    for (config, book, reason) in [
+        (&config("once", "exit"), book("1", &[]), Some("not-recorded")),
+        (&config("always", "exit"), book("1", &[]), None),
+        (&config("once", "exit"), book("1", &installed), Some("installed")),
+        (&config("once", "sanboot"), book("1", &installed), Some("installed")),
+        (&config("never", "exit"), book("1", &installed), None),
+        (&config("once", "silence"), book("1", &held), Some("held")),
+        (&config("never", "silence"), book("1", &held), Some("held")),
+    ] {
+        agree(&answered_alone(config, &book), reason);
     }
     let mut passed = Book::default();
     passed.pass_by(told("2"), Moment(1));

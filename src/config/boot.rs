@@ -1,11 +1,12 @@
 //! What a config says of boot programs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use toml::Spanned;
 
-use super::{NamedBootFile, resolve::Desk};
+use super::{NamedBootFile, error::Place, resolve::Desk};
 use crate::{
+    catalog::{Group, Install},
     firmware::{BootFile, Firmware},
     path::RepositoryPath,
 };
@@ -19,8 +20,43 @@ impl Desk<'_> {
         &mut self,
         written: BTreeMap<Firmware, Spanned<String>>,
     ) -> BTreeMap<Firmware, BootFile> {
-        let named = |(firmware, name)| Some((firmware, self.boot_file(&name, Some(firmware))?));
+        let named = |(firmware, name)| {
+            let program = self.boot_file(&name, Some(firmware))?;
+            // What a Raspberry Pi fetches may be the firmware that asks next.
+            if firmware != Firmware::RaspberryPi && program.asks_no_more() {
+                self.asking_no_more.push((program.clone(), self.page.place(&name)));
+            }
+            Some((firmware, program))
+        };
         written.into_iter().filter_map(named).collect()
+    }
+
+    /// Refuses boot programs that would install the machines of a group at each boot: they ask us
+    /// for nothing, so nothing would be recorded.
+    pub(super) fn unrecorded(&mut self, group: &Group, program_place: Option<Place>) {
+        if group.profile.install != Install::Once {
+            return;
+        }
+        let programs = match (&group.boot.program, program_place) {
+            (Some(program), Some(place)) if program.asks_no_more() => {
+                vec![(program.clone(), place)]
+            }
+            (Some(_), _) => Vec::new(),
+            // Each is told once.
+            (None, _) => mem::take(&mut self.asking_no_more),
+        };
+        for (program, place) in programs {
+            let text = format!(
+                "the boot program {program} asks bootbox for nothing, as far as its name tells, and \
+                 profile {profile} of group {name:?} has install = \"once\": no installation would \
+                 be recorded, and each boot would install the machine again; if the program asks \
+                 for a script, write ipxe, grub or shim in its name; if it installs nothing, write \
+                 install = \"never\" in the profile",
+                profile = group.profile.name,
+                name = group.name,
+            );
+            self.wrong_at(place, text);
+        }
     }
 
     /// One boot program, for a firmware or for those of a group.
@@ -84,6 +120,33 @@ mod tests {
             ),
         ] {
             assert_eq!(problems(&post(from, to)), said);
+        }
+    }
+
+    #[test]
+    fn a_boot_program_that_asks_nobody_installs_nothing_once() {
+        let general = |program: &str| {
+            post("[firmware]", &format!("[boot.programs]\nuefi-x64 = {program:?}\n[firmware]"))
+        };
+        let own = |program: &str| {
+            let line = format!("profile = \"coreos\"\nboot-program = {program:?}");
+            post("profile = \"coreos\"", &line)
+        };
+        for (text, line) in [(general("uki.efi"), 9), (own("http://192.0.2.9/uki.efi"), 19)] {
+            let once = text.replace("name = \"coreos\"", "name = \"coreos\"\ninstall = \"once\"");
+            let said = problems(&once);
+            let expected = format!("b.toml:{line}: the boot program ");
+            assert!(said.starts_with(&expected), "{said}");
+            assert!(said.contains("no installation would be recorded"), "{said}");
+            let allowed = once.replace("[http]", "[install]\nallow-always = true\n[http]");
+            for install in ["never", "always"] {
+                let text = allowed.replace("\"once\"", &format!("{install:?}"));
+                Config::parse(&text, "b.toml").unwrap();
+            }
+        }
+        for text in [general("shimx64.efi"), own("my-ipxe.efi"), own("linuxx64.efi.stub")] {
+            let text = text.replace("name = \"coreos\"", "name = \"coreos\"\ninstall = \"once\"");
+            Config::parse(&text, "b.toml").unwrap();
         }
     }
 

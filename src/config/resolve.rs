@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     catalog::{Boot, Catalog, Group, Profile},
+    firmware::BootFile,
     path::UrlPath,
     template::{Metadata, Words},
 };
@@ -122,6 +123,8 @@ pub(super) struct Desk<'a> {
     pub(super) problems: Vec<Problem>,
     pub(super) files: Vec<NamedFile>,
     pub(super) boot_files: Vec<NamedBootFile>,
+    /// Boot programs for every group that ask us for nothing, and were not told of yet.
+    pub(super) asking_no_more: Vec<(BootFile, Place)>,
     pub(super) allows_always: bool,
     /// Whether signatures can be verified.
     has_keyring: bool,
@@ -144,6 +147,7 @@ impl<'a> Desk<'a> {
             problems: Vec::new(),
             files: Vec::new(),
             boot_files: Vec::new(),
+            asking_no_more: Vec::new(),
             allows_always: false,
             has_keyring: false,
             is_partial: false,
@@ -304,6 +308,7 @@ impl<'a> Desk<'a> {
             }
             self.mention(&name, place, (&draft.profile, template), &metadata);
         }
+        let program_place = written.boot_program.as_ref().map(|it| self.page.place(it));
         let program = written.boot_program.and_then(|program| self.boot_file(&program, None));
         let whom = (&*format!("group {name:?}"), &metadata);
         let profile = self.filled(&draft.profile, &draft.files, &draft.places, whom);
@@ -313,6 +318,7 @@ impl<'a> Desk<'a> {
             (selector?, written.every_machine || self.are_machines_named);
         let group = Group { name, selector, profile, metadata, hand_off, boot, every_machine };
         self.reach(&group, place);
+        self.unrecorded(&group, program_place);
         Some(group)
     }
 

@@ -60,6 +60,12 @@ impl BootFile {
         }
     }
 
+    /// Whether it is the last that we hear of a machine, as far as its name tells. A unified image is
+    /// made when it is asked for.
+    pub fn asks_no_more(&self) -> bool {
+        self.stub().is_none() && !self.comes_back()
+    }
+
     /// What this machine is given: the image that is its own, where this is a stub.
     pub fn for_machine(&self, machine: &Machine) -> Cow<'_, Self> {
         let image = self.stub().and_then(|(stub, _)| {

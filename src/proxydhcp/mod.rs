@@ -12,7 +12,7 @@ mod request;
 use std::net::Ipv4Addr;
 
 use crate::{
-    catalog::{Catalog, Choice, Group, HandOff, NotTold, Offer, Pattern},
+    catalog::{Catalog, Choice, Group, HandOff, Install, NotTold, Offer, Pattern},
     firmware::{BootFile, Firmware, Form, Means, Platform, Programs},
     ledger::{Book, Decision},
     machine::{Mac, Machine},
@@ -205,8 +205,8 @@ fn find(
     let named = group.and_then(|group| group.boot.program.as_ref());
     let named = named.filter(|program| offering.programs.fits(program, firmware));
     // A machine that is to wait or to boot its disk is left alone by what was told earlier, too.
-    if named.is_some_and(|program| asks_no_more(program, firmware)) {
-        untouched(told, offering)?;
+    if let Some(program) = named.filter(|program| asks_no_more(program, firmware)) {
+        untouched(program, told, offering)?;
     }
     // Words of an earlier request choose no program which installs and asks nobody first.
     let own = &client.machine;
@@ -217,7 +217,7 @@ fn find(
     let program = named.or_else(|| offering.programs.get(firmware));
     let program = program.ok_or(Reason::NoBootProgram(firmware))?;
     if asks_no_more(program, firmware) {
-        untouched(told, offering)?;
+        untouched(program, told, offering)?;
     }
     if let Some((_, processor)) = program.stub() {
         let all = |machine: &Machine| machine.clone().told_by_uefi(processor);
@@ -305,17 +305,21 @@ fn to_disk(told: &Machine, offering: &Offering<'_>) -> Option<Reason> {
     Some(reason)
 }
 
-/// Whether a boot program is the last that we hear of a machine. A unified image is made when it is
-/// asked for; what a Raspberry Pi fetches is its own choice, and may be the firmware that asks next.
+/// Whether a boot program is the last that we hear of a machine. What a Raspberry Pi fetches is its
+/// own choice, and may be the firmware that asks next.
 fn asks_no_more(program: &BootFile, firmware: Firmware) -> bool {
-    firmware != Firmware::RaspberryPi && program.stub().is_none() && !program.comes_back()
+    firmware != Firmware::RaspberryPi && program.asks_no_more()
 }
 
-/// Refuses a machine that is to wait or to boot its disk: its boot program asks nobody.
-fn untouched(told: &Machine, offering: &Offering<'_>) -> Result<(), Reason> {
-    offering.prospects(told).try_for_each(|(_, decision)| match decision {
+/// Refuses a machine that is to wait, to boot its disk, or to be installed once: its boot program
+/// asks nobody, so nothing would be recorded of the installation.
+fn untouched(program: &BootFile, told: &Machine, offering: &Offering<'_>) -> Result<(), Reason> {
+    offering.prospects(told).try_for_each(|(group, decision)| match decision {
         Decision::Disk(why) => Err(Reason::Installed(why)),
         Decision::Hold(why) => Err(Reason::Held(why)),
+        Decision::Install if group.profile.install == Install::Once => {
+            Err(Reason::NotRecorded(program.to_string()))
+        }
         Decision::Boot | Decision::Install => Ok(()),
     })
 }

@@ -26,6 +26,9 @@ pub enum Reason {
     NoMessageType,
     /// The DHCP magic cookie is missing.
     NoMagicCookie,
+    /// It is to be installed once, and this boot program asks us for nothing: the installation would
+    /// be recorded nowhere, and begin again at each boot.
+    NotRecorded(String),
     /// Its boot program is a URL, and it asks by PXE, which has only TFTP.
     NotByTftp(String),
     /// The message type is one that we never answer on this port.
@@ -67,6 +70,7 @@ impl Reason {
             Self::NotAllowed => "not-allowed",
             Self::NotByTftp(_) => "not-by-tftp",
             Self::NotOurs => "not-ours",
+            Self::NotRecorded(_) => "not-recorded",
             Self::NotPxeClient => "not-pxe-client",
             Self::Relayed => "relayed",
             Self::TellsNoMore => "tells-no-more",
@@ -116,6 +120,12 @@ impl fmt::Display for Reason {
                 )
             }
             Self::NotOurs => f.write_str("a message type that is the DHCP server's to answer"),
+            Self::NotRecorded(program) => write!(
+                f,
+                "it is to be installed once, and its boot program {program} asks for no script, as \
+                 far as its name tells: nothing would be recorded, and each boot would install it; \
+                 name a boot program with ipxe, grub or shim in its name"
+            ),
             Self::NotPxeClient => f.write_str("neither a PXE nor an HTTP Boot client"),
             Self::Relayed => f.write_str("it came through a DHCP relay"),
             Self::TellsNoMore => f.write_str(

@@ -105,6 +105,7 @@ fn the_document_explains_every_reason_to_leave_a_machine_that_wants_to_boot() {
         Reason::NoGroup,
         Reason::NotAllowed,
         Reason::NotByTftp(String::new()),
+        Reason::NotRecorded(String::new()),
         Reason::Relayed,
         Reason::TellsNoMore,
         Reason::Unidentified(Unidentified::Foreign(foreign)),
