@@ -6,7 +6,7 @@ use std::{
     net::Ipv4Addr,
 };
 
-use super::{Attempt, Moment, Record};
+use super::{Moment, Record};
 use crate::{
     machine::{Mac, Machine, Uuid},
     token::Token,
@@ -26,7 +26,7 @@ pub struct Book {
     by_token: HashMap<Token, Mac>,
     /// Only those that something was done to: nobody else is anybody's other card.
     by_uuid: HashMap<Uuid, BTreeSet<Mac>>,
-    /// Those that install, and nothing is known of their image.
+    /// Those whose attempt may still end well, and surely did not yet.
     open: BTreeSet<Mac>,
     strangers: Strangers,
 }
@@ -174,7 +174,7 @@ impl Book {
         MOST.saturating_sub(self.records.len())
     }
 
-    /// The records of machines that install, and nothing is known of their image.
+    /// The records of machines whose attempt may still end well, and surely did not yet.
     pub(super) fn open(&self) -> impl Iterator<Item = &Record> {
         self.open.iter().filter_map(|mac| self.records.get(mac))
     }
@@ -207,7 +207,7 @@ impl Book {
         if let Some(uuid) = record.machine.uuid.filter(|_| record.has_a_story()) {
             self.by_uuid.entry(uuid.in_one_order()).or_default().insert(mac);
         }
-        if record.state.attempt().is_some_and(Attempt::is_open) {
+        if record.unsettled().is_some() {
             self.open.insert(mac);
         }
         for &address in &record.addresses {

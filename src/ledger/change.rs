@@ -83,19 +83,19 @@ impl Record {
     /// Of an attempt before this one, it is not known whether it goes on.
     fn aims(&mut self, goal: &Goal, now: Moment) {
         let Some(attempt) = self.state.attempt_mut() else { return };
-        attempt.goal = match attempt.goal.take() {
+        let before = attempt.goal.take();
+        attempt.goal = match before {
             Some(before) => before.or(goal),
             None => Some(goal.clone()),
         };
-        if goal.is_script {
+        // What is too much to remember may be fetched, and nobody would know.
+        if goal.is_script || attempt.goal.is_none() {
             self.reaches_the_last(now);
         }
     }
 
     fn reaches_the_last(&mut self, now: Moment) {
-        if let State::Failed { profile, .. } = &self.state {
-            self.state = State::Installing(self.tried(profile, now));
-        }
+        self.resume(now);
         let Some(attempt) = self.state.attempt_mut().filter(|attempt| !attempt.has_last) else {
             return;
         };
@@ -175,10 +175,7 @@ impl Record {
     }
 
     fn last_byte(&mut self, now: Moment) {
-        // A script that gave up and said so may try again all the same.
-        if let State::Failed { profile, .. } = &self.state {
-            self.state = State::Installing(self.tried(profile, now));
-        }
+        self.resume(now);
         if let Some(attempt) = self.state.attempt_mut()
             && attempt.image == Image::Incomplete
         {
@@ -189,6 +186,7 @@ impl Record {
 
     /// An image goes where nobody known is: this machine may have a second card there.
     fn stray(&mut self, address: Ipv4Addr, now: Moment) {
+        self.resume(now);
         let Some(attempt) = self.state.attempt_mut().filter(|attempt| attempt.is_open()) else {
             return;
         };
@@ -309,6 +307,13 @@ impl Record {
         self.note(now, reason.clone());
         self.state =
             State::Held(Held { reason, by: Holder::Attempts, installed: None, attempt: None });
+    }
+
+    /// A script that gave up and said so may try again all the same.
+    fn resume(&mut self, now: Moment) {
+        if let State::Failed { profile, .. } = &self.state {
+            self.state = State::Installing(self.tried(profile, now));
+        }
     }
 
     /// An attempt whose script gave up, and may yet say that it is installed after all.

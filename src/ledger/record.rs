@@ -103,8 +103,9 @@ pub struct Attempt {
     /// The files that it fetches last; `None` where that is not known.
     #[serde(default)]
     pub goal: Option<Goal>,
-    /// Whether the last of what it fetches here was sent, or was about to be.
-    #[serde(default)]
+    /// Whether the last of what it fetches here was sent, or was about to be. A record of an older
+    /// release does not tell: all of it may have come from elsewhere.
+    #[serde(default = "yes")]
     pub has_last: bool,
     /// Whether the image that was sent is signed by a key of the keyring.
     #[serde(default)]
@@ -295,6 +296,23 @@ impl Record {
         } else {
             Piece::Boot
         }
+    }
+
+    /// The profile and the goal of an attempt that may still end well, where it surely did not yet
+    /// and no doubt was cast on that. After a failure, its machine may try again without a boot.
+    pub fn unsettled(&self) -> Option<(&str, Option<&Goal>)> {
+        match &self.state {
+            State::Failed { profile, .. } => Some((profile, self.failed_goal.as_ref())),
+            State::Held(_) | State::Installed(_) | State::Installing(_) | State::New => {
+                let attempt = self.state.attempt().filter(|attempt| attempt.is_open())?;
+                Some((&attempt.profile, attempt.goal.as_ref()))
+            }
+        }
+    }
+
+    /// Whether what goes to its address is for its own attempt, a failed one too.
+    pub fn fetches_for_itself(&self) -> bool {
+        matches!(self.state, State::Failed { .. }) || self.state.attempt().is_some()
     }
 
     /// Whether this token opens its configs now.

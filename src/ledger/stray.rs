@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use super::{Attempt, Book, Install, Piece};
+use super::{Book, Install, Piece, Record};
 use crate::{
     catalog::{Catalog, Source},
     machine::Mac,
@@ -54,17 +54,16 @@ impl Stray {
         // somebody else's by now.
         let holder = book.at(to);
         let is_concerned = !boots
-            && holder.is_none_or(|holder| holder.state.attempt().is_none())
-            && book.open().any(|record| record.state.attempt().is_some_and(|it| stray.fits(it)));
+            && holder.is_none_or(|holder| !holder.fetches_for_itself())
+            && book.open().any(|record| stray.fits(record));
         is_concerned.then_some(stray)
     }
 
-    fn fits(&self, attempt: &Attempt) -> bool {
-        let names = |path| {
-            attempt.goal.as_ref().is_some_and(|goal| goal.has_file(path) || goal.has_image(path))
-        };
+    fn fits(&self, record: &Record) -> bool {
+        let Some((profile, goal)) = record.unsettled() else { return false };
+        let names = |path| goal.is_some_and(|goal| goal.has_file(path) || goal.has_image(path));
         match &self.unconcerned {
-            Some(unconcerned) => !unconcerned.contains(&attempt.profile),
+            Some(unconcerned) => !unconcerned.contains(profile),
             None => names(&self.path),
         }
     }
@@ -72,10 +71,7 @@ impl Stray {
     /// The machines that may be the one that fetches it, each once an attempt: who fetches images
     /// all day has nobody left to cast a doubt on.
     pub fn may_be(&self, book: &Book) -> Vec<Mac> {
-        let concerned = book.open().filter(|record| {
-            let attempt = record.state.attempt();
-            attempt.is_some_and(|attempt| self.fits(attempt))
-        });
+        let concerned = book.open().filter(|record| self.fits(record));
         concerned.map(|record| record.machine.mac).collect()
     }
 }

@@ -82,7 +82,7 @@ fn a_doubt_is_cast_once_an_attempt_and_only_where_it_matters() {
         Story::new().installs(),
         Story::new().boots().then(&Event::LastByte),
         Story::new().installs().then(&Event::PoweredOn),
-        Story::new().boots().then(&failed("x")),
+        Story::new().boots().then(&failed("x")).then(&stray()),
     ] {
         let before = story.record.clone();
         assert!(story.then(&stray()).record.says_no_more_than(&before), "{:?}", before.state);
@@ -105,11 +105,43 @@ fn an_image_that_is_fetched_after_a_failure_counts() {
 }
 
 #[test]
+fn an_image_that_goes_elsewhere_after_a_failure_is_doubted() {
+    let story = Story::new().boots().then(&failed("no network"));
+    assert_eq!(story.decision(), Decision::Install);
+    let mut book = Book::default();
+    book.put(story.record.clone()).unwrap();
+    let sent = Stray::new([192, 0, 2, 9].into(), &path(IMAGE), &Catalog::default());
+    assert_eq!(sent.may_be(&book), [story.record.machine.mac]);
+    let story = story.then(&stray());
+    assert!(matches!(story.decision(), Decision::Hold(_)), "{:?}", story.record.state);
+    let story = story.wait(60).then(&Event::PoweredOn);
+    assert!(matches!(story.decision(), Decision::Hold(_)), "{:?}", story.record.state);
+    assert_eq!(story.then(&failed("no network")).decision(), Decision::Install, "its own word");
+}
+
+#[test]
 fn an_attempt_that_a_record_of_before_has_is_read() {
-    let installing = r#"{"installing":{"profile":"p","group":"g","started":1,"is_under_way":true,
-        "has_signature":false,"image":"incomplete"}}"#;
-    let Ok(State::Installing(attempt)) = serde_json::from_str(installing) else { panic!() };
-    assert_eq!(attempt.outcome(), Some(Proof::Presumed), "nobody knows how far it had to come");
+    for is_under_way in [false, true] {
+        let installing = format!(
+            r#"{{"installing":{{"profile":"p","group":"g","started":1,
+            "is_under_way":{is_under_way},"has_signature":false,"image":"incomplete"}}}}"#
+        );
+        let Ok(State::Installing(attempt)) = serde_json::from_str(&installing) else { panic!() };
+        assert_eq!(attempt.outcome(), Some(Proof::Presumed), "nobody knows how far it had to come");
+    }
+}
+
+#[test]
+fn what_is_too_much_to_remember_may_be_installed() {
+    let goal = |from: u32| Goal {
+        files: (from..from + 40).map(|number| format!("/{number}")).collect(),
+        ..Goal::default()
+    };
+    let story = Story::new().then(&Event::PoweredOn).given(goal(0));
+    assert_eq!(story.decision(), Decision::Install);
+    let story = story.given(goal(100));
+    assert!(matches!(story.decision(), Decision::Disk(_)));
+    assert_eq!(story.wait(100).then(&Event::PoweredOn).proof(), Some(Proof::Presumed));
 }
 
 /// A group of one machine, and the machine's record in the middle of an attempt.
