@@ -145,7 +145,7 @@ fn each_command_does_what_it_says_and_a_restart_keeps_it() {
     let (code, said) = server.asked(&["hold", "5254.0012.3456", "--reason", "broken fan"]);
     assert_eq!(code, 0, "{said}");
     let expected = "52:54:00:12:34:56: held until `bootbox release 52:54:00:12:34:56`; its next \
-                    network boot waits and installs nothing: broken fan\n";
+                    network boot boots its own disk: held by the operator: broken fan\n";
     assert_eq!(said, expected);
     let (code, said) = server.asked(&["hold", OTHER]);
     assert!(code == 0 && said.contains("until further notice"), "{said}");
@@ -153,7 +153,7 @@ fn each_command_does_what_it_says_and_a_restart_keeps_it() {
     let macs: Vec<&str> = machines.iter().map(|one| one["mac"].as_str().unwrap()).collect();
     assert_eq!(macs, [MAC, OTHER]);
     assert_eq!(machines[0]["state"]["held"]["reason"], "broken fan");
-    assert_eq!(machines[0]["next_boot"]["hold"], "broken fan");
+    assert_eq!(machines[0]["next_boot"]["disk"], "held by the operator: broken fan");
     let (_, table) = server.asked(&["machines"]);
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].starts_with("MAC ") && lines[1].starts_with(MAC), "{table}");
@@ -171,7 +171,7 @@ fn each_command_does_what_it_says_and_a_restart_keeps_it() {
     };
     let said = explained(MAC);
     assert!(
-        said.contains("\nby the running server's ledger, its next network boot waits"),
+        said.contains("\nby the running server's ledger, its next network boot boots its own disk"),
         "{said}"
     );
     let said = explained("52:54:00:12:34:58");

@@ -421,16 +421,18 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
     let scripted = Event::Scripted { group: "g".to_owned(), profile: "p".to_owned(), token: None };
     let installed = [scripted.clone(), Event::Reported(Report::Installed)];
     let held = [Event::Ordered(Order::Hold("wait".to_owned()))];
+    let half = [scripted.clone(), held[0].clone()];
     for (config, book, reason) in [
         (&once, book("1", &[]), None),
-        (&once, book("1", &[scripted]), None),
+        (&once, book("1", &[scripted.clone()]), None),
         (&once, book("1", &installed), Some("installed")),
         (&config("once", "sanboot"), book("1", &installed), None),
         (&config("always", "silence"), book("1", &installed), None),
         (&config("never", "silence"), book("1", &installed), None),
-        (&once, book("1", &held), None),
+        (&once, book("1", &held), Some("installed")),
+        (&once, book("1", &half), None),
         (&grub, book("1", &installed), None),
-        (&grub, book("1", &held), None),
+        (&grub, book("1", &half), None),
         (&once, book("2", &[]), Some("no-group")),
     ] {
         agree(&answered(config, &book), reason);
@@ -441,8 +443,9 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
         (&config("once", "exit"), book("1", &installed), Some("installed")),
         (&config("once", "sanboot"), book("1", &installed), Some("installed")),
         (&config("never", "exit"), book("1", &installed), None),
-        (&config("once", "silence"), book("1", &held), Some("held")),
-        (&config("never", "silence"), book("1", &held), Some("held")),
+        (&config("once", "silence"), book("1", &half), Some("held")),
+        (&config("never", "silence"), book("1", &half), Some("held")),
+        (&config("never", "silence"), book("1", &held), Some("installed")),
     ] {
         agree(&answered_alone(config, &book), reason);
     }

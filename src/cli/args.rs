@@ -45,9 +45,9 @@ pub(super) enum Command {
     /// Treat a machine as new: it is INSTALLED, and its disk wiped, at its next network boot if a
     /// group with an installing profile matches it. Says so first, and asks.
     Forget(super::orders::ForgetOptions),
-    /// Install nothing on a machine until it is released, whatever its group says. A machine that is
-    /// installed boots its disk; another one waits, with the reason on its console, until `bootbox
-    /// installed` says that it is. The machine need not have been seen yet.
+    /// Install nothing on a machine until it is released, whatever its group says. It boots its own
+    /// disk, whoever installed it. Where an installation of ours has begun and is not complete, it
+    /// waits, with the reason on its console. The machine need not have been seen yet.
     Hold(super::orders::HoldOptions),
     /// List the CoreOS and Flatcar releases in the repository, up to 8 folders deep; 1 if one is
     /// incomplete or badly signed.

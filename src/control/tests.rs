@@ -217,13 +217,14 @@ fn a_sheet_tells_what_the_next_boot_comes_to() {
     let held = after(&fresh, Order::Hold("fan".to_owned()));
     let group = |decision| Choice::Group("g".to_owned(), "p".to_owned(), decision);
     let hold = || NextBoot::Hold("fan".to_owned());
+    let disk = || NextBoot::Disk("held by the operator: fan".to_owned());
     for (record, choice, next) in [
         (&fresh, group(Decision::Install), NextBoot::Install),
         (&fresh, group(Decision::Boot), NextBoot::Boot),
         (&fresh, Choice::Later, NextBoot::Undecided),
         (&fresh, Choice::Nothing, NextBoot::Nothing),
         (&held, group(Decision::Hold("fan".to_owned())), hold()),
-        (&held, Choice::Later, hold()),
+        (&held, Choice::Later, disk()),
         (&held, Choice::Nothing, NextBoot::Nothing),
     ] {
         assert_eq!(Sheet::of(record, choice.clone(), MOST).next_boot, next, "{choice:?}");

@@ -61,6 +61,10 @@ pub fn decide(record: Option<&Record>, install: Install, most_attempts: u32) -> 
             {
                 Decision::Disk(format!("{}; it may be installed by now", held.reason))
             }
+            // We did nothing to its disk, so what is on it is its owner's, and may boot.
+            (None, Holder::Operator) if held.attempt.is_none() => {
+                Decision::Disk(format!("held by the operator: {}", held.reason))
+            }
             (None, Holder::Operator) => Decision::Hold(held.reason.clone()),
             (None, Holder::Attempts | Holder::Doubt | Holder::Twin) if installs => {
                 Decision::Hold(held.reason.clone())

@@ -191,8 +191,11 @@ fn an_operator_reinstalls_holds_and_releases() {
     let fresh = Story::new().then(&Event::Ordered(Order::Hold("wait".to_owned())));
     for install in [Install::Always, Install::Never, Install::Once] {
         let decision = decide(Some(&fresh.record), install, MOST);
-        assert_eq!(decision, Decision::Hold("wait".to_owned()), "{install:?}");
+        let reason = "held by the operator: wait".to_owned();
+        assert_eq!(decision, Decision::Disk(reason), "nothing was done to its disk: {install:?}");
     }
+    let half = Story::new().boots().then(&Event::Ordered(Order::Hold("wait".to_owned())));
+    assert_eq!(half.decision(), Decision::Hold("wait".to_owned()), "its disk may be half written");
 }
 
 #[test]
