@@ -424,7 +424,7 @@ fn an_installed_machine_is_left_alone_and_its_group_may_have_it_told() {
     let half = [scripted.clone(), held[0].clone()];
     for (config, book, reason) in [
         (&once, book("1", &[]), None),
-        (&once, book("1", &[scripted.clone()]), None),
+        (&once, book("1", std::slice::from_ref(&scripted)), None),
         (&once, book("1", &installed), Some("installed")),
         (&config("once", "sanboot"), book("1", &installed), None),
         (&config("always", "silence"), book("1", &installed), None),
