@@ -1,7 +1,10 @@
 //! Which groups need to be looked at for a machine, or beside another group, so that the work stays
 //! near-linear in the number of groups.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+};
 
 use super::{Group, Tie, pattern::Pattern, selector::Field};
 use crate::machine::Mac;
@@ -75,45 +78,56 @@ pub(super) fn tie(groups: &[Group]) -> Option<Tie> {
     None
 }
 
-/// Compares only groups that have an exact value of one field in common, where all name that field
-/// by exact values; else each with each.
+/// Compares only groups whose values of one field may be the same by how they begin, where all name
+/// that field; else each with each.
 fn tie_of_equals(groups: &[Group]) -> Option<Tie> {
     let field = telling(groups);
-    let mut by_value: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut begun = Beginnings::default();
     for (at, group) in groups.iter().enumerate() {
-        let is_tied = |&&earlier: &&usize| {
+        let beginnings: BTreeSet<String> = match field {
+            Some(field) => group.selector.patterns(field).iter().map(Pattern::beginning).collect(),
+            None => BTreeSet::from([String::new()]),
+        };
+        let is_tied = |&earlier: &usize| {
             let earlier = &groups[earlier];
             !earlier.is_same_boot(group) && earlier.selector.overlaps(&group.selector)
         };
-        let values: BTreeSet<String> = match field {
-            Some(field) => {
-                group.selector.patterns(field).iter().map(Pattern::exact_value).collect()
-            }
-            None => BTreeSet::from([String::new()]),
-        };
-        let tied = |value| by_value.get(value).and_then(|them| them.iter().find(is_tied));
-        if let Some(&earlier) = values.iter().filter_map(tied).min() {
+        let earlier = beginnings.iter().flat_map(|it| begun.that_may_meet(it));
+        if let Some(earlier) = earlier.filter(is_tied).min() {
             let (first, second) = (groups[earlier].name.clone(), group.name.clone());
             return Some(Tie { first, second });
         }
-        for value in values {
-            by_value.entry(value).or_default().push(at);
-        }
+        beginnings.into_iter().for_each(|beginning| begun.add(beginning, at));
     }
     None
 }
 
-/// The field that tells these groups apart best, of those that all name by exact values.
+/// Groups by how a value of theirs begins.
+#[derive(Debug, Default)]
+struct Beginnings(BTreeMap<String, Vec<usize>>);
+
+impl Beginnings {
+    fn add(&mut self, beginning: String, group: usize) {
+        self.0.entry(beginning).or_default().push(group);
+    }
+
+    /// The groups of which one beginning begins with the other.
+    fn that_may_meet<'a>(&'a self, beginning: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let shorter = beginning.char_indices().filter_map(|(end, _)| self.0.get(&beginning[..end]));
+        let from = (Bound::Included(beginning), Bound::Unbounded);
+        let as_long = self.0.range::<str, _>(from);
+        let as_long = as_long.take_while(move |(other, _)| other.starts_with(beginning));
+        shorter.chain(as_long.map(|(_, groups)| groups)).flatten().copied()
+    }
+}
+
+/// The field that tells these groups apart best, of those that all of them name.
 fn telling(groups: &[Group]) -> Option<&Field> {
-    let is_exact = |field: &&Field| {
-        groups.iter().all(|group| {
-            let patterns = group.selector.patterns(field);
-            !patterns.is_empty() && patterns.iter().all(Pattern::is_exact)
-        })
+    let is_named =
+        |field: &&Field| groups.iter().all(|group| !group.selector.patterns(field).is_empty());
+    let beginnings = |field: &&Field| {
+        let patterns = groups.iter().flat_map(|group| group.selector.patterns(field));
+        patterns.map(Pattern::beginning).collect::<BTreeSet<_>>().len()
     };
-    let values = |field: &&Field| {
-        let values = groups.iter().flat_map(|group| group.selector.patterns(field));
-        values.map(Pattern::exact_value).collect::<BTreeSet<_>>().len()
-    };
-    groups.first()?.selector.fields().filter(is_exact).max_by_key(values)
+    groups.first()?.selector.fields().filter(is_named).max_by_key(beginnings)
 }

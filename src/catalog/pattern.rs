@@ -69,13 +69,17 @@ impl Pattern {
         !matches!(self, Self::Glob(_) | Self::MacGlob(_))
     }
 
-    /// The same text for two exact patterns that accept one value.
-    pub(super) fn exact_value(&self) -> String {
+    /// What each value that it accepts begins with, in one spelling. Of two patterns that accept one
+    /// value, the beginning of one begins with that of the other.
+    pub(super) fn beginning(&self) -> String {
         match self {
-            Self::Uuid(uuid) => uuid.in_one_order().to_string(),
-            Self::Glob(_) | Self::Mac(_) | Self::MacGlob(_) | Self::Platform(_) | Self::Text(_) => {
-                self.example()
+            Self::Glob(glob) | Self::MacGlob(glob) => {
+                glob.pattern.split(['*', '?']).next().unwrap_or_default().to_owned()
             }
+            Self::Mac(mac) => digits(*mac),
+            Self::Platform(platform) => platform.to_string(),
+            Self::Text(text) => text.clone(),
+            Self::Uuid(uuid) => uuid.in_one_order().to_string(),
         }
     }
 

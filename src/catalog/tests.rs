@@ -218,6 +218,28 @@ fn a_contradiction_is_an_error_and_never_chance() {
     assert!(!ties(&[("mac", "52:54:00:*")], &[("mac", "52:54:01:*")]));
 }
 
+/// All pairs of patterns: the index that spares most comparisons hides no contradiction.
+#[test]
+fn how_values_begin_hides_no_contradiction() {
+    let (one, two) = (profile("one"), profile("two"));
+    for (field, values) in [
+        ("mac", &["5254*", "52:54:00:*", "52-54-0?-*", "*", "*:01", ONE, TWO, "525400*|06*"][..]),
+        ("uuid", &[UUID, SWAPPED, "11223344-5566-7788-99aa-010203040506"]),
+        ("serial", &["a", "ab", "a*", "ab*", "?b", "*b", "b|a", "Ä*", "Äb", "a*|b*"]),
+        ("firmware", &["bios", "uefi"]),
+    ] {
+        for a in values {
+            for b in values {
+                let (a, b) = (group("a", &[(field, a)], &one), group("b", &[(field, b)], &two));
+                let is_tie = a.selector.specificity() == b.selector.specificity()
+                    && a.selector.overlaps(&b.selector);
+                let text = format!("{} and {}", a.selector, b.selector);
+                assert_eq!(Catalog::new(vec![a, b]).is_err(), is_tie, "{text}");
+            }
+        }
+    }
+}
+
 #[test]
 fn values_say_what_to_write() {
     for (field, value, said) in [

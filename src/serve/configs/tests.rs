@@ -58,19 +58,39 @@ fn config(count: usize) -> String {
     format!("[[profile]]\nname = \"p\"\nkernel = \"/k\"\n{}", groups(count))
 }
 
+/// The same with groups of 256 machines.
+fn globs_of(count: usize) -> String {
+    let group = |number: usize| {
+        format!(
+            "[[group]]\nname = \"g{number}\"\nprofile = \"p\"\nmetadata.n = {number}\n\
+             selector.mac = \"52:54:00:{:02x}:{:02x}:*\"\n",
+            number >> 8,
+            number & 255
+        )
+    };
+    let groups: String = (0..count).map(group).collect();
+    config(0) + &groups
+}
+
 #[test]
 fn twice_as_many_groups_take_about_twice_as_long() {
-    let took = |count| {
-        let text = config(count);
+    let took = |count, globs| {
+        let text = match globs {
+            true => globs_of(count),
+            false => config(count),
+        };
         let began = spent();
         let config = Config::parse(&text, "b.toml").unwrap();
         let took = spent() - began;
         assert_eq!(config.catalog.groups().len(), count);
         took
     };
-    let best = |count| (0..3).map(|_| took(count)).min().unwrap();
-    let (some, twice) = (best(1500), best(3000));
-    assert!(twice < some * 3, "{some} ns, then {twice} ns");
+    for globs in [false, true] {
+        let took = |count| took(count, globs);
+        let best = |count| (0..3).map(|_| took(count)).min().unwrap();
+        let (some, twice) = (best(1500), best(3000));
+        assert!(twice < some * 3, "globs: {globs}; {some} ns, then {twice} ns");
+    }
 }
 
 #[test]
