@@ -144,6 +144,18 @@ fn who_only_observes_sends_a_machine_nothing_and_logs_what_it_would_have_got() {
         if !log.contains("iPXE discovers: would offer http://10.77.0.2/boot.ipxe") {
             return Err(Failure::new(format!("nothing was observed: {log}")));
         }
+        // An operator finds it in the list, and says that it is installed before anything is served.
+        let config = lab.scratch().join("bootbox.toml");
+        let asks = |words: &str| {
+            let (binary, config) = (env!("CARGO_BIN_EXE_bootbox"), config.display());
+            lab.server().run(&format!("{binary} {words} --config {config}"))
+        };
+        let heard = asks("machines --unknown")?;
+        let said = asks("installed 52:54:00:b0:*")?;
+        let unknown = asks("machines --unknown")?;
+        if !heard.contains(MAC) || !said.contains(MAC) || unknown.contains(MAC) {
+            return Err(Failure::new(format!("heard: {heard}\nsaid: {said}\nleft: {unknown}")));
+        }
         match lab.capture()?.frames_between(BOX_MAC, MAC)? {
             0 => Ok(()),
             frames => Err(Failure::new(format!("it sent {frames} frames"))),

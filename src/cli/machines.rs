@@ -18,8 +18,8 @@ const COLUMNS: [&str; 6] = ["MAC", "PROFILE", "GROUP", "ADDRESS", "LAST SEEN", "
 
 #[derive(Debug, Args)]
 pub(super) struct ListOptions {
-    /// List the machines instead that were heard in the last 10 minutes and that no group matches,
-    /// the newest first. Nothing is kept of them.
+    /// List the machines instead that were heard since the start and have no record, the newest
+    /// first: no group matches them, or nothing is answered in observe mode.
     #[arg(long)]
     unknown: bool,
     /// As JSON, one array; docs/ledger.md has every field.
@@ -46,7 +46,7 @@ pub(super) fn list(options: &ListOptions) -> ExitCode {
     match options.server.ask(&request) {
         Ok(sheets) if options.json => print_json(&sheets),
         Ok(sheets) if sheets.is_empty() && options.unknown => {
-            print(b"no machine was heard that no group matches\n")
+            print(b"no machine was heard that has no record\n")
         }
         Ok(sheets) if sheets.is_empty() => print(b"no machine has been seen yet\n"),
         Ok(sheets) => print(table(&sheets, now()).as_bytes()),

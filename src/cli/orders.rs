@@ -2,6 +2,7 @@
 //! what it means for the machine's next network boot.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -57,7 +58,8 @@ pub(super) struct ForgetOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct InstalledOptions {
-    /// Hardware addresses, UUIDs, or globs of the hardware addresses that are known, as "02:00:*".
+    /// Hardware addresses, UUIDs, or globs, as "02:00:*", of the hardware addresses that are known
+    /// or were heard since the start.
     #[arg(value_name = "MAC|UUID|GLOB", required_unless_present = "from")]
     machines: Vec<Which>,
     /// Read more of them from a file, one a line; "-" is standard input, "#" begins a comment.
@@ -87,14 +89,18 @@ impl FromStr for Which {
 }
 
 impl Which {
-    /// The machines that are meant; of a glob those that the running server knows.
-    fn machines(&self, server: &Server) -> Result<Vec<Subject>, ExitCode> {
+    /// The machines that are meant; of a glob those that the running server lists.
+    fn machines(&self, server: &Server, lists: &[Request]) -> Result<Vec<Subject>, ExitCode> {
         let pattern = match self {
             Self::One(machine) => return Ok(vec![*machine]),
             Self::Glob(pattern) => pattern,
         };
-        let known = server.ask(&Request::Machines)?.into_iter().map(|sheet| sheet.mac);
+        let mut known = BTreeSet::new();
+        for list in lists {
+            known.extend(server.ask(list)?.into_iter().map(|sheet| sheet.mac));
+        }
         let found: Vec<Subject> = known
+            .into_iter()
             .filter(|&mac| Pattern::allow(Some(slice::from_ref(pattern)), mac))
             .map(Subject::Mac)
             .collect();
@@ -116,7 +122,8 @@ pub(super) fn installed(options: &InstalledOptions) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for which in &named {
         // One that cannot be done keeps the others from nothing.
-        let machines = match which.machines(&options.server) {
+        let machines = match which.machines(&options.server, &[Request::Machines, Request::Unknown])
+        {
             Ok(machines) => machines,
             Err(error) => {
                 code = error;
@@ -209,7 +216,7 @@ pub(super) fn forget(options: &ForgetOptions) -> ExitCode {
         Which::One(machine) => {
             server.ask_one(&Request::Machine { machine: *machine }).map(|sheet| vec![sheet])
         }
-        glob @ Which::Glob(_) => glob.machines(server).and_then(|machines| {
+        glob @ Which::Glob(_) => glob.machines(server, &[Request::Machines]).and_then(|machines| {
             let ask = |machine: &Subject| server.ask_one(&Request::Machine { machine: *machine });
             machines.iter().map(ask).collect()
         }),

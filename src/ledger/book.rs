@@ -140,14 +140,6 @@ impl Book {
         self.strangers.add(stranger, now);
     }
 
-    /// Such machines, and when each was heard, the newest first.
-    pub fn strangers(&self) -> Vec<(&Machine, Moment)> {
-        let told = self.strangers.told.values();
-        let mut told: Vec<_> = told.map(|(machine, moment)| (machine, *moment)).collect();
-        told.sort_by_key(|(machine, moment)| (std::cmp::Reverse(*moment), machine.mac));
-        told
-    }
-
     /// Forgets what such machines told until then: an owner may have put it right since, and who
     /// spoke in a machine's name must go on doing so.
     pub fn forget_strangers(&mut self, until: Moment) {

@@ -8,6 +8,7 @@ mod book;
 mod change;
 mod choice;
 mod goal;
+mod heard;
 mod moment;
 mod record;
 mod sample;
@@ -20,6 +21,7 @@ pub use crate::catalog::Install;
 use crate::machine::Machine;
 pub use book::{Book, Found, Full};
 pub use goal::{Goal, Peer};
+pub use heard::Heard;
 pub use moment::Moment;
 pub use record::{
     Attempt, Doubt, Entry, Held, Holder, Image, Installed, Pass, Proof, Record, State,

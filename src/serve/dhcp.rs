@@ -155,6 +155,7 @@ impl Service {
             }
             Answer::Reply(_) if is_for_probe && observes => journal.silence("dhcp", "observing"),
             Answer::LeaveAlone(machine, means, reason) => {
+                ledger.hear(&machine);
                 journal.silence("dhcp", reason.label());
                 let is_news = !observes && powers_on(ledger, arrival, machine.mac, means);
                 let step = Step::LeaveAlone { reason: reason.to_string() };
@@ -164,10 +165,13 @@ impl Service {
                     false => journal.step(Who::Machine(machine.mac), &step),
                 }
             }
-            Answer::Reply(reply) if observes => match reply.step.observed() {
-                Some(step) => journal.step(Who::Machine(reply.machine.mac), &step),
-                None => journal.silence("dhcp", "observing"),
-            },
+            Answer::Reply(reply) if observes => {
+                ledger.hear(&reply.machine);
+                match reply.step.observed() {
+                    Some(step) => journal.step(Who::Machine(reply.machine.mac), &step),
+                    None => journal.silence("dhcp", "observing"),
+                }
+            }
             Answer::Reply(reply) => {
                 powers_on(ledger, arrival, reply.machine.mac, reply.means);
                 if arrival.port == Port::BootServer {

@@ -19,7 +19,7 @@ use std::{
     fmt, io,
     path::Path,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -33,7 +33,7 @@ use tokio::{
 
 use super::{clock, drain::Drain, journal::Journal};
 use crate::{
-    ledger::{Book, Event, Full, Moment, Record, Refusal},
+    ledger::{Book, Event, Full, Heard, Moment, Record, Refusal},
     machine::{Mac, Machine},
 };
 pub use disk::LedgerError;
@@ -60,6 +60,7 @@ pub struct Ledger {
 
 struct Shared {
     book: RwLock<Book>,
+    heard: Mutex<Heard>,
     most_attempts: AtomicU32,
     journal: Journal,
 }
@@ -180,7 +181,29 @@ impl Ledger {
 
     /// Remembers, in memory alone, what a machine told that no group matches.
     pub fn pass_by(&self, stranger: Machine) {
+        self.hear(&stranger);
         self.shared.book_to_change().pass_by(stranger, now());
+    }
+
+    /// Keeps for the operator that a machine was heard to which nothing is done.
+    pub fn hear(&self, machine: &Machine) {
+        if self.with(|book| book.get(machine.mac).is_none()) {
+            self.heard().add(machine, now());
+        }
+    }
+
+    /// The machines that were heard and have no record, the newest first.
+    pub fn without_a_record(&self) -> Vec<(Machine, Moment)> {
+        let book = self.shared.book();
+        let heard = self.heard();
+        let heard = heard.newest_first().into_iter();
+        let heard = heard.filter(|(machine, _)| book.get(machine.mac).is_none());
+        heard.map(|(machine, at)| (machine.clone(), at)).collect()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        // What a panic left half done is at worst one machine in a list.
+        self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets after some minutes what such machines told, until the drain begins.
@@ -231,7 +254,8 @@ impl fmt::Debug for Ledger {
 impl Shared {
     fn new(book: Book, most_attempts: u32, journal: Journal) -> Arc<Self> {
         let most_attempts = AtomicU32::new(most_attempts);
-        Arc::new(Self { book: RwLock::new(book), most_attempts, journal })
+        let heard = Mutex::default();
+        Arc::new(Self { book: RwLock::new(book), heard, most_attempts, journal })
     }
 
     fn book(&self) -> RwLockReadGuard<'_, Book> {

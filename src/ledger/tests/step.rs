@@ -65,12 +65,14 @@ fn a_return_is_counted_once_where_the_clock_is_set() {
 fn strangers_are_kept_as_long_where_the_clock_is_set() {
     for by in JUMPS {
         let mut book = Book::default();
-        book.pass_by(machine("52:54:00:00:00:01", None), Moment(START + 5));
+        let told = Some("564da6d2-1706-6343-dc2d-0123456789ab");
+        book.pass_by(machine("52:54:00:00:00:01", told), Moment(START + 5));
         book.take(Step { first: Moment(START), last: Moment(START + 10), by });
         let start = START.saturating_add_signed(by);
-        for (seconds, kept) in [(604, 1), (605, 0)] {
+        for (seconds, is_kept) in [(604, true), (605, false)] {
             book.forget_strangers(Moment(start + seconds - 600));
-            assert_eq!(book.strangers().len(), kept, "{by} {seconds}");
+            let recalled = book.recall(&machine("52:54:00:00:00:01", None));
+            assert_eq!(recalled.uuid.is_some(), is_kept, "{by} {seconds}");
         }
     }
 }

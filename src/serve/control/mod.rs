@@ -211,10 +211,8 @@ impl Desk {
     }
 
     async fn strangers(&self, stream: &mut UnixStream) -> io::Result<()> {
-        let heard: Vec<Record> = self.ledger.with(|book| {
-            let heard = book.strangers().into_iter();
-            heard.map(|(machine, at)| Record::new(machine.clone(), at)).collect()
-        });
+        let heard = self.ledger.without_a_record().into_iter();
+        let heard: Vec<Record> = heard.map(|(machine, at)| Record::new(machine, at)).collect();
         let snapshot = self.snapshot().await?;
         for piece in heard.chunks(PIECE) {
             let mut lines = Vec::new();
