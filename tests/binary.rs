@@ -54,7 +54,7 @@ fn config(folder: &Path, secret: &str) -> PathBuf {
         "network.interfaces = [\"eth0\"]\ninstall.ledger = {ledger:?}\n\
          control.socket = {socket:?}\nrepository.root = {root:?}\n\
          [[profile]]\nname = \"p\"\nkernel = \"/vmlinuz\"\ninitrd = [\"/initrd.img\"]\n\
-         args = [\"secret={secret}\", \"from={{{{ base_url }}}}\"]\n\
+         args = [\"secret={secret}\", \"from={{{{ base_url }}}}\", \"boot=live\"]\n\
          [[group]]\nname = \"g\"\nprofile = \"p\"\n"
     );
     fs::write(&file, text).unwrap();
@@ -231,9 +231,11 @@ fn check_foresees_what_bootbox_cannot_learn_of_an_installation() {
             vec![],
             vec![silent, fixed],
         ),
-        ("quiet", vec![], vec![silent, fixed]),
+        ("quiet", vec!["add install = \"once\" if it does"], vec![silent, fixed]),
+        ("boot=live", vec![], vec![silent, fixed, "add install = "]),
     ] {
         let text = text
+            .replace(", \"boot=live\"", "")
             .replace("secret=x", args)
             .replace("[[profile]]", &format!("{template}[[profile]]"));
         fs::write(&file, text + "selector.mac = \"52:54:00:00:00:01\"\n").unwrap();

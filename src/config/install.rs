@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// What a kernel line of an installer has, by its beginning.
-const STARTS: [(&str, &str); 16] = [
+const STARTS: [(&str, &str); 18] = [
+    ("FAI_ACTION=install", "FAI"),
     ("agama.auto=", "Agama"),
     ("autoyast=", "SUSE"),
     ("coreos.inst.", "Fedora CoreOS"),
@@ -27,11 +28,13 @@ const STARTS: [(&str, &str); 16] = [
     ("preseed/url=", "Debian"),
     ("rancher.cloud_init.", "RancherOS"),
     ("rancher.install", "RancherOS"),
+    ("rd.kiwi.install.", "SUSE's images by KIWI"),
     ("script=", "Arch"),
     ("talos.config=", "Talos"),
 ];
 /// The same, whole words.
-const WORDS: [&str; 3] = ["autoinstall", "install-mode", "proxmox-start-auto-installer"];
+const WORDS: [&str; 4] =
+    ["automatic-ubiquity", "autoinstall", "install-mode", "proxmox-start-auto-installer"];
 /// A script that CoreOS and Flatcar run, and it installs; cloud-init knows the same word.
 const SCRIPTS: [&str; 2] = ["cloud-config-url=", "cloud_config_url="];
 /// What Ubuntu's line says to keep cloud-init from it.
@@ -60,11 +63,16 @@ pub fn installs<T: AsRef<str>>(args: &[T]) -> bool {
 
 /// Whether a kernel of this name starts an installer, whatever its arguments.
 fn is_installer(kernel: &Source) -> bool {
+    KERNELS.contains(&&*file_name(kernel))
+}
+
+/// The name of a kernel's file, without its folders.
+pub(super) fn file_name(kernel: &Source) -> String {
     let path = match kernel {
         Source::Repository(path) => UrlPath::from(path).to_string(),
         Source::Url(url) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
     };
-    path.rsplit('/').next().is_some_and(|name| KERNELS.contains(&name))
+    path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// Whether a profile names an Ignition config, which may write to the disk.
@@ -155,6 +163,9 @@ mod tests {
             &["coreos.inst.install_dev=/dev/sda"],
             &["auto=true", "url=http://192.0.2.1/preseed.cfg"],
             &["auto url=192.0.2.1"],
+            &["root=/dev/nfs nfsroot=192.0.2.1:/srv/fai FAI_ACTION=install"],
+            &["rd.kiwi.install.pxe rd.kiwi.install.image=http://192.0.2.1/i.raw"],
+            &["boot=casper automatic-ubiquity url=http://192.0.2.1/p.seed"],
             &["preseed/url=http://192.0.2.1/p"],
             &["ip=dhcp", "autoinstall", "cloud-config-url=/dev/null"],
             &["inst.ks=http://192.0.2.1/ks.cfg"],

@@ -50,6 +50,7 @@ pub mod store;
 pub mod tftp;
 mod tokens;
 pub mod unified;
+mod unsaid;
 mod verdict;
 mod version;
 mod visitors;

@@ -19,12 +19,12 @@ use super::{
     store::{OpenError, Opened, Store},
     tokens,
     unified::Stubs,
+    unsaid,
 };
 use crate::{
     catalog::Pattern,
     config::{
         Access, Config, ConfigError, ControlSocket, Mode, NamedFile, Problem, Releases, Text,
-        names_ignition,
     },
     firmware::Programs,
     ledger::Book,
@@ -166,17 +166,6 @@ impl Site {
         }
         let reaches = &config.reaches;
         warnings.extend(reaches.unsaid.iter().chain(&reaches.wide).map(Problem::to_string));
-        let mut looked_at = BTreeSet::new();
-        for profile in config.catalog.groups().iter().map(|group| &group.profile) {
-            let is_unsaid = !profile.says_install && !profile.installs();
-            if is_unsaid && names_ignition(profile) && looked_at.insert(profile.name.clone()) {
-                warnings.push(format!(
-                    "profile {}: its Ignition config may write to the disk, and its args do not \
-                     tell: say install = \"once\" or install = \"never\"",
-                    profile.name
-                ));
-            }
-        }
         let repository = match Store::open_folder(&config.repository.path) {
             Ok(folder) => Some(folder),
             Err(error) => {
@@ -243,6 +232,9 @@ impl Site {
         let mut site = Self { config, store, configs, programs, stubs, warnings, complaints };
         let foreseen = said(installs::look(&site));
         site.warnings.extend(foreseen);
+        let unsaid = unsaid::look(&site);
+        site.warnings.extend(said(unsaid.warnings));
+        problems.extend(unsaid.problems);
         (site, problems)
     }
 
