@@ -260,8 +260,26 @@ impl Record {
                 }
                 Some(_) | None => installed.returns = 0,
             },
+            State::Held(Held { by: Holder::Operator, installed: None, attempt: None, .. }) => {
+                self.goes_to_its_disk(now);
+            }
             State::Failed { .. } | State::Held(_) | State::New => {}
         }
+    }
+
+    /// A held machine that we did nothing to boots its own disk. There may be a system on it, which
+    /// a later release must not wipe.
+    fn goes_to_its_disk(&mut self, now: Moment) {
+        let State::Held(held) = &mut self.state else { return };
+        held.installed = Some(Installed {
+            profile: "unknown".to_owned(),
+            at: now,
+            proof: Proof::Presumed,
+            returns: 0,
+            is_only_said: false,
+        });
+        let text = "it boots its own disk while it is held: from here on it counts as installed";
+        self.note(now, text.to_owned());
     }
 
     fn scripted(&mut self, group: &str, profile: &str, now: Moment) {

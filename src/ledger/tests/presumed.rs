@@ -192,6 +192,7 @@ fn a_release_never_wipes_a_disk_that_an_installation_began_on() {
     let doubtful = Story::new().boots().then(&Event::Stray(ELSEWHERE)).then(&Event::PoweredOn);
     for (what, story, released) in [
         ("nothing was done to it", hold(Story::new()), Then::Install),
+        ("it booted its disk while held", hold(Story::new()).then(&Event::PoweredOn), Then::Disk),
         ("its script was read", hold(Story::new().given(document())), Then::Install),
         ("it began", hold(Story::new().boots()), Then::Disk),
         ("it failed", hold(Story::new().boots().then(&failed("x"))), Then::Disk),
