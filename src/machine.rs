@@ -3,7 +3,11 @@
 //! Values from the wire and from an operator become one canonical form here, so that nothing above
 //! compares text. Never decides what a machine gets.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -237,6 +241,22 @@ impl TryFrom<String> for Uuid {
     }
 }
 
+/// UUIDs that name no machine: those that are known to be left everywhere, and the operator's.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SharedUuids(HashSet<Uuid>);
+
+impl SharedUuids {
+    /// These, in either byte order, beside the known ones.
+    pub fn new(more: impl IntoIterator<Item = Uuid>) -> Self {
+        Self(more.into_iter().map(|uuid| uuid.in_one_order()).collect())
+    }
+
+    /// Whether this names no machine.
+    pub fn contains(&self, uuid: &Uuid) -> bool {
+        uuid.is_shared() || self.0.contains(&uuid.in_one_order())
+    }
+}
+
 /// The text is not a UUID that one machine can own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NotAUuid;
@@ -466,6 +486,20 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Uuid>().unwrap().is_shared(), is_shared, "{text}");
         }
+    }
+
+    #[test]
+    fn a_uuid_that_an_operator_lists_is_shared_in_either_byte_order() {
+        let [vsphere, smbios, other] = [
+            "564da6d2-1706-6343-dc2d-0123456789ab",
+            "d2a64d56-0617-4363-dc2d-0123456789ab",
+            "564da6d2-1706-6343-dc2d-0123456789ac",
+        ]
+        .map(|text| text.parse::<Uuid>().unwrap());
+        let shared = SharedUuids::new([vsphere]);
+        assert!(shared.contains(&vsphere) && shared.contains(&smbios));
+        assert!(!shared.contains(&other));
+        assert!(shared.contains(&"00020003-0004-0005-0006-000700080009".parse().unwrap()));
     }
 
     #[test]

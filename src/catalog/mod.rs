@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     firmware::BootFile,
-    machine::Machine,
+    machine::{Machine, SharedUuids},
     path::RepositoryPath,
     template::{Metadata, Template},
 };
@@ -194,6 +194,7 @@ impl Group {
 pub struct Catalog {
     groups: Vec<Group>,
     index: Index,
+    shared_uuids: SharedUuids,
 }
 
 impl Catalog {
@@ -202,8 +203,21 @@ impl Catalog {
         groups.sort_by_key(|group| Reverse(group.selector.specificity()));
         match index::tie(&groups) {
             Some(tie) => Err(tie),
-            None => Ok(Self { index: Index::new(&groups), groups }),
+            None => {
+                let shared_uuids = SharedUuids::default();
+                Ok(Self { index: Index::new(&groups), groups, shared_uuids })
+            }
         }
+    }
+
+    /// The same, with more UUIDs that name no machine.
+    pub fn with_shared_uuids(self, shared_uuids: SharedUuids) -> Self {
+        Self { shared_uuids, ..self }
+    }
+
+    /// The UUIDs that name no machine.
+    pub fn shared_uuids(&self) -> &SharedUuids {
+        &self.shared_uuids
     }
 
     /// The groups that do not name other addresses than the machine's, in order.

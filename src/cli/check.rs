@@ -12,7 +12,7 @@ use super::{CONFIG, SYSTEM, fail, lan, print};
 use crate::{
     catalog::{Install, Profile},
     config::{Config, ConfigError, Place, Problem},
-    control::{Refusal, Request, Sheet},
+    control::{Refusal, Request, SameUuid, Sheet},
     firmware::Firmware,
     lan::Silence,
     ledger::{State, Weight, sample},
@@ -29,6 +29,9 @@ use crate::{
         site::{Site, TurnedAway},
     },
 };
+
+/// UUIDs that are told of.
+const MOST_TOLD: usize = 5;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -74,6 +77,8 @@ pub(super) fn run(options: &Options) -> ExitCode {
         Err(_) => None,
     };
     let known = known.unwrap_or_default();
+    site.warnings.extend(shared_uuids(&site, &known));
+    let known = sampled(known);
     site.try_with(&known);
     let preflight = Preflight::of(&site);
     // Without the folder all of its releases are missing, and that is said already.
@@ -173,14 +178,28 @@ fn keeps_the_old_one(config: &Config, has_ledger: bool) -> Option<Problem> {
 }
 
 /// Machines of the ledger, which the running server has open.
-fn known(site: &Site) -> Result<Vec<Machine>, AskError> {
-    let sheets = ask(&site.config.control_socket, &Request::Machines)?;
+fn known(site: &Site) -> Result<Vec<Sheet>, AskError> {
+    ask(&site.config.control_socket, &Request::Machines)
+}
+
+/// UUIDs that machines of the ledger tell which cannot be one machine.
+fn shared_uuids(site: &Site, known: &[Sheet]) -> Vec<String> {
+    let machines: Vec<Machine> =
+        known.iter().filter(|it| it.uuid.is_some()).cloned().map(Sheet::into_machine).collect();
+    let apart = SameUuid::all_apart(&machines, site.config.catalog.shared_uuids());
+    // Anybody can make them up.
+    let said = apart.iter().take(MOST_TOLD).map(|(uuid, same)| format!("UUID {uuid}: {same}"));
+    said.collect()
+}
+
+/// Those that texts are tried with.
+fn sampled(sheets: Vec<Sheet>) -> Vec<Machine> {
     let weigh = |sheet: Sheet| {
         let (has_a_story, last_seen) = (sheet.state != State::New, sheet.last_seen);
         (Weight { has_a_story, last_seen }, sheet.into_machine())
     };
     let machines: Vec<(Weight, Machine)> = sheets.into_iter().map(weigh).collect();
-    Ok(sample(machines.iter().map(|(weight, machine)| (*weight, machine)), MOST_TRIED))
+    sample(machines.iter().map(|(weight, machine)| (*weight, machine)), MOST_TRIED)
 }
 
 /// Lists the checks of this machine that were made, and those that were not.

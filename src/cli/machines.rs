@@ -178,6 +178,11 @@ fn page(sheet: &Sheet, now: Moment) -> String {
     tell("last seen", &last_seen);
     if let Some(uuid) = sheet.uuid {
         tell("UUID", &uuid.to_string());
+        if sheet.is_uuid_shared {
+            tell("", "many boards have this UUID, so it names no machine and is not looked at");
+        } else if let Some(same) = &sheet.same_uuid {
+            tell("", &same.to_string());
+        }
     }
     if sheet.is_distinct {
         tell("distinct", "the operator said that it is not another machine with its UUID");

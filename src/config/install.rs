@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::{Folder, resolve::Desk};
 use crate::{
     catalog::{Install, Profile, Source},
+    machine::{SharedUuids, Uuid},
     path::UrlPath,
     template::Template,
 };
@@ -99,6 +100,18 @@ impl Desk<'_> {
             self.wrong(written, format!("{count} attempts; write a number from 1 to 100"));
         }
         count
+    }
+
+    /// UUIDs that name no machine.
+    pub(super) fn uuids(&mut self, written: &[Spanned<String>]) -> SharedUuids {
+        let mut uuids = Vec::new();
+        for text in written {
+            match text.get_ref().parse::<Uuid>() {
+                Ok(uuid) => uuids.push(uuid),
+                Err(error) => self.wrong(text, format!("{:?} {error}", text.get_ref())),
+            }
+        }
+        SharedUuids::new(uuids)
     }
 
     pub(super) fn ledger(&mut self, written: Spanned<PathBuf>, repository: &Folder) -> Folder {

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     catalog::{Boot, Catalog, Group, Profile},
     firmware::BootFile,
+    machine::SharedUuids,
     path::UrlPath,
     template::{Metadata, Words},
 };
@@ -53,6 +54,7 @@ pub(super) fn resolve(
     let named_programs = desk.programs(file.boot.programs);
     desk.allows_always = file.install.allow_always;
     let most_attempts = desk.attempts(&file.install.attempts);
+    desk.shared_uuids = desk.uuids(&file.install.shared_uuids);
     let ledger = desk.ledger(file.install.ledger, &repository);
     let keyring = file.repository.keyring.map(|file| desk.folder(file));
     let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
@@ -68,6 +70,7 @@ pub(super) fn resolve(
     // A group may name a profile of a file that is read later.
     let drafts = desk.profiles(profiles);
     let catalog = desk.catalog(groups, &drafts);
+    let catalog = catalog.with_shared_uuids(std::mem::take(&mut desk.shared_uuids));
     if let Some(error) = ConfigError::of(desk.problems) {
         return Err(error);
     }
@@ -126,6 +129,7 @@ pub(super) struct Desk<'a> {
     /// Boot programs for every group that ask us for nothing, and were not told of yet.
     pub(super) asking_no_more: Vec<(BootFile, Place)>,
     pub(super) allows_always: bool,
+    pub(super) shared_uuids: SharedUuids,
     /// Whether signatures can be verified.
     has_keyring: bool,
     /// Parts of the config were left out because they do not fit their shape. What the others lack
@@ -149,6 +153,7 @@ impl<'a> Desk<'a> {
             boot_files: Vec::new(),
             asking_no_more: Vec::new(),
             allows_always: false,
+            shared_uuids: SharedUuids::default(),
             has_keyring: false,
             is_partial: false,
             mentions: Vec::new(),

@@ -60,6 +60,14 @@ impl Desk<'_> {
         let mut whole = true;
         for value in &values {
             match Pattern::parse(&field, value.get_ref()) {
+                Ok(Pattern::Uuid(uuid)) if self.shared_uuids.contains(&uuid) => {
+                    let text = format!(
+                        "{:?} is in [install] shared-uuids, and names no machine; select by mac",
+                        value.get_ref()
+                    );
+                    self.wrong(value, text);
+                    whole = false;
+                }
                 Ok(pattern) => patterns.push(pattern),
                 Err(error) => {
                     self.wrong(value, format!("{:?} {error}", value.get_ref()));

@@ -172,6 +172,7 @@ pub(super) struct Install {
     pub(super) ledger: Spanned<PathBuf>,
     pub(super) attempts: Spanned<u32>,
     pub(super) allow_always: bool,
+    pub(super) shared_uuids: Vec<Spanned<String>>,
 }
 
 impl Default for Install {
@@ -181,6 +182,7 @@ impl Default for Install {
             ledger: Spanned::new(0..0, ledger),
             attempts: Spanned::new(0..0, 3),
             allow_always: false,
+            shared_uuids: Vec::new(),
         }
     }
 }

@@ -484,3 +484,20 @@ fn what_is_no_toml_is_told_once_a_line() {
     assert!(said.starts_with("b.toml:1: ") && said.contains("\nb.toml:4: "), "{said}");
     assert_eq!(said.lines().count(), 2, "{said}");
 }
+
+#[test]
+fn uuids_that_name_no_machine_are_listed_and_not_selected_by() {
+    let uuid = "564da6d2-1706-6343-dc2d-0123456789ab";
+    let text = format!("install.shared-uuids = [\"{uuid}\"]\n");
+    let config = Config::parse(&text, "b.toml").unwrap();
+    assert!(config.catalog.shared_uuids().contains(&uuid.parse().unwrap()));
+    let wrong = "install.shared-uuids = [\"564d\"]";
+    let said = Config::parse(wrong, "b.toml").unwrap_err().to_string();
+    assert!(said.contains("b.toml:1: \"564d\" is not a machine's UUID"), "{said}");
+    let group = format!(
+        "{text}[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\n\
+         profile = \"p\"\nselector.uuid = \"{uuid}\"\n"
+    );
+    let said = Config::parse(&group, "b.toml").unwrap_err().to_string();
+    assert!(said.contains("is in [install] shared-uuids, and names no machine"), "{said}");
+}

@@ -5,6 +5,7 @@
 //! touches a socket, and changes no record.
 
 mod refusal;
+mod same_uuid;
 mod sheet;
 
 use std::{fmt, io};
@@ -13,9 +14,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     ledger::{Book, Order},
-    machine::{Mac, Subject, Uuid},
+    machine::{Mac, SharedUuids, Subject, Uuid},
 };
 pub use refusal::Refusal;
+pub use same_uuid::{Apart, SameUuid};
 pub use sheet::{Choice, NextBoot, Sheet};
 
 /// A request is shorter than this, in bytes.
@@ -105,26 +107,28 @@ impl Request {
         line(self)
     }
 
-    /// What is to be done about it, by what the book says.
-    pub fn step(&self, book: &Book) -> Result<Step, Refusal> {
+    /// What is to be done about it, by what the book says and which UUIDs name no machine.
+    pub fn step(&self, book: &Book, shared: &SharedUuids) -> Result<Step, Refusal> {
         Ok(match self {
-            Self::Forget { machine } => Step::Forget(known(machine, book)?),
+            Self::Forget { machine } => Step::Forget(known(machine, book, shared)?),
             Self::Hold { machine: Subject::Mac(mac), reason } => {
                 Step::Order(*mac, Order::Hold(reason.0.clone()))
             }
             Self::Hold { machine, reason } => {
-                Step::Order(known(machine, book)?, Order::Hold(reason.0.clone()))
+                Step::Order(known(machine, book, shared)?, Order::Hold(reason.0.clone()))
             }
             Self::Installed { machine: Subject::Mac(mac) } => Step::Order(*mac, Order::Installed),
-            Self::Installed { machine } => Step::Order(known(machine, book)?, Order::Installed),
-            Self::Machine { machine } => Step::Show(known(machine, book)?),
+            Self::Installed { machine } => {
+                Step::Order(known(machine, book, shared)?, Order::Installed)
+            }
+            Self::Machine { machine } => Step::Show(known(machine, book, shared)?),
             Self::Machines => Step::List,
-            Self::Reinstall { machine } => match known(machine, book) {
+            Self::Reinstall { machine } => match known(machine, book, shared) {
                 Ok(mac) => Step::Order(mac, Order::Reinstall),
                 Err(Refusal::Unknown(machine)) => return Err(Refusal::NewAnyway(machine)),
                 Err(refusal) => return Err(refusal),
             },
-            Self::Release { machine } => Step::Order(known(machine, book)?, Order::Release),
+            Self::Release { machine } => Step::Order(known(machine, book, shared)?, Order::Release),
             Self::Unknown => Step::Strangers,
         })
     }
@@ -143,12 +147,12 @@ impl Reply {
 }
 
 /// The machine that is meant, if there is a record of it.
-fn known(machine: &Subject, book: &Book) -> Result<Mac, Refusal> {
+fn known(machine: &Subject, book: &Book, shared: &SharedUuids) -> Result<Mac, Refusal> {
     let uuid = match machine {
         Subject::Mac(mac) => {
             return book.get(*mac).map(|_| *mac).ok_or(Refusal::Unknown(*machine));
         }
-        Subject::Uuid(uuid) if uuid.is_shared() => return Err(Refusal::Shared(*uuid)),
+        Subject::Uuid(uuid) if shared.contains(uuid) => return Err(Refusal::Shared(*uuid)),
         Subject::Uuid(uuid) => uuid,
     };
     let is_meant = |own: &Uuid| own.is_same_machine(uuid);

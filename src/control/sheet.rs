@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::SameUuid;
 use crate::{
     catalog::Catalog,
     firmware::Platform,
     ledger::{Book, Decision, Entry, Install, Moment, Record, State, decide},
-    machine::{Mac, Machine, Uuid},
+    machine::{Mac, Machine, SharedUuids, Uuid},
 };
 
 /// All that `bootbox machine` tells; `docs/ledger.md` has every field.
@@ -47,6 +48,11 @@ pub struct Sheet {
     pub last_seen: Moment,
     /// Whether an operator said that it is not the machine whose UUID it shares.
     pub is_distinct: bool,
+    /// Whether its UUID names no machine: it is known to be left everywhere, or the config says so.
+    pub is_uuid_shared: bool,
+    /// The cards that tell its UUID, where there are several and one machine is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_uuid: Option<SameUuid>,
     /// Newest last; only where one machine is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<Entry>>,
@@ -123,6 +129,8 @@ impl Sheet {
             first_seen: record.first_seen,
             last_seen: record.last_seen,
             is_distinct: record.is_distinct,
+            is_uuid_shared: false,
+            same_uuid: None,
             history: None,
         }
     }
@@ -145,6 +153,19 @@ impl Sheet {
             | NextBoot::Refused(_)
             | NextBoot::Undecided => self,
         }
+    }
+
+    /// With whether its UUID is among those that name no machine.
+    pub fn with_shared_uuids(self, shared: &SharedUuids) -> Self {
+        let is_uuid_shared = self.uuid.is_some_and(|uuid| shared.contains(&uuid));
+        Self { is_uuid_shared, ..self }
+    }
+
+    /// With the other cards that tell its UUID.
+    pub fn with_same_uuid(self, book: &Book) -> Self {
+        let machines = book.records().map(|record| &record.machine);
+        let same_uuid = self.uuid.and_then(|uuid| SameUuid::of(&uuid, machines));
+        Self { same_uuid, ..self }
     }
 
     /// With all that has happened to it.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     ledger::{Decision, Event, Moment, Pass, Record, Report},
-    machine::Machine,
+    machine::{Machine, SharedUuids},
     token::Token,
 };
 
@@ -136,7 +136,8 @@ fn hostile_lines_never_panic() {
         understood += usize::from(Reply::read(&line).is_ok());
         if let Ok(request) = Request::read(&line) {
             understood += 1;
-            let _ = request.step(&book).map_err(|refusal| refusal.to_string());
+            let _ =
+                request.step(&book, &SharedUuids::default()).map_err(|refusal| refusal.to_string());
         }
     }
     assert!(understood > 1000, "{understood}: too wild to prove anything");
@@ -161,31 +162,45 @@ fn each_request_comes_to_one_step_or_is_refused() {
                 Step::Order(mac, Order::Hold("y".to_owned())),
             ),
         ] {
-            assert_eq!(request.step(&held), Ok(step), "{request:?}");
+            assert_eq!(request.step(&held, &SharedUuids::default()), Ok(step), "{request:?}");
         }
         // The record itself refuses what is not held.
         let release = Request::Release { machine };
-        assert_eq!(release.step(&fresh), Ok(Step::Order(mac, Order::Release)));
+        assert_eq!(
+            release.step(&fresh, &SharedUuids::default()),
+            Ok(Step::Order(mac, Order::Release))
+        );
     }
     let unknown = Err(Refusal::Unknown(stranger));
-    assert_eq!(Request::Machine { machine: stranger }.step(&held), unknown);
-    assert_eq!(Request::Forget { machine: stranger }.step(&held), unknown);
-    assert_eq!(Request::Release { machine: stranger }.step(&held), unknown);
+    assert_eq!(
+        Request::Machine { machine: stranger }.step(&held, &SharedUuids::default()),
+        unknown
+    );
+    assert_eq!(Request::Forget { machine: stranger }.step(&held, &SharedUuids::default()), unknown);
+    assert_eq!(
+        Request::Release { machine: stranger }.step(&held, &SharedUuids::default()),
+        unknown
+    );
     let new_anyway = Err(Refusal::NewAnyway(stranger));
-    assert_eq!(Request::Reinstall { machine: stranger }.step(&held), new_anyway);
+    assert_eq!(
+        Request::Reinstall { machine: stranger }.step(&held, &SharedUuids::default()),
+        new_anyway
+    );
     let hold = |machine| Request::Hold { machine, reason: reason("y") };
     let before_it_boots =
         Step::Order("52:54:00:00:00:99".parse().unwrap(), Order::Hold("y".to_owned()));
-    assert_eq!(hold(stranger).step(&held), Ok(before_it_boots));
+    assert_eq!(hold(stranger).step(&held, &SharedUuids::default()), Ok(before_it_boots));
     let nobody = subject("11223344-5566-7788-99aa-010203040506");
-    assert_eq!(hold(nobody).step(&held), Err(Refusal::Unknown(nobody)));
-    assert_eq!(Request::Machines.step(&held), Ok(Step::List));
+    assert_eq!(hold(nobody).step(&held, &SharedUuids::default()), Err(Refusal::Unknown(nobody)));
+    assert_eq!(Request::Machines.step(&held, &SharedUuids::default()), Ok(Step::List));
 }
 
 #[test]
 fn a_uuid_that_several_have_names_none() {
     let book = book(&[record("52:54:00:00:00:02"), record(MAC)]);
-    let refusal = Request::Forget { machine: subject(SWAPPED) }.step(&book).unwrap_err();
+    let refusal = Request::Forget { machine: subject(SWAPPED) }
+        .step(&book, &SharedUuids::default())
+        .unwrap_err();
     assert_eq!(
         refusal.to_string(),
         format!(
@@ -206,7 +221,7 @@ fn a_uuid_that_board_makers_leave_in_many_names_none_even_where_one_has_it() {
         Request::Reinstall { machine },
         Request::Release { machine },
     ] {
-        let refusal = request.step(&book).unwrap_err();
+        let refusal = request.step(&book, &SharedUuids::default()).unwrap_err();
         assert_eq!(refusal, Refusal::Shared(shared.parse().unwrap()));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Moment, Record};
 use crate::{
-    machine::{Mac, Machine, Uuid},
+    machine::{Mac, Machine, SharedUuids, Uuid},
     token::Token,
 };
 
@@ -75,8 +75,8 @@ pub enum Found<'a> {
 }
 
 impl Book {
-    /// Finds what is known of a machine.
-    pub fn find(&self, machine: &Machine) -> Found<'_> {
+    /// Finds what is known of a machine. A UUID that many machines share makes nobody its twin.
+    pub fn find(&self, machine: &Machine, shared: &SharedUuids) -> Found<'_> {
         let own = self.records.get(&machine.mac);
         let known = own.map_or(Found::Nothing, Found::Own);
         // Anybody can ask for a script in the name of a card before its machine does: a story that
@@ -86,7 +86,7 @@ impl Book {
             return known;
         }
         let uuid = machine.uuid.or_else(|| own?.machine.uuid);
-        let Some(uuid) = uuid.filter(|uuid| !uuid.is_shared()) else { return known };
+        let Some(uuid) = uuid.filter(|uuid| !shared.contains(uuid)) else { return known };
         let macs = self.by_uuid.get(&uuid.in_one_order());
         let others = macs.into_iter().flatten().filter(|&&mac| mac != machine.mac);
         let (mut first, mut count, mut unsaid) = (None, 0, 0);

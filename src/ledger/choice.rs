@@ -16,7 +16,7 @@ impl Book {
         most_attempts: u32,
     ) -> Decision {
         let install = group.profile.install;
-        let record = match self.find(machine) {
+        let record = match self.find(machine, catalog.shared_uuids()) {
             Found::Nothing => None,
             Found::Own(record) => Some(record),
             Found::Twin(twin) if install == Install::Once => {

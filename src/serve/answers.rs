@@ -107,7 +107,7 @@ impl Renderer {
             },
             Access::Address => match &asked.claim {
                 Claim::Wrong(error) => Err(Refusal::Claim(error.clone())),
-                Claim::Uuid(uuid) => Ok(self.by_uuid(*uuid, arrival)),
+                Claim::Uuid(uuid) => Ok(self.by_uuid(*uuid, site, arrival)),
                 Claim::Machine(query) => Ok(Some(self.machine_of(query))),
                 Claim::Nobody => Ok(holder().or_else(|| self.machine_at(arrival))),
             },
@@ -124,9 +124,9 @@ impl Renderer {
 
     /// The machine that has this UUID. Where several have it, or board makers leave it everywhere, it is
     /// the one at the address that is asked from, if that has it, too; else nobody knows which.
-    fn by_uuid(&self, uuid: Uuid, arrival: Arrival) -> Option<Machine> {
+    fn by_uuid(&self, uuid: Uuid, site: &Site, arrival: Arrival) -> Option<Machine> {
         let here = self.machine_at(arrival).filter(|machine| machine.has_uuid(uuid));
-        if here.is_some() || uuid.is_shared() {
+        if here.is_some() || site.config.catalog.shared_uuids().contains(&uuid) {
             return here;
         }
         let mut found = self.visitors.with_uuid(uuid);

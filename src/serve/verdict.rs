@@ -231,7 +231,7 @@ impl Renderer {
         let most_attempts = self.ledger.most_attempts();
         let (decision, record, is_twin) = self.ledger.with(|book| {
             let decision = book.decide(machine, group, catalog, most_attempts);
-            let is_twin = matches!(book.find(machine), Found::Twin(_));
+            let is_twin = matches!(book.find(machine, catalog.shared_uuids()), Found::Twin(_));
             (decision, book.get(machine.mac).cloned(), is_twin)
         });
         let installs = match decision {

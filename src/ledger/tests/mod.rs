@@ -7,7 +7,7 @@ mod step;
 use super::*;
 use std::net::Ipv4Addr;
 
-use crate::{firmware::Means, path::UrlPath, token::Token};
+use crate::{firmware::Means, machine::SharedUuids, path::UrlPath, token::Token};
 
 const MOST: u32 = 3;
 const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
@@ -291,20 +291,27 @@ fn the_same_machine_by_another_card_is_seen() {
     let mut book = Book::default();
     let first = machine("52:54:00:00:00:01", Some(UUID));
     let other = machine("52:54:00:00:00:02", Some(SWAPPED));
-    assert_eq!(book.find(&first), Found::Nothing);
+    assert_eq!(book.find(&first, &SharedUuids::default()), Found::Nothing);
     let fresh = Record::new(first.clone(), Moment(1));
     book.put(fresh.clone()).unwrap();
-    assert_eq!(book.find(&first), Found::Own(&fresh));
-    assert_eq!(book.find(&other), Found::Nothing, "nothing was done to it yet");
+    assert_eq!(book.find(&first, &SharedUuids::default()), Found::Own(&fresh));
+    assert_eq!(
+        book.find(&other, &SharedUuids::default()),
+        Found::Nothing,
+        "nothing was done to it yet"
+    );
     let busy = fresh.after(&scripted(), MOST, Moment(2)).unwrap();
     book.put(busy.clone()).unwrap();
-    assert_eq!(book.find(&other), Found::Twin(&busy));
+    assert_eq!(book.find(&other, &SharedUuids::default()), Found::Twin(&busy));
     let shared = "03000200-0400-0500-0006-000700080009";
     let board = Record::new(machine("52:54:00:00:00:03", Some(shared)), Moment(1));
     book.put(board.after(&scripted(), MOST, Moment(2)).unwrap()).unwrap();
-    assert_eq!(book.find(&machine("52:54:00:00:00:04", Some(shared))), Found::Nothing);
+    assert_eq!(
+        book.find(&machine("52:54:00:00:00:04", Some(shared)), &SharedUuids::default()),
+        Found::Nothing
+    );
     book.remove(first.mac).unwrap();
-    assert_eq!(book.find(&other), Found::Nothing);
+    assert_eq!(book.find(&other, &SharedUuids::default()), Found::Nothing);
 }
 
 #[test]
@@ -406,19 +413,26 @@ fn no_word_but_the_operators_hides_a_machines_other_card() {
     let second = then(fresh(&two), &Event::Twin("it has the UUID of the first".to_owned()));
     let mut book = Book::default();
     book.put(first.clone()).unwrap();
-    assert_eq!(book.find(&other), Found::Twin(&first));
+    assert_eq!(book.find(&other, &SharedUuids::default()), Found::Twin(&first));
     book.put(second.clone()).unwrap();
-    assert!(matches!(book.find(&other), Found::Twin(_)), "two that nobody spoke of");
+    assert!(
+        matches!(book.find(&other, &SharedUuids::default()), Found::Twin(_)),
+        "two that nobody spoke of"
+    );
     let said = then(second, &Event::Ordered(Order::Reinstall));
     book.put(said).unwrap();
-    assert_eq!(book.find(&other), Found::Nothing, "the operator: these are two machines");
+    assert_eq!(
+        book.find(&other, &SharedUuids::default()),
+        Found::Nothing,
+        "the operator: these are two machines"
+    );
     // An operator's hold before the first boot, and its end, say nothing about the UUID.
     let held = then(fresh(&other), &Event::Ordered(Order::Hold("x".to_owned())));
     let released = then(held, &Event::Ordered(Order::Release));
     let mut book = Book::default();
     book.put(first.clone()).unwrap();
     book.put(released).unwrap();
-    assert_eq!(book.find(&other), Found::Twin(&first));
+    assert_eq!(book.find(&other, &SharedUuids::default()), Found::Twin(&first));
 }
 
 #[test]
@@ -439,7 +453,10 @@ fn reinstalling_a_machine_that_nobody_doubted_says_nothing_of_its_uuid() {
         let mut book = Book::default();
         book.put(again).unwrap();
         book.put(held.clone()).unwrap();
-        assert!(matches!(book.find(&third), Found::Twin(_)), "its disk is installed");
+        assert!(
+            matches!(book.find(&third, &SharedUuids::default()), Found::Twin(_)),
+            "its disk is installed"
+        );
     }
 }
 
@@ -451,8 +468,19 @@ fn a_machine_that_has_no_hold_yet_is_made_another_one_by_the_operators_word() {
     book.put(then(Record::new(one, Moment(1)), &scripted())).unwrap();
     let fresh = Record::new(two.clone(), Moment(1));
     book.put(fresh.clone()).unwrap();
-    assert!(matches!(book.find(&two), Found::Twin(_)));
+    assert!(matches!(book.find(&two, &SharedUuids::default()), Found::Twin(_)));
     let said = then(fresh, &Event::Ordered(Order::Reinstall));
     book.put(said.clone()).unwrap();
-    assert_eq!(book.find(&two), Found::Own(&said));
+    assert_eq!(book.find(&two, &SharedUuids::default()), Found::Own(&said));
+}
+
+#[test]
+fn a_uuid_that_an_operator_lists_makes_no_twins() {
+    let mut book = Book::default();
+    let first = machine("52:54:00:00:00:01", Some(UUID));
+    let busy = Record::new(first, Moment(1)).after(&scripted(), 3, Moment(2)).unwrap();
+    book.put(busy.clone()).unwrap();
+    let other = machine("52:54:00:00:00:02", Some(SWAPPED));
+    assert_eq!(book.find(&other, &SharedUuids::default()), Found::Twin(&busy));
+    assert_eq!(book.find(&other, &SharedUuids::new([UUID.parse().unwrap()])), Found::Nothing);
 }

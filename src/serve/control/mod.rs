@@ -129,7 +129,9 @@ impl Desk {
         if !self.ledger.remembers() {
             return Ok(Err(Refusal::NoLedger));
         }
-        let step = match self.ledger.with(|book| request.step(book)) {
+        let site = Arc::clone(&self.site.borrow());
+        let shared = site.config.catalog.shared_uuids();
+        let step = match self.ledger.with(|book| request.step(book, shared)) {
             Ok(step) => step,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -159,6 +161,7 @@ impl Desk {
         };
         let snapshot = self.snapshot().await?;
         let sheet = self.sheet(&record, &snapshot).with_history(&record);
+        let sheet = self.ledger.with(|book| sheet.with_same_uuid(book));
         send(stream, &Reply::Machine(Box::new(sheet)).line()?).await?;
         Ok(Ok(()))
     }
@@ -228,7 +231,7 @@ impl Desk {
         let Snapshot { site, closed } = snapshot;
         let (catalog, most) = (&site.config.catalog, self.ledger.most_attempts());
         let choice = self.ledger.with(|book| Choice::of(book, catalog, &record.machine, most));
-        let sheet = Sheet::of(record, choice, most);
+        let sheet = Sheet::of(record, choice, most).with_shared_uuids(catalog.shared_uuids());
         if let Some(why) = site.turns_away(record.machine.mac) {
             return sheet.refused(why.to_string());
         }

@@ -1,7 +1,10 @@
 use std::{fs, path::PathBuf, sync::atomic::AtomicU32, time::Duration};
 
 use super::*;
-use crate::ledger::{Found, Piece, State};
+use crate::{
+    ledger::{Found, Piece, State},
+    machine::SharedUuids,
+};
 
 mod damage;
 
@@ -75,7 +78,7 @@ async fn what_was_noted_is_there_after_the_next_start() {
     ledger.add(two.clone()).await.unwrap();
     let noted = ledger.note(one.mac, scripted()).await.unwrap();
     assert!(matches!(noted.state, State::Installing(_)));
-    assert!(ledger.with(|book| book.find(&one) == Found::Own(&noted)));
+    assert!(ledger.with(|book| book.find(&one, &SharedUuids::default()) == Found::Own(&noted)));
     ledger.note_soon(one.mac, Event::Fetched(Piece::Boot));
     ledger.forget(two.mac).await.unwrap();
     assert_eq!(ledger.note(two.mac, scripted()).await, Err(NoteError::Unknown(two.mac)));
