@@ -476,6 +476,37 @@ fn an_interface_that_changes_ends_the_server_instead_of_announcing_what_is_gone(
 }
 
 #[test]
+fn ipv6_that_is_switched_off_is_told_at_start_and_by_check() {
+    lab::run("ipv6_that_is_switched_off", &Office::Plain, 1, |lab| {
+        let folder = tempfile("ipv6");
+        let file = config(&folder, "x");
+        let bootbox = |word: &str| {
+            let mut command = lab.server().command(BINARY);
+            command.args([word, "--config"]).arg(&file);
+            command
+        };
+        let log = lab.evidence().join("server.log");
+        for off in [false, true] {
+            let key = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
+            lab.server().enter(|| fs::write(key, if off { "1" } else { "0" }))??;
+            let checked = said(&bootbox("check").output()?);
+            assert_eq!(checked.contains("IPv6 is switched off on eth0"), off, "{checked}");
+            let mut server = Process::spawn("bootbox", bootbox("serve"), &log)?;
+            server.wait_for("is ready", LIMIT)?;
+            let text = server.transcript().text();
+            assert_eq!(text.contains("IPv6 is switched off on eth0"), off, "{text}");
+            assert_eq!(server.terminate(LIMIT)?, Some(0));
+        }
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, format!("network.answer-router-solicitations = \"never\"\n{text}"))?;
+        let checked = said(&bootbox("check").output()?);
+        assert!(!checked.contains("IPv6"), "{checked}");
+        fs::remove_dir_all(folder)?;
+        Ok(())
+    });
+}
+
+#[test]
 fn without_its_capabilities_it_says_which_is_missing_and_with_them_needs_no_root() {
     lab::run("without_its_capabilities", &Office::Plain, 1, |lab| {
         let folder = tempfile("capabilities");

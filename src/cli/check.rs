@@ -22,6 +22,7 @@ use crate::{
         access::lacks,
         control::link::{AskError, ask},
         interface::Interface,
+        ipv6,
         ledger::{Ledger, LedgerError},
         ports::Ports,
         releases::{Preflight, Verifier},
@@ -118,6 +119,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     };
     let mut ports = Ports::of(&site.config, &interfaces);
     site.warnings.append(&mut ports.warnings);
+    site.warnings.extend(interfaces.iter().filter_map(|it| ipv6::warning(&site.config, it)));
     warn(&site.warnings);
     if !ports.problems.is_empty() {
         return fail(SYSTEM, &ports.problems.join("\n"));

@@ -31,6 +31,7 @@ mod goal;
 pub mod http;
 mod installs;
 pub mod interface;
+pub mod ipv6;
 pub mod journal;
 pub mod ledger;
 mod lines;
@@ -281,6 +282,10 @@ impl Services {
 
     /// Machines boot without it, only slower: what is missing is a warning.
     fn start_solicitation(&mut self, interface: &Interface) {
+        let warning = ipv6::warning(&self.site.borrow().config, interface);
+        if let Some(warning) = &warning {
+            tracing::warn!("{warning}");
+        }
         match solicitation::listen(interface) {
             Ok(socket) => self.spawn(
                 format!("router solicitations on {interface}"),
@@ -292,6 +297,7 @@ impl Services {
                     self.drain.clone(),
                 ),
             ),
+            Err(_) if warning.is_some() => {}
             Err(error) => {
                 let why = why_no_raw_socket(&error);
                 tracing::warn!(
