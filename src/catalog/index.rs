@@ -50,15 +50,7 @@ impl Index {
 /// The addresses that a group names; none where it has globs or asks for no address.
 fn macs(group: &Group) -> Option<BTreeSet<Mac>> {
     let patterns = group.selector.patterns(&Field::Mac);
-    let mac = |pattern: &Pattern| match pattern {
-        Pattern::Mac(mac) => Some(*mac),
-        Pattern::Glob(_)
-        | Pattern::MacGlob(_)
-        | Pattern::Platform(_)
-        | Pattern::Text(_)
-        | Pattern::Uuid(_) => None,
-    };
-    let macs: Option<BTreeSet<Mac>> = patterns.iter().map(mac).collect();
+    let macs: Option<BTreeSet<Mac>> = patterns.iter().map(Pattern::exact_mac).collect();
     macs.filter(|macs| !macs.is_empty())
 }
 

@@ -8,14 +8,15 @@ mod pattern;
 mod reach;
 mod selector;
 mod specimen;
+mod values;
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     firmware::BootFile,
-    machine::{Machine, SharedUuids},
+    machine::{Mac, Machine, SharedUuids},
     path::RepositoryPath,
     template::{Metadata, Template},
 };
@@ -24,6 +25,7 @@ pub use pattern::{Glob, Pattern, PatternError};
 pub use reach::{Kind, MOST_UNSAID, Reach};
 pub use selector::{Field, Finding, Outcome, Selector, Value, Verdict};
 pub use specimen::Specimen;
+pub use values::{Known, Values};
 
 /// What a machine boots.
 #[derive(Clone, Debug)]
@@ -195,6 +197,8 @@ pub struct Catalog {
     groups: Vec<Group>,
     index: Index,
     shared_uuids: SharedUuids,
+    values: Values,
+    profiles: Vec<Arc<Profile>>,
 }
 
 impl Catalog {
@@ -204,8 +208,10 @@ impl Catalog {
         match index::tie(&groups) {
             Some(tie) => Err(tie),
             None => {
-                let shared_uuids = SharedUuids::default();
-                Ok(Self { index: Index::new(&groups), groups, shared_uuids })
+                let index = Index::new(&groups);
+                let profiles = each_once(groups.iter().map(|group| &group.profile));
+                let (values, shared_uuids) = (Values::default(), SharedUuids::default());
+                Ok(Self { index, groups, shared_uuids, values, profiles })
             }
         }
     }
@@ -220,6 +226,46 @@ impl Catalog {
         &self.shared_uuids
     }
 
+    /// Adds the machines that have values of their own.
+    pub fn set_values(&mut self, values: Values) {
+        // A group of which each machine has its own needs none, and may lack what they have.
+        for group in &mut self.groups {
+            let own = values.stands_in(group);
+            if let Some((profile, metadata)) = own {
+                (group.profile, group.metadata) = (profile, metadata);
+            }
+        }
+        self.values = values;
+        let own = self.values.groups().map(|(_, group)| &group.profile);
+        let profiles = each_once(self.groups.iter().map(|group| &group.profile).chain(own));
+        self.profiles = profiles;
+    }
+
+    /// The machines that have values of their own.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// The profiles of all groups, with the paths of each machine where these have words.
+    pub fn profiles(&self) -> &[Arc<Profile>] {
+        &self.profiles
+    }
+
+    /// The groups that a machine may be in of which only this is known.
+    pub fn groups_for(&self, known: &Known) -> Vec<&Group> {
+        let macs: Option<Vec<Mac>> = known.names.iter().map(Pattern::exact_mac).collect();
+        let Some(macs) = macs else { return known.may_be_in(&self.groups).collect() };
+        let mut groups: Vec<&Group> = Vec::new();
+        for mac in macs {
+            for group in self.candidates(&Machine::heard(mac, None, None)) {
+                if groups.iter().all(|other| other.name != group.name) {
+                    groups.push(group);
+                }
+            }
+        }
+        groups
+    }
+
     /// The groups that do not name other addresses than the machine's, in order.
     fn possible(&self, machine: &Machine) -> impl Iterator<Item = &Group> {
         self.index.possible(machine.mac).filter_map(|at| self.groups.get(at))
@@ -227,6 +273,11 @@ impl Catalog {
 
     /// The most specific group the machine belongs to, when it has told all.
     pub fn select(&self, machine: &Machine) -> Option<&Group> {
+        let group = self.group(machine)?;
+        Some(self.values.of(machine, group).unwrap_or(group))
+    }
+
+    fn group(&self, machine: &Machine) -> Option<&Group> {
         self.possible(machine).find(|group| group.selector.matches(machine) == Verdict::Match)
     }
 
@@ -253,9 +304,15 @@ impl Catalog {
         self.candidates(machine).next().is_some()
     }
 
-    /// The group that the machine is surely in, or surely in none, however much it has told; the
-    /// error is that it has not told enough.
+    /// The group that the machine is surely in, or surely in none, with the values that it surely
+    /// has, however much it has told; the error is that it has not told enough.
     pub fn settle(&self, machine: &Machine) -> Result<Option<&Group>, NotTold> {
+        let group = self.settle_group(machine)?;
+        group.map(|group| self.values.of(machine, group)).transpose()
+    }
+
+    /// The same, whatever values of its own the machine may have.
+    pub fn settle_group(&self, machine: &Machine) -> Result<Option<&Group>, NotTold> {
         match self.candidates(machine).next() {
             Some(group) if group.selector.matches(machine) == Verdict::Match => Ok(Some(group)),
             Some(_) => Err(NotTold),
@@ -266,13 +323,17 @@ impl Catalog {
     /// The group of a machine of which UEFI has told all that it ever will. One that installs is
     /// chosen only where no narrower one would be, had iPXE told the rest.
     pub fn select_by_firmware(&self, machine: &Machine) -> Result<Option<&Group>, NotTold> {
-        let Some(group) = self.select(machine) else { return Ok(None) };
+        let Some(group) = self.group(machine) else { return Ok(None) };
         let mut narrower = self.possible(machine).take_while(|other| other.name != group.name);
         let may_be_narrower = !machine.tells_by_ipxe()
             && narrower.any(|other| other.selector.lacks_only_what_ipxe_tells(machine));
-        match group.profile.installs() && may_be_narrower {
-            true => Err(NotTold),
-            false => Ok(Some(group)),
+        if group.profile.installs() && may_be_narrower {
+            return Err(NotTold);
+        }
+        match self.values.of(machine, group) {
+            Ok(own) => Ok(Some(own)),
+            Err(NotTold) if group.profile.installs() => Err(NotTold),
+            Err(NotTold) => Ok(Some(group)),
         }
     }
 
@@ -285,8 +346,10 @@ impl Catalog {
         by: impl Fn(&'a Self, &Machine) -> Result<Option<&'a Group>, NotTold>,
     ) -> Result<Choice<'a>, NotTold> {
         let known = by(self, known)?;
+        // Its values are among what chooses: they may name the disk.
+        let is_other = |own: &Group, known: &Group| !std::ptr::eq(own, known);
         Ok(match (known, by(self, own)) {
-            (Some(known), Ok(Some(own))) if known.profile.installs() && own.name != known.name => {
+            (Some(known), Ok(Some(own))) if known.profile.installs() && is_other(own, known) => {
                 match own.profile.installs() {
                     true => Choice::Remembered(known),
                     false => Choice::Told(Some(own)),
@@ -303,6 +366,11 @@ impl Catalog {
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
+}
+
+fn each_once<'a>(profiles: impl Iterator<Item = &'a Arc<Profile>>) -> Vec<Arc<Profile>> {
+    let mut seen = HashSet::new();
+    profiles.filter(|profile| seen.insert(Arc::as_ptr(profile))).map(Arc::clone).collect()
 }
 
 /// The source of the words that chose a machine's group.

@@ -65,8 +65,21 @@ impl Pattern {
         }
     }
 
-    pub(super) fn is_exact(&self) -> bool {
+    /// Whether it accepts one value only.
+    pub fn is_exact(&self) -> bool {
         !matches!(self, Self::Glob(_) | Self::MacGlob(_))
+    }
+
+    /// The hardware address that it accepts, where it is one.
+    pub(super) fn exact_mac(&self) -> Option<Mac> {
+        match self {
+            Self::Mac(mac) => Some(*mac),
+            Self::Glob(_)
+            | Self::MacGlob(_)
+            | Self::Platform(_)
+            | Self::Text(_)
+            | Self::Uuid(_) => None,
+        }
     }
 
     /// What each value that it accepts begins with, in one spelling. Of two patterns that accept one

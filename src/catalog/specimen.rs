@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     pattern::Pattern,
-    selector::{Field, Selector},
+    selector::{Field, Selector, Value, Verdict},
 };
 use crate::{
     firmware::Platform,
@@ -46,11 +46,19 @@ impl Selector {
                     let name = format!("{what}{value}");
                     Some(Specimen { machine: self.made_up(Some((&field, value)))?, name })
                 };
-                return named.into_iter().filter_map(specimen).collect();
+                let is_in = |it: &Specimen| self.matches(&it.machine) != Verdict::Mismatch;
+                return named.into_iter().filter_map(specimen).filter(is_in).collect();
             }
         }
         let name = "a made-up machine".to_owned();
         self.made_up(None).map(|machine| Specimen { machine, name }).into_iter().collect()
+    }
+
+    /// A machine that has this value of a field, whatever else the selector names.
+    pub fn specimen_of(&self, field: &Field, value: &Pattern) -> Option<Specimen> {
+        let value = value.example();
+        let name = if *field == Field::Mac { value.clone() } else { format!("{field} {value}") };
+        Some(Specimen { machine: self.made_up(Some((field, value)))?, name })
     }
 
     /// A machine that has this value, and for all other fields one that would match.
@@ -76,6 +84,17 @@ impl Selector {
         for field in self.fields() {
             if let Field::Label(name) = field {
                 labels.extend(value(field).map(|value| (name.clone(), value)));
+            }
+        }
+        for (field, excluded) in self.exclusions() {
+            let given = given.as_ref().is_some_and(|(named, _)| *named == field);
+            if let Some(name) = field.label().filter(|_| !given) {
+                let accepts = |value: &str| {
+                    excluded.iter().any(|pattern| pattern.accepts(&Value::Text(value)))
+                };
+                let usual = labels.get(name).map_or("other", String::as_str);
+                let left_in = [usual, "other", "x"].into_iter().find(|value| !accepts(value));
+                labels.extend(left_in.map(|value| (name.to_owned(), value.to_owned())));
             }
         }
         let mac: Option<Mac> = value(&Field::Mac).and_then(|mac| mac.parse().ok());
@@ -131,5 +150,28 @@ mod tests {
                 assert_eq!(selector.matches(&specimen.machine), Verdict::Match, "{specimen:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_excluded_is_not_tried() {
+        let macs = [(Field::Mac, &["52:54:00:00:00:07", "52:54:00:00:00:08"][..])];
+        let not = BTreeMap::from([(
+            Field::Mac,
+            vec![Pattern::parse(&Field::Mac, "52:54:00:00:00:07").unwrap()],
+        )]);
+        let found = selector(&macs).excluding(not).specimens();
+        assert_eq!(
+            found.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(),
+            ["52:54:00:00:00:08"]
+        );
+        let rack = Field::Label("rack".to_owned());
+        let not = [(Field::Product, "VMware*"), (rack, "7")];
+        let not = not.map(|(field, text)| {
+            let pattern = Pattern::parse(&field, text).unwrap();
+            (field, vec![pattern])
+        });
+        let selector = Selector::default().excluding(BTreeMap::from(not));
+        let [one] = selector.specimens().try_into().unwrap();
+        assert_eq!(selector.matches(&one.machine), Verdict::Match);
     }
 }

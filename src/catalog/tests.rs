@@ -342,3 +342,90 @@ fn what_was_told_earlier_chooses_no_group_that_installs() {
     assert_eq!(firmware(&by_uefi(escaped), &uefi(TWO)), "named, remembered");
     assert_eq!(loader(&told(TWO, None, &[("product", "Junk")]), &heard(TWO)), "junk");
 }
+
+fn excluding(name: &str, fields: &[(&str, &str)], not: &[(&str, &str)]) -> Group {
+    let mut group = group(name, fields, &profile(name));
+    let not = selector(not);
+    let not = not.fields().map(|field| (field.clone(), not.patterns(field).to_vec())).collect();
+    group.selector = group.selector.excluding(not);
+    group
+}
+
+#[test]
+fn an_exclusion_takes_out_what_it_names_and_what_does_not_tell() {
+    let machine = |serial: &str| told(ONE, Some(UUID), &[("serial", serial), ("arch", "i386")]);
+    for (not, verdict) in [
+        (&[("mac", ONE)][..], Verdict::Mismatch),
+        (&[("mac", TWO)], Verdict::Match),
+        (&[("mac", TWO), ("serial", "S*")], Verdict::Mismatch),
+        (&[("uuid", SWAPPED)], Verdict::Mismatch),
+        (&[("serial", "T|U")], Verdict::Match),
+        // It may be one of those that are meant.
+        (&[("product", "X")], Verdict::Mismatch),
+    ] {
+        let group = excluding("g", &[("arch", "i386")], not);
+        assert_eq!(group.selector.matches(&machine("S1")), verdict, "{not:?}");
+    }
+    let group = excluding("g", &[], &[("serial", "S1")]);
+    let heard = Machine::heard(ONE.parse().unwrap(), None, None);
+    assert_eq!(group.selector.matches(&heard), Verdict::Undecided);
+    assert_eq!(group.selector.reach(), Reach::Everything);
+    assert!(!group.selector.is_empty());
+    assert_eq!(group.selector.to_string(), "not.serial = \"S1\"");
+}
+
+#[test]
+fn a_group_with_an_exclusion_leaves_the_excluded_to_the_next_one() {
+    let groups = vec![
+        group("all", &[], &profile("all")),
+        excluding("most", &[], &[("mac", ONE)]),
+        group("x", &[("product", "X")], &profile("x")),
+        excluding("not-x", &[("arch", "i386")], &[("product", "X|Y")]),
+    ];
+    let catalog = Catalog::new(groups).unwrap();
+    let chosen = |mac, labels: &[(&str, &str)]| {
+        catalog.select(&told(mac, None, labels)).map(|group| group.name.clone()).unwrap()
+    };
+    assert_eq!(chosen(ONE, &[]), "all");
+    assert_eq!(chosen(TWO, &[]), "most");
+    assert_eq!(chosen(TWO, &[("product", "X"), ("arch", "i386")]), "x");
+    assert_eq!(chosen(TWO, &[("product", "Z"), ("arch", "i386")]), "not-x");
+    let tie = vec![excluding("a", &[], &[("mac", ONE)]), excluding("b", &[], &[("mac", TWO)])];
+    assert!(Catalog::new(tie).is_err());
+}
+
+#[test]
+fn firmware_that_does_not_tell_what_is_excluded_is_not_installed_by_it() {
+    let mut installs = excluding("most", &[], &[("product", "X")]);
+    let mut all = group("all", &[], &profile("all"));
+    for group in [&mut installs, &mut all] {
+        let mut profile = (*group.profile).clone();
+        profile.install = Install::Once;
+        group.profile = Arc::new(profile);
+    }
+    let by_uefi = told(ONE, None, &[("arch", "x86_64"), ("platform", "efi")]);
+    let catalog = Catalog::new(vec![installs.clone()]).unwrap();
+    assert!(catalog.select_by_firmware(&by_uefi).is_ok_and(|group| group.is_none()));
+    let catalog = Catalog::new(vec![installs, all]).unwrap();
+    assert_eq!(catalog.select_by_firmware(&by_uefi).map(|it| it.is_some()), Err(NotTold));
+}
+
+#[test]
+fn words_of_an_earlier_request_give_no_values_to_what_installs() {
+    let mut base = group("g", &[("mac", ONE)], &profile("p"));
+    base.profile = Arc::new(Profile { install: Install::Once, ..(*base.profile).clone() });
+    let mut catalog = Catalog::new(vec![base.clone()]).unwrap();
+    let serial = Pattern::parse(&Field::Serial, "S1").unwrap();
+    let mut values = Values::default();
+    let number = values.add(Known { field: Field::Serial, names: vec![serial] }).unwrap();
+    values.give(number, base);
+    catalog.set_values(values);
+    let (with, without) =
+        (told(ONE, None, &[("serial", "S1")]), told(ONE, None, &[("serial", "S2")]));
+    let by_uefi = told(ONE, None, &[("arch", "x86_64"), ("platform", "efi")]);
+    let choose = |known, own| catalog.choose(known, own, Catalog::settle);
+    assert!(matches!(choose(&with, &with), Ok(Choice::Told(Some(_)))));
+    assert!(matches!(choose(&with, &without), Ok(Choice::Remembered(_))));
+    assert!(matches!(choose(&with, &by_uefi), Ok(Choice::Remembered(_))));
+    assert!(catalog.settle(&by_uefi).is_err() && catalog.select_by_firmware(&by_uefi).is_err());
+}

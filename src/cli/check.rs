@@ -304,6 +304,13 @@ fn report(site: &Site, interfaces: &[Interface], known: usize) -> String {
             disks(&group.profile)
         );
     }
+    match site.config.machines.len() {
+        0 => {}
+        1 => report.push_str("  1 machine has values of its own\n"),
+        count => {
+            let _ = writeln!(report, "  {count} machines have values of their own");
+        }
+    }
     report.push_str(&by_image(site));
     report.push_str(&without_program(site));
     report

@@ -85,6 +85,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let mut says = what_the_ledger_says(asks, options.machine, words.machine.uuid);
     says.extend(by_image(&site.config, &words.machine));
     says.extend(told_too_little(&site.config.catalog, &words.machine));
+    says.extend(own_values(&site.config, &words.machine));
     let says = says.join("\n");
     let language = if options.grub { Language::Grub } else { Language::Ipxe };
     let (found, mut text) = report(&site.config.catalog, &words, language, &says);
@@ -165,6 +166,17 @@ fn by_image(config: &Config, machine: &Machine) -> Option<String> {
     Some(format!(
         "firmware that is given {stub} runs no script: it gets one image of the same kernel and \
          initrds, with the kernel's arguments below, without initrd=, as its command line"
+    ))
+}
+
+/// Where the values stand that are the machine's own.
+fn own_values(config: &Config, machine: &Machine) -> Option<String> {
+    let number = config.catalog.values().find(machine).ok()??;
+    let group = config.catalog.select(machine)?;
+    let place = config.machines.get(number)?;
+    Some(format!(
+        "its own values, of the [[machine]] at {place}, stand over those of group {}",
+        group.name
     ))
 }
 
@@ -274,9 +286,11 @@ impl std::fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let field = self.0.field;
         match &self.0.outcome {
+            Outcome::Excluded(pattern) => write!(f, "no: not.{field} = {pattern}"),
             Outcome::Hit(pattern) => write!(f, "yes: {field} = {pattern}"),
             Outcome::Miss(value) => write!(f, "no: {}, and it has {value}", self.0),
             Outcome::Nothing | Outcome::NotYet => write!(f, "no: {}, and it tells none", self.0),
+            Outcome::Spared(value) => write!(f, "yes: {}, and it has {value}", self.0),
         }
     }
 }

@@ -128,6 +128,17 @@ impl Desk<'_> {
         if !files.have_words() {
             return Arc::clone(profile);
         }
+        let texts = [&files.kernel].into_iter().chain(&files.initrd);
+        let becomes: Option<Vec<String>> = texts
+            .map(|text| {
+                let template = Template::parse_path(text).ok()?;
+                template.render(&Words::specimen(), metadata).ok()
+            })
+            .collect();
+        let key = becomes.map(|becomes| (profile.name.clone(), becomes));
+        if let Some(known) = key.as_ref().and_then(|key| self.fillings.get(key)) {
+            return Arc::clone(known);
+        }
         let mut filled = (**profile).clone();
         if let Some(kernel) = self.fill(&files.kernel, &places.kernel, (whom, metadata)) {
             filled.kernel = kernel;
@@ -139,7 +150,9 @@ impl Desk<'_> {
                 initrd.source = source;
             }
         }
-        Arc::new(filled)
+        let filled = Arc::new(filled);
+        self.fillings.extend(key.map(|key| (key, Arc::clone(&filled))));
+        filled
     }
 
     /// `None` where it has no words, or is wrong, which is told.

@@ -11,6 +11,7 @@ mod files;
 mod initrd;
 mod install;
 mod live;
+mod machines;
 mod network;
 mod patterns;
 mod placeholder;
@@ -86,6 +87,10 @@ pub struct Config {
     pub boot_files: Vec<NamedBootFile>,
     /// What each machine should boot.
     pub catalog: Catalog,
+    /// Where each machine that has values of its own is written, by its number in the catalog.
+    pub machines: Vec<Place>,
+    /// Machines that have values and are in no group.
+    pub unused_machines: Vec<Problem>,
     /// The repository files that profiles name.
     pub files: Vec<NamedFile>,
     /// Where each profile is written, by its name.

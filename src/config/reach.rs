@@ -78,7 +78,13 @@ mod tests {
 
     #[test]
     fn a_group_that_installs_every_machine_must_say_so() {
-        for more in ["", "selector.firmware = \"uefi\"\n", "selector.mac = [\"*\"]\n"] {
+        for more in [
+            "",
+            "selector.firmware = \"uefi\"\n",
+            "selector.mac = [\"*\"]\n",
+            "selector.not.mac = \"52:54:00:00:00:01\"\n",
+            "selector.not = { manufacturer = \"QEMU\", mac = [\"52:54:00:*\"] }\n",
+        ] {
             let (unsaid, wide, is_unsaid) = found(&format!("{PROFILE}{more}"));
             assert!(wide.is_empty() && is_unsaid, "{more}");
             assert_eq!(unsaid.len(), 1, "{more}");

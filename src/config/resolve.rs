@@ -18,7 +18,7 @@ use super::{
     shape,
 };
 use crate::{
-    catalog::{Boot, Catalog, Group, Profile},
+    catalog::{Boot, Catalog, Group, Profile, Values},
     firmware::BootFile,
     machine::SharedUuids,
     path::UrlPath,
@@ -60,17 +60,21 @@ pub(super) fn resolve(
     let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
     desk.has_keyring = keyring.is_some();
     let templates = desk.templates(file.template);
-    let mut fragments =
-        vec![(main.clone(), shape::Fragment { profile: file.profile, group: file.group })];
+    let (profile, group, machine) = (file.profile, file.group, file.machine);
+    let mut fragments = vec![(main.clone(), shape::Fragment { profile, group, machine })];
     fragments.extend(beside);
-    let (profiles, groups): (Vec<_>, Vec<_>) = fragments
-        .into_iter()
-        .map(|(page, fragment)| ((page.clone(), fragment.profile), (page, fragment.group)))
-        .unzip();
+    let (mut profiles, mut groups, mut machines) = (Vec::new(), Vec::new(), Vec::new());
+    for (page, shape::Fragment { profile, group, machine }) in fragments {
+        profiles.push((page.clone(), profile));
+        groups.push((page.clone(), group));
+        machines.push((page, machine));
+    }
     // A group may name a profile of a file that is read later.
     let drafts = desk.profiles(profiles);
-    let catalog = desk.catalog(groups, &drafts);
-    let catalog = catalog.with_shared_uuids(std::mem::take(&mut desk.shared_uuids));
+    let (values, entries) = desk.machines(machines);
+    let (catalog, group_drafts) = desk.catalog(groups, &drafts, &values);
+    let mut catalog = catalog.with_shared_uuids(std::mem::take(&mut desk.shared_uuids));
+    let unused_machines = desk.equip((values, &entries), &mut catalog, (&group_drafts, &drafts));
     if let Some(error) = ConfigError::of(desk.problems) {
         return Err(error);
     }
@@ -95,6 +99,8 @@ pub(super) fn resolve(
         named_programs,
         boot_files: desk.boot_files,
         catalog,
+        machines: entries.into_iter().map(|entry| entry.place).collect(),
+        unused_machines,
         files: desk.files,
         profiles: drafts.into_iter().map(|(name, draft)| (name, draft.places)).collect(),
         templates,
@@ -136,6 +142,10 @@ pub(super) struct Desk<'a> {
     /// because of that is not told.
     pub(super) is_partial: bool,
     pub(super) mentions: Vec<Mention>,
+    /// The group, path and key of each, as the machines of a group name the same.
+    pub(super) mentioned: BTreeSet<(String, UrlPath, String)>,
+    /// Profiles whose paths have words, by their name and what their paths become.
+    pub(super) fillings: BTreeMap<(String, Vec<String>), Arc<Profile>>,
     pub(super) reaches: Reaches,
     /// Whether `[network] allow` leaves few machines.
     are_machines_named: bool,
@@ -157,6 +167,8 @@ impl<'a> Desk<'a> {
             has_keyring: false,
             is_partial: false,
             mentions: Vec::new(),
+            mentioned: BTreeSet::new(),
+            fillings: BTreeMap::new(),
             reaches: Reaches::default(),
             are_machines_named: false,
             closed: BTreeSet::new(),
@@ -247,9 +259,11 @@ impl<'a> Desk<'a> {
         &mut self,
         written: Vec<(Page<'a>, Vec<shape::Group>)>,
         drafts: &BTreeMap<String, Draft>,
-    ) -> Catalog {
+        values: &Values,
+    ) -> (Catalog, BTreeMap<String, GroupDraft>) {
         let mut found: Vec<Group> = Vec::new();
         let mut places: BTreeMap<String, Place> = BTreeMap::new();
+        let mut kept: BTreeMap<String, GroupDraft> = BTreeMap::new();
         for (page, groups) in written {
             self.page = page;
             for group in groups {
@@ -259,10 +273,15 @@ impl<'a> Desk<'a> {
                     continue;
                 }
                 places.insert(group.name.get_ref().clone(), self.page.place(&group.name));
-                found.extend(self.group(group, drafts));
+                let draft = GroupDraft {
+                    profile: group.profile.get_ref().clone(),
+                    metadata: group.metadata.clone(),
+                };
+                kept.insert(group.name.get_ref().clone(), draft);
+                found.extend(self.group(group, drafts, values));
             }
         }
-        Catalog::new(found).unwrap_or_else(|tie| {
+        let catalog = Catalog::new(found).unwrap_or_else(|tie| {
             let text = format!(
                 "a machine can be in group {:?} and in group {:?}, which boots it otherwise; \
                  make one selector more specific",
@@ -272,7 +291,8 @@ impl<'a> Desk<'a> {
                 self.wrong_at(place, text);
             }
             Catalog::default()
-        })
+        });
+        (catalog, kept)
     }
 
     fn not_unique(&mut self, what: &str, name: &Spanned<String>, known: &Place) {
@@ -281,7 +301,12 @@ impl<'a> Desk<'a> {
         self.wrong(name, text);
     }
 
-    fn group(&mut self, written: shape::Group, drafts: &BTreeMap<String, Draft>) -> Option<Group> {
+    fn group(
+        &mut self,
+        written: shape::Group,
+        drafts: &BTreeMap<String, Draft>,
+        values: &Values,
+    ) -> Option<Group> {
         let place = self.page.place(&written.name);
         let name = written.name.into_inner();
         let selector = self.selector(written.selector);
@@ -299,24 +324,14 @@ impl<'a> Desk<'a> {
             return None;
         };
         let metadata = Metadata::of(&draft.metadata, &written.metadata);
-        for (place, template) in draft.places.args.iter().zip(&draft.profile.args) {
-            let problem = match template.render_arg(&Words::specimen(), &metadata) {
-                Ok(None) => None,
-                Ok(Some(text)) => unfit(&text)
-                    .or_else(|| hides_an_installer(&draft.profile, &text))
-                    .map(|problem| format!("becomes {text:?}: {problem}")),
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(problem) = problem {
-                let text = format!("{:?}, for group {name:?}, {problem}", template.source());
-                self.wrong_at(place.clone(), text);
-            }
-            self.mention(&name, place, (&draft.profile, template), &metadata);
+        let before = self.problems.len();
+        let profile = self.outfit(draft, (&format!("group {name:?}"), &metadata), &name);
+        // What all its machines say for themselves, a group need not say.
+        if selector.as_ref().is_some_and(|selector| values.have_all_of(selector)) {
+            self.problems.truncate(before);
         }
         let program_place = written.boot_program.as_ref().map(|it| self.page.place(it));
         let program = written.boot_program.and_then(|program| self.boot_file(&program, None));
-        let whom = (&*format!("group {name:?}"), &metadata);
-        let profile = self.filled(&draft.profile, &draft.files, &draft.places, whom);
         let hand_off = written.hand_off;
         let boot = Boot { program, offer: written.offer };
         let (selector, every_machine) =
@@ -325,6 +340,30 @@ impl<'a> Desk<'a> {
         self.reach(&group, place);
         self.unrecorded(&group, program_place);
         Some(group)
+    }
+
+    /// The profile as it is with this metadata, once all its arguments have been tried with it.
+    pub(super) fn outfit(
+        &mut self,
+        draft: &Draft,
+        (whom, metadata): (&str, &Metadata),
+        group: &str,
+    ) -> Arc<Profile> {
+        for (place, template) in draft.places.args.iter().zip(&draft.profile.args) {
+            let problem = match template.render_arg(&Words::specimen(), metadata) {
+                Ok(None) => None,
+                Ok(Some(text)) => unfit(&text)
+                    .or_else(|| hides_an_installer(&draft.profile, &text))
+                    .map(|problem| format!("becomes {text:?}: {problem}")),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(problem) = problem {
+                let text = format!("{:?}, for {whom}, {problem}", template.source());
+                self.wrong_at(place.clone(), text);
+            }
+            self.mention(group, place, (&draft.profile, template), metadata);
+        }
+        self.filled(&draft.profile, &draft.files, &draft.places, (whom, metadata))
     }
 
     /// Names stand in logs, scripts and on consoles.
@@ -359,9 +398,16 @@ pub(super) fn unfit(arg: &str) -> Option<String> {
 }
 
 /// A profile, and what is needed to look at its arguments with a group's words.
-struct Draft {
+pub(super) struct Draft {
     profile: Arc<Profile>,
     files: Files,
-    metadata: toml::Table,
+    pub(super) metadata: toml::Table,
     places: ProfilePlaces,
+}
+
+/// What a group says, to look at it with the values of a machine.
+pub(super) struct GroupDraft {
+    /// The name of its profile.
+    pub(super) profile: String,
+    pub(super) metadata: toml::Table,
 }

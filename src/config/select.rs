@@ -11,7 +11,24 @@ use crate::catalog::{Field, Pattern, Selector};
 const KEYS: [&str; 7] = ["arch", "firmware", "mac", "manufacturer", "product", "serial", "uuid"];
 
 impl Desk<'_> {
-    pub(super) fn selector(&mut self, written: shape::Selector) -> Option<Selector> {
+    pub(super) fn selector(&mut self, mut written: shape::Selector) -> Option<Selector> {
+        let exclusions = written.not.take().map(|not| {
+            let span = Spanned::new(not.span(), ());
+            let mut not = not.into_inner();
+            if not.not.take().is_some() {
+                self.wrong(&span, "a not has no not of its own; leave it out");
+            }
+            self.fields(*not)
+        });
+        let fields = self.fields(written);
+        match exclusions {
+            Some(exclusions) => Some(Selector::new(fields?).excluding(exclusions?)),
+            None => fields.map(Selector::new),
+        }
+    }
+
+    /// Reads the fields of a selector; `None` when something is wrong with one.
+    fn fields(&mut self, written: shape::Selector) -> Option<BTreeMap<Field, Vec<Pattern>>> {
         let own = [
             (Field::Mac, written.mac),
             (Field::Uuid, written.uuid),
@@ -36,11 +53,11 @@ impl Desk<'_> {
             }
             whole &= self.field(Field::Label(name), patterns, &mut fields);
         }
-        whole.then(|| Selector::new(fields))
+        whole.then_some(fields)
     }
 
     /// Reads one field; false when something is wrong with it.
-    fn field(
+    pub(super) fn field(
         &mut self,
         field: Field,
         written: Spanned<Patterns>,

@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) template: Vec<Template>,
     pub(super) profile: Vec<Profile>,
     pub(super) group: Vec<Group>,
+    pub(super) machine: Vec<Machine>,
 }
 
 /// A file of `groups.d`.
@@ -32,6 +33,7 @@ pub(super) struct File {
 pub(super) struct Fragment {
     pub(super) profile: Vec<Profile>,
     pub(super) group: Vec<Group>,
+    pub(super) machine: Vec<Machine>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -265,4 +267,33 @@ pub(super) struct Selector {
     pub(super) manufacturer: Option<Spanned<Patterns>>,
     pub(super) product: Option<Spanned<Patterns>>,
     pub(super) label: BTreeMap<String, Spanned<Patterns>>,
+    pub(super) not: Option<Spanned<Box<Self>>>,
+}
+
+/// One machine, and what is its own.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, remote = "Self", rename_all = "kebab-case")]
+pub(super) struct Machine {
+    pub(super) mac: Option<Spanned<Patterns>>,
+    pub(super) uuid: Option<Spanned<Patterns>>,
+    pub(super) serial: Option<Spanned<Patterns>>,
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub(super) metadata: toml::Table,
+}
+
+/// One that is not named does not fit, as if a field were missing.
+impl<'de> Deserialize<'de> for Machine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let machine = Self::deserialize(deserializer)?;
+        match machine.mac.is_none() && machine.uuid.is_none() && machine.serial.is_none() {
+            true => Err(de::Error::missing_field("mac")),
+            false => Ok(machine),
+        }
+    }
+}
+
+impl Serialize for Machine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
 }

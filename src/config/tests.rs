@@ -136,7 +136,7 @@ fn each_mistake_names_its_line_and_what_to_write() {
             "mac =",
             "macs =",
             "b.toml:19: unknown field `macs`, expected one of `mac`, `uuid`, `serial`, `arch`, \
-             `firmware`, `manufacturer`, `product`, `label`",
+             `firmware`, `manufacturer`, `product`, `label`, `not`",
         ),
         (
             "\"52:54:00:12:34:56\"",
@@ -366,7 +366,7 @@ fn the_shipped_config_shows_the_defaults() {
     let defaults = toml::Table::try_from(shape::File::default()).unwrap();
     for (name, table) in &defaults {
         match name.as_str() {
-            "profile" | "group" | "template" => {
+            "group" | "machine" | "profile" | "template" => {
                 assert!(!shipped.contains_key(name), "no machine by default")
             }
             _ => assert_eq!(shipped.get(name), Some(table), "[{name}]"),
@@ -389,7 +389,7 @@ fn the_shipped_config_shows_every_key() {
     // What serde writes has every key that is not absent, so nothing may be absent in the example.
     assert_eq!(toml::Table::try_from(&file).unwrap(), shown);
     let selector = toml::Table::try_from(&file.group[0].selector).unwrap();
-    assert_eq!(selector.len(), 8);
+    assert_eq!(selector.len(), 9);
     let profile = toml::Table::try_from(&file.profile[0]).unwrap();
     assert_eq!(profile.len(), 7, "all but chain, which the next one has");
     assert!(file.profile[1].chain.is_some());
@@ -500,4 +500,31 @@ fn uuids_that_name_no_machine_are_listed_and_not_selected_by() {
     );
     let said = Config::parse(&group, "b.toml").unwrap_err().to_string();
     assert!(said.contains("is in [install] shared-uuids, and names no machine"), "{said}");
+}
+
+#[test]
+fn a_selector_says_who_is_not_meant() {
+    let text = |not: &str| {
+        format!(
+            "[[profile]]\nname = \"p\"\nkernel = \"/k\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n\
+             [group.selector]\nfirmware = \"uefi\"\n{not}"
+        )
+    };
+    let good =
+        text("[group.selector.not]\nmac = [\"52:54:00:00:00:01\", \"56:*\"]\nlabel.rack = \"7\"\n");
+    let config = Config::parse(&good, "b.toml").unwrap();
+    assert_eq!(
+        config.catalog.groups()[0].selector.to_string(),
+        "firmware = \"uefi\", not.label.rack = \"7\", not.mac = [\"52:54:00:00:00:01\", \"56:*\"]"
+    );
+    for (not, said) in [
+        ("not.mac = \"x\"", "b.toml:9: \"x\" is not a hardware address"),
+        ("not.mac = []", "b.toml:9: mac has no value"),
+        ("not.rack = \"7\"", "b.toml:9: unknown field `rack`"),
+        ("not.not.mac = \"52:54:00:00:00:01\"", "b.toml:9: a not has no not of its own"),
+        ("not = \"x\"", "b.toml:9: "),
+    ] {
+        let error = Config::parse(&text(not), "b.toml").unwrap_err().to_string();
+        assert!(error.starts_with(said), "{not}: {error}");
+    }
 }

@@ -238,6 +238,10 @@ impl Desk<'_> {
             // A folder of AutoYaST's is one of rules.
             let is_folder = named.path.file().is_none();
             let reader = reader.filter(|&reader| reader != Reader::AutoYast || !is_folder);
+            let key = (group.to_owned(), named.path.clone(), named.key.clone());
+            if !self.mentioned.insert(key) {
+                continue;
+            }
             self.mentions.push(mention(named.path.clone(), reader));
             if named.is_seed {
                 for (name, reader) in SEED {

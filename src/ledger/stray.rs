@@ -25,7 +25,7 @@ pub struct Stray {
 impl Stray {
     /// This image, on its way to that address.
     pub fn new(to: Ipv4Addr, image: &RepositoryPath, catalog: &Catalog) -> Self {
-        let profiles = catalog.groups().iter().map(|group| &group.profile);
+        let profiles = catalog.profiles().iter();
         let (unconcerned, concerned): (Vec<_>, Vec<_>) = profiles.partition(|profile| {
             let kernel = match &profile.kernel {
                 Source::Repository(kernel) => Some(kernel),
@@ -47,7 +47,7 @@ impl Stray {
             return Some(Self::new(to, &image, catalog));
         }
         let stray = Self { to, path: path.clone(), unconcerned: None };
-        let mut profiles = catalog.groups().iter().map(|group| &group.profile);
+        let mut profiles = catalog.profiles().iter();
         let file = path.file();
         let boots = file.is_some_and(|file| profiles.any(|profile| profile.boots_with(&file)));
         // A machine that is being installed fetches for itself. The address of another one may be

@@ -247,7 +247,7 @@ impl Offering<'_> {
 
     /// The group that a machine is surely in.
     fn group_of(&self, told: &Machine) -> Option<&Group> {
-        self.catalog.settle(told).ok().flatten()
+        self.catalog.settle_group(told).ok().flatten()
     }
 
     /// What is decided for a machine in each group that it may be in.

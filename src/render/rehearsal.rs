@@ -71,8 +71,8 @@ pub fn rehearse<'a>(text: &ConfigText, roles: impl Iterator<Item = &'a Role<'a>>
         {
             note(&mut findings, role, (line, String::new(), said), Severity::Error);
         }
-        // Whoever plays it says the same words.
-        if is_same_for_group && !seen.insert(fingerprint(&role.group.name)) {
+        // Each machine of a group says the same words, but for one that has its own.
+        if is_same_for_group && !seen.insert(fingerprint(&std::ptr::from_ref(role.group))) {
             continue;
         }
         match text.rehearse(&made_whole(text, role), role.group) {

@@ -1,7 +1,7 @@
 //! Finds at load what a loader would not start, or would change on its way to the kernel: by the
 //! first bytes of each file, by URLs, names and args.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use super::store::{Content, Store};
 use crate::{
@@ -62,12 +62,7 @@ pub(super) fn look(config: &Config, store: &Store, programs: &Programs) -> Looke
         looked: Looked::default(),
         seen: BTreeSet::new(),
     };
-    let mut profiles: HashSet<*const Profile> = HashSet::new();
-    for profile in config.catalog.groups().iter().map(|group| &*group.profile) {
-        // Groups share a profile, but for one whose paths have words.
-        if !profiles.insert(profile) {
-            continue;
-        }
+    for profile in config.catalog.profiles() {
         let Some(places) = config.profiles.get(&profile.name) else { continue };
         let is_text = |source: &Source| match source {
             Source::Repository(path) => {

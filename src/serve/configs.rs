@@ -316,10 +316,23 @@ fn findings(
 /// The machines that a config names, and one for each group that names none.
 pub(super) fn roles(config: &Config) -> Vec<Role<'_>> {
     let mut roles = Vec::new();
+    let role = |group, Specimen { machine, name }| {
+        let words = words(config, machine);
+        Role { group, name, words, is_guest: false }
+    };
+    let values = config.catalog.values();
     for group in config.catalog.groups() {
-        for Specimen { machine, name } in group.selector.specimens() {
-            roles.push(Role { group, name, words: words(config, machine), is_guest: false });
-        }
+        // One that has values of its own is tried with these.
+        let has_own = |specimen: &Specimen| {
+            group.selector.names_each() && values.find(&specimen.machine) != Ok(None)
+        };
+        let specimens = group.selector.specimens().into_iter().filter(|it| !has_own(it));
+        roles.extend(specimens.map(|specimen| role(group, specimen)));
+    }
+    for (known, group) in values.groups() {
+        let name = known.names.first();
+        let specimen = name.and_then(|name| group.selector.specimen_of(&known.field, name));
+        roles.extend(specimen.map(|specimen| role(group, specimen)));
     }
     roles
 }

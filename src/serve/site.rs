@@ -165,7 +165,8 @@ impl Site {
             warnings.push(format!("{}: no [[group]], so no machine will be answered", config.name));
         }
         let reaches = &config.reaches;
-        warnings.extend(reaches.unsaid.iter().chain(&reaches.wide).map(Problem::to_string));
+        let told = reaches.unsaid.iter().chain(&reaches.wide).chain(&config.unused_machines);
+        warnings.extend(told.map(Problem::to_string));
         let repository = match Store::open_folder(&config.repository.path) {
             Ok(folder) => Some(folder),
             Err(error) => {

@@ -24,7 +24,7 @@ pub(super) fn look(config: &Config, configs: &Configs) -> Vec<Problem> {
         }
     }
     let mut done = BTreeSet::new();
-    for profile in config.catalog.groups().iter().map(|group| &group.profile) {
+    for profile in config.catalog.profiles() {
         let Some(places) = config.profiles.get(&profile.name) else { continue };
         if !done.insert(&profile.name) {
             continue;

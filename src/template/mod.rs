@@ -90,6 +90,11 @@ impl Metadata {
         Self(table(&merged(profile, group)))
     }
 
+    /// The same, with what is one machine's own over both.
+    pub fn of_machine(profile: &toml::Table, group: &toml::Table, own: &toml::Table) -> Self {
+        Self(table(&merged(&merged(profile, group), own)))
+    }
+
     /// Whether `metadata.x.y` is there.
     fn holds(&self, word: &str) -> bool {
         let mut path = word.split('.').skip(1);

@@ -44,6 +44,56 @@ fn took(folder: &std::path::Path) -> u64 {
     took
 }
 
+/// The same by one group of values for each machine.
+fn site_of_machines(count: usize) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("bootbox-own-{}-{count}", std::process::id()));
+    let files = folder.join("files");
+    fs::create_dir_all(&files).unwrap();
+    fs::write(files.join("k"), "kernel").unwrap();
+    fs::write(files.join("t.sh"), "#!/bin/sh\necho {{ mac }} {{ metadata.n }}\n").unwrap();
+    let macs: Vec<String> = (0..count).map(mac).collect();
+    let machine = |number| format!("[[machine]]\nmac = {:?}\nmetadata.n = {number}\n", mac(number));
+    let text = format!(
+        "[repository]\nroot = {files:?}\n[[template]]\npath = \"/t.sh\"\n[[profile]]\nname = \"p\"\n\
+         kernel = \"/k\"\nargs = [\"x={{{{ base_url }}}}/t.sh?mac={{{{ mac }}}}\", \"n={{{{ metadata.n }}}}\"]\n\
+         [[group]]\nname = \"g\"\nprofile = \"p\"\nselector.mac = {macs:?}\n{}",
+        (0..count).map(machine).collect::<String>()
+    );
+    fs::write(folder.join("b.toml"), text).unwrap();
+    folder
+}
+
+fn mac(number: usize) -> String {
+    format!("52:54:00:00:{:02x}:{:02x}", number >> 8, number & 255)
+}
+
+#[test]
+fn twice_as_many_machines_with_values_load_in_about_twice_the_time() {
+    let folders = [site_of_machines(500), site_of_machines(1000)];
+    let [some, twice] = folders.each_ref().map(|it| (0..3).map(|_| took(it)).min().unwrap());
+    for folder in folders {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    assert!(twice < some * 3, "{some} ns, then {twice} ns");
+}
+
+#[test]
+fn a_text_is_tried_with_each_machines_values() {
+    let folder = site_of_machines(3);
+    let text = fs::read_to_string(folder.join("b.toml")).unwrap();
+    fs::write(folder.join("files/t.sh"), "echo {{ metadata.n }} {{ metadata.x }}\n").unwrap();
+    let given = text.replace("metadata.n = 0", "metadata = { n = 0, x = 1 }");
+    fs::write(folder.join("b.toml"), given).unwrap();
+    let (_, problems) = Site::look(Some(&folder.join("b.toml"))).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let [said] = said.as_slice() else { panic!("{said:?}") };
+    assert!(
+        said.contains("for 52:54:00:00:00:01 (group g) and 1 more: has \"metadata.x\""),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_site_of_twice_as_many_groups_loads_in_about_twice_the_time() {
     let folders = [site(500), site(1000)];

@@ -200,12 +200,11 @@ impl Desk {
         let site = Arc::clone(&self.site.borrow());
         let proofs = Arc::clone(&self.proofs.borrow());
         let looked = spawn_blocking(move || {
-            let closed = site.config.catalog.groups().iter().filter_map(|group| {
-                let (Gate::Closed(reason) | Gate::Pending(reason)) = proofs.gate(&group.profile)
-                else {
+            let closed = site.config.catalog.profiles().iter().filter_map(|profile| {
+                let (Gate::Closed(reason) | Gate::Pending(reason)) = proofs.gate(profile) else {
                     return None;
                 };
-                Some((group.profile.name.clone(), reason))
+                Some((profile.name.clone(), reason))
             });
             let closed = closed.collect();
             Snapshot { site, closed }

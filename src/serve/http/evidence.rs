@@ -238,7 +238,7 @@ fn awaits(record: &Record, address: Ipv4Addr) -> bool {
 /// installed or, where the kernel is elsewhere, anything but a boot program. That it fetches before it
 /// is given a script, and a machine that is reset there has tried nothing.
 fn takes_up(attempt: &Attempt, path: &RepositoryPath, catalog: &Catalog) -> bool {
-    let mut profiles = catalog.groups().iter().map(|group| &group.profile);
+    let mut profiles = catalog.profiles().iter();
     profiles.any(|profile| {
         profile.name == attempt.profile
             && (profile.boots_with(path)

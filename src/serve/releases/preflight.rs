@@ -1,6 +1,6 @@
 //! What `check` can say of releases without reading them whole.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::{
     scan::{of_subject, subject},
@@ -33,13 +33,8 @@ impl Preflight {
             };
             Verifier::new(&keyring.path, None).map_err(refused).ok()
         });
-        let mut seen: HashSet<*const Profile> = HashSet::new();
-        for group in site.config.catalog.groups() {
-            let profile = &*group.profile;
-            // One whose paths have words is another one in each group.
-            if seen.insert(profile) {
-                preflight.add(site, profile, verifier.as_ref());
-            }
+        for profile in site.config.catalog.profiles() {
+            preflight.add(site, profile, verifier.as_ref());
         }
         preflight
     }

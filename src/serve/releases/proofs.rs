@@ -95,9 +95,9 @@ impl Proofs {
             Source::Repository(kernel) => folder.is_some() && kernel.folder() == folder,
             Source::Url(_) => false,
         };
-        let groups = self.0.site.config.catalog.groups().iter();
+        let profiles = self.0.site.config.catalog.profiles().iter().map(|profile| &**profile);
         let mut refused = Ok(());
-        for profile in groups.map(|group| &*group.profile).filter(is_kernels) {
+        for profile in profiles.filter(is_kernels) {
             match self.gate(profile) {
                 Gate::Open => return Ok(()),
                 Gate::Closed(reason) | Gate::Pending(reason) => refused = Err(reason),
@@ -120,9 +120,9 @@ impl Shared {
     }
 
     fn profiles(&self) -> impl Iterator<Item = &Profile> {
-        let groups = self.site.config.catalog.groups().iter();
+        let profiles = self.site.config.catalog.profiles().iter().map(|profile| &**profile);
         let verified = |profile: &&Profile| profile.verify || profile.install == Install::Once;
-        groups.map(|group| &*group.profile).filter(verified)
+        profiles.filter(verified)
     }
 
     /// What is known of the files of these releases in the state they are in.
