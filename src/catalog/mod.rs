@@ -362,6 +362,11 @@ impl Catalog {
         })
     }
 
+    /// The groups, and each again as it is for a machine with values of its own.
+    pub fn variants(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().chain(self.values.groups().map(|(_, group)| group))
+    }
+
     /// The groups, most specific first.
     pub fn groups(&self) -> &[Group] {
         &self.groups

@@ -17,9 +17,9 @@ use crate::{
 /// Warnings: each profile and each group once.
 pub(super) fn look(site: &Site) -> Vec<Problem> {
     let words = Words::specimen();
-    let mut done = BTreeSet::new();
+    let (mut done, mut told) = (BTreeSet::new(), BTreeSet::new());
     let mut found = Vec::new();
-    for group in site.config.catalog.groups() {
+    for group in site.config.catalog.variants() {
         let profile = &group.profile;
         let Some(place) = site.config.profiles.get(&profile.name).map(|places| &places.name) else {
             continue;
@@ -27,7 +27,12 @@ pub(super) fn look(site: &Site) -> Vec<Problem> {
         if profile.install == Install::Once && done.insert(&profile.name) {
             found.extend(presumes(site, group, &words, place));
         }
-        found.extend(unknown_address(site, group, &words, place));
+        if !told.contains(&group.name)
+            && let Some(problem) = unknown_address(site, group, &words, place)
+        {
+            told.insert(&group.name);
+            found.push(problem);
+        }
     }
     found
 }

@@ -31,7 +31,7 @@ pub(super) fn look(site: &Site) -> Unsaid {
     let words = Words::specimen();
     let mut found = Unsaid::default();
     let mut told = BTreeSet::new();
-    for group in site.config.catalog.groups() {
+    for group in site.config.catalog.variants() {
         let profile = &group.profile;
         if profile.says_install || profile.installs() || told.contains(&profile.name) {
             continue;
