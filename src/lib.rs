@@ -24,6 +24,7 @@
 //! |---|---|---|
 //! | 0 | [`machine`] | who asks: hardware address, UUID, what iPXE tells |
 //! | 0 | [`path`] | a name beneath the repository's root |
+//! | 0 | [`printable`] | what others wrote, as a terminal may show it |
 //! | 0 | [`firmware`] | option 93 → boot program |
 //! | 0 | [`template`] | text with words in it, parsed once; the words |
 //! | 0 | [`token`] | the word in a URL that a machine is known by |
@@ -58,6 +59,7 @@ pub mod machine;
 #[path = "../tests/mutator/mod.rs"]
 mod mutator;
 pub mod path;
+pub mod printable;
 pub mod proxydhcp;
 pub mod release;
 pub mod render;

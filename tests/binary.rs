@@ -17,7 +17,7 @@ use lab::namespace::Namespace;
 use lab::office::Office;
 use lab::process::Process;
 use lab::server::Bootbox;
-use lab::walker::{Stage, Walker, ask_http, fetch_http, port_68};
+use lab::walker::{Stage, Walker, ask_http, fetch_http, fetch_tftp, port_68};
 use lab::{BOX, Failure, Lab};
 use socket2::{Domain, Socket, Type};
 
@@ -613,6 +613,37 @@ fn a_hostile_lan_cannot_flood_the_log() {
         assert!(!text.contains(" WARN") && !text.contains(" ERROR"), "a LAN made us warn");
         Ok(())
     });
+}
+
+#[test]
+fn what_a_machine_tells_moves_no_cursor_and_turns_no_line_round() {
+    for format in ["text", "json"] {
+        with_server(&format!("no_cursor_{format}"), format, |lab, server, desk, file| {
+            // ESC, CSI of C1, and a mark that turns the rest of a line round.
+            let hostile = "%1B[2J%C2%9B31m%E2%80%AEx";
+            let url = |rest: &str| format!("http://{SERVER}{rest}");
+            let told = format!("/ipxe?mac=52-54-00-12-34-56&product=A{hostile}&serial={hostile}");
+            desk.run(&format!("curl -fgsS -m 10 -o /dev/null {}", url(&told)))?;
+            desk.run(&format!("curl -gsS -m 10 -o /dev/null {}", url(&format!("/{hostile}"))))?;
+            let report = format!("/v1/event?mac=52-54-00-12-34-56&state=failed&reason={hostile}");
+            desk.run(&format!("curl -gsS -m 10 -o /dev/null -X POST {}", url(&report)))?;
+            let absent = "no\u{9b}31m\u{202e}\u{1b}[2J";
+            assert!(desk.enter(|| fetch_tftp(*SERVER.ip(), absent))?.is_err());
+            let config = file.display();
+            let mut seen = vec![fs::read_to_string(lab.evidence().join("server.log"))?];
+            for words in ["machines", "machines --json", "machine 525400123456 --json"] {
+                seen.push(lab.server().run(&format!("{BINARY} {words} --config {config}"))?);
+            }
+            assert!(seen[2].contains("\"A["), "it told its product: {}", seen[2]);
+            assert_eq!(server.process().terminate(LIMIT)?, Some(0));
+            seen.push(fs::read_to_string(lab.evidence().join("server.log"))?);
+            for text in seen {
+                let acts = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+                assert!(!text.contains(acts), "{text:?}");
+            }
+            Ok(())
+        });
+    }
 }
 
 #[test]

@@ -4,11 +4,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const FLOORS: [(&str, u8); 23] = [
+const FLOORS: [(&str, u8); 24] = [
     ("firmware", 0),
     ("machine", 0),
     ("mutator", 0),
     ("path", 0),
+    ("printable", 0),
     ("template", 0),
     ("token", 0),
     ("unified", 0),

@@ -10,6 +10,7 @@ use crate::{
     control::{NextBoot, Request, Sheet},
     ledger::{Holder, Moment, State},
     machine::Subject,
+    printable,
     serve::ledger::now,
 };
 
@@ -64,7 +65,7 @@ pub(super) fn one(options: &OneOptions) -> ExitCode {
 
 fn print_json(value: &impl Serialize) -> ExitCode {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => print(format!("{text}\n").as_bytes()),
+        Ok(text) => print(format!("{}\n", printable::in_json(&text)).as_bytes()),
         Err(error) => fail(SOFTWARE, &error),
     }
 }
@@ -218,7 +219,7 @@ pub(super) fn next_boot(sheet: &Sheet) -> String {
 
 /// What a machine told must not move the cursor of whoever reads.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    printable::shown(text, '\u{fffd}').into_owned()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::request::QueryError;
 use crate::{
     ledger::Report,
     machine::{Mac, NotAMac},
+    printable::shown,
     token::Token,
 };
 
@@ -83,8 +84,7 @@ fn is_long(headers: &HeaderMap) -> bool {
 
 /// The text stands in the history, in logs and on consoles.
 fn clean(value: &str) -> String {
-    let clean: String =
-        value.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_TEXT).collect();
+    let clean: String = shown(value, ' ').chars().take(LONGEST_TEXT).collect();
     clean.trim().to_owned()
 }
 

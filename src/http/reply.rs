@@ -18,7 +18,7 @@ use super::{
     event::EventError,
     request::{QueryError, Verb},
 };
-use crate::{check::Kind, machine::Mac, path::PathError};
+use crate::{check::Kind, machine::Mac, path::PathError, printable};
 
 /// The `Server` header of every reply of ours; `serve::http` knows hyper's own replies by its
 /// absence.
@@ -196,7 +196,7 @@ pub fn printable(name: &[u8]) -> String {
 
 /// A reason that quotes what others wrote: on one line, and short.
 fn short(reason: &str) -> String {
-    let mut shown: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut shown = printable::shown(reason, ' ').into_owned();
     if let Some((cut, _)) = shown.char_indices().find(|(at, c)| at + c.len_utf8() > LONGEST_REASON)
     {
         shown.truncate(cut);

@@ -12,6 +12,7 @@ use hyper::{
 use super::reply::Refusal;
 use crate::{
     machine::{Mac, Machine, NotAMac, Uuid},
+    printable::is_hidden,
     token::Token,
 };
 
@@ -202,7 +203,7 @@ fn announces_body(headers: &HeaderMap) -> bool {
 }
 
 fn clean(value: &str) -> String {
-    let clean: String = value.chars().filter(|c| !c.is_control()).take(LONGEST_LABEL).collect();
+    let clean: String = value.chars().filter(|&c| !is_hidden(c)).take(LONGEST_LABEL).collect();
     clean.trim().to_owned()
 }
 

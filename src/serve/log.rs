@@ -19,6 +19,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::printable;
 pub use queue::Guard;
 
 /// How log lines are written.
@@ -129,8 +130,8 @@ where
                 }
             }
         }
-        // What a client sent may stand in a message: no control character reaches a terminal.
-        let message = line.message.replace(|c: char| c.is_control(), "?");
+        // What a client sent may stand in a message.
+        let message = printable::shown(&line.message, '?');
         writeln!(writer, "  {message}")
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::interface::{Interface, Port};
-use crate::config::Config;
+use crate::{config::Config, printable};
 
 /// A program that holds a port.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -33,8 +33,7 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Anybody may call a program anything.
-        let name: String =
-            self.name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let name = printable::shown(&self.name, '\u{fffd}');
         write!(f, "{name} (pid {})", self.pid)
     }
 }

@@ -6,7 +6,10 @@
 use std::borrow::Cow;
 
 use super::{Answer, reply::Code};
-use crate::path::{LONGEST_BY_TFTP, PathError, RepositoryPath};
+use crate::{
+    path::{LONGEST_BY_TFTP, PathError, RepositoryPath},
+    printable,
+};
 
 const RRQ: u16 = 1;
 const WRQ: u16 = 2;
@@ -166,7 +169,7 @@ fn number(value: &[u8]) -> Option<u64> {
 /// A name as it is logged: one line, whatever the client sent.
 pub fn file_name(name: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&name[..name.len().min(LONGEST_BY_TFTP)]);
-    shown.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    printable::shown(&shown, '\u{fffd}').into_owned()
 }
 
 impl OptionName {

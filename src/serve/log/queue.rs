@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use crate::printable;
+
 /// Bytes that may wait: more than the lines that the journal admits at once.
 const ROOM: usize = 4 << 20;
 /// What is kept of that for the next lines.
@@ -95,16 +97,20 @@ impl Queue {
 impl Write for Queue {
     /// Takes a whole line, or counts it as lost.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let written = line.len();
+        // A terminal may be what reads the JSON.
+        let text = str::from_utf8(line).map(printable::in_json);
+        let line = text.as_ref().map_or(line, |text| text.as_bytes());
         let mut waiting = lock(&self.0.waiting);
         if waiting.bytes.len() + line.len() > ROOM {
             waiting.lost += 1;
-            return Ok(line.len());
+            return Ok(written);
         }
         if waiting.bytes.is_empty() {
             self.0.changed.notify_all();
         }
         waiting.bytes.extend_from_slice(line);
-        Ok(line.len())
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
