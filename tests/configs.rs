@@ -400,6 +400,38 @@ fn with_tokens_only_the_script_of_a_boot_opens_its_texts() {
 }
 
 #[test]
+fn an_installer_that_can_only_get_reports_by_its_token() {
+    with_server("gets", "token", |desk| {
+        let script = desk.boots(ONE, "&serial=7")?;
+        let token = token(&script);
+        let event = |state: &str| format!("/~{token}/v1/event?state={state}");
+        for target in ["/v1/event?state=installed", "/~x/v1/event?state=installed"] {
+            let Reply(status, head, body) = desk.ask(ONE.0, target)?;
+            assert_eq!(status, 405, "{head}");
+            assert!(body.contains("GET it with the machine's token"), "{body}");
+        }
+        let other = format!("/~{}/v1/event?state=installed", "0a".repeat(16));
+        assert_eq!(desk.ask(ONE.0, &other)?.0, 403, "a token that nobody has");
+        assert_eq!(desk.ask(ONE.0, &event("progress&text=half"))?.0, 200);
+        // A stranger who was shown the URL has the token as well; a proxy may come from anywhere.
+        let Reply(status, head, _) = desk.ask(NOBODY, &event("installed"))?;
+        assert_eq!(status, 200, "{head}");
+        assert!(head.to_lowercase().contains("cache-control: no-store"), "{head}");
+        assert_eq!(desk.ask(ONE.0, &event("installed"))?.0, 200, "said again");
+        assert_eq!(desk.ask(ONE.0, &event("failed"))?.0, 403, "its token has expired");
+        let file = desk.lab.scratch().join("bootbox.toml");
+        let mac = ONE.1.replace('-', ":");
+        let order = format!("{BINARY} reinstall {mac} --config {}", file.display());
+        desk.lab.server().run(&order)?;
+        desk.boots(ONE, "&serial=7")?;
+        let Reply(status, _, body) = desk.ask(ONE.0, &event("installed"))?;
+        assert_eq!(status, 403, "a report of the installation before is none of this one: {body}");
+        desk.boots(ONE, "&serial=7")?;
+        Ok(())
+    });
+}
+
+#[test]
 fn an_installed_machine_that_now_boots_into_ram_is_given_its_texts() {
     with_server("tokens_in_ram", "token", |desk| {
         let first = token(&desk.boots(ONE, "&serial=7")?);

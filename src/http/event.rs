@@ -1,7 +1,8 @@
 //! `POST /v1/event`: what a machine's install script reports.
 //!
 //! `curl -X POST 'http://BOX/v1/event?state=installed'` from the machine itself. Who reports is
-//! told by its address; whether the report can be true, by the ledger.
+//! told by its address; whether the report can be true, by the ledger. With the machine's token in
+//! the path it may be a GET: some installers can send nothing else.
 
 use std::fmt;
 
@@ -34,6 +35,8 @@ pub struct Told {
     pub mac: Option<Mac>,
     /// The token of its URL.
     pub token: Option<Token>,
+    /// Whether it was asked for, and not sent: only the token shows then whose it is.
+    pub is_get: bool,
 }
 
 /// Reads a report; `None` where the request is for something else.
@@ -44,14 +47,15 @@ pub fn read(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Result<To
     }
     let token = token.and_then(Token::read);
     let query = uri.query().unwrap_or("");
-    Some(match (method == Method::POST, is_long(headers)) {
-        (true, false) => parse(query, token),
+    let is_get = method == Method::GET && token.is_some();
+    Some(match (is_get || method == Method::POST, is_long(headers)) {
+        (true, false) => parse(query, token, is_get),
         (true, true) => Err(EventError::Body),
         (false, _) => Err(EventError::Method),
     })
 }
 
-fn parse(query: &str, token: Option<Token>) -> Result<Told, EventError> {
+fn parse(query: &str, token: Option<Token>, is_get: bool) -> Result<Told, EventError> {
     let word = |name: &str| {
         form_urlencoded::parse(query.as_bytes())
             .find(|(word, _)| word == name)
@@ -70,7 +74,7 @@ fn parse(query: &str, token: Option<Token>) -> Result<Told, EventError> {
     };
     let mac = word("mac")
         .map(|mac| mac.parse().map_err(|NotAMac| EventError::Mac(QueryError::wrong(&mac))));
-    Ok(Told { report, mac: mac.transpose()?, token })
+    Ok(Told { report, mac: mac.transpose()?, token, is_get })
 }
 
 fn is_long(headers: &HeaderMap) -> bool {
@@ -112,6 +116,8 @@ pub enum EventError {
     State(Option<String>),
     /// A failure that neither a token nor the address shows to be the machine's own.
     Stranger,
+    /// A GET whose token is nobody's, or has expired.
+    Token,
     /// No machine that is known has the address.
     Unknown,
 }
@@ -125,6 +131,7 @@ impl EventError {
             Self::Mac(_) | Self::State(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotNoted(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token => StatusCode::FORBIDDEN,
             Self::Unknown => StatusCode::NOT_FOUND,
         }
     }
@@ -138,7 +145,10 @@ impl fmt::Display for EventError {
                 write!(f, "was told of {named}, and this address is {here}'s")
             }
             Self::Mac(error) => error.fmt(f),
-            Self::Method => f.write_str("is where install scripts report: POST it"),
+            Self::Method => f.write_str(
+                "is where install scripts report: POST it, or GET it with the machine's token in the \
+                 URL",
+            ),
             Self::NotNoted(error) | Self::Refused(error) => write!(f, "is not noted: {error}"),
             Self::State(given) => {
                 match given {
@@ -155,6 +165,10 @@ impl fmt::Display for EventError {
             Self::Stranger => f.write_str(
                 "takes a failure from the machine alone: from an address it is known by, or with its \
                  token in the URL",
+            ),
+            Self::Token => f.write_str(
+                "is asked for with a token that no machine has now; ask by the URL of the script that \
+                 the machine was given last",
             ),
             Self::Unknown => f.write_str(
                 "is for machines that bootbox has booted, and none that it knows has this address",
@@ -188,7 +202,7 @@ mod tests {
             ("state=failed", Report::Failed("it gave no reason".to_owned())),
         ] {
             let told = read(&format!("/v1/event?{query}")).unwrap();
-            assert_eq!(told, Told { report, mac: None, token: None }, "{query}");
+            assert_eq!(told, Told { report, mac: None, token: None, is_get: false }, "{query}");
         }
         let told = read("/v1/event?state=installed&mac=52-54-00-12-34-56").unwrap();
         assert_eq!(told.mac.unwrap().to_string(), "52:54:00:12:34:56");
@@ -216,6 +230,16 @@ mod tests {
             let error = super::read(&method, &uri, &HeaderMap::new()).unwrap().unwrap_err();
             assert_eq!((error.status().as_u16(), &error), (405, &EventError::Method));
         }
+        let uri_of = |path: &str| path.parse::<Uri>().unwrap();
+        let with_token = uri_of(&format!("/~{}/v1/event?state=installed", "0a".repeat(16)));
+        for (method, is_taken) in [(Method::GET, true), (Method::HEAD, false), (Method::PUT, false)]
+        {
+            let told = super::read(&method, &with_token, &HeaderMap::new()).unwrap();
+            assert_eq!(told.is_ok_and(|told| told.is_get), is_taken, "{method}");
+        }
+        let no_token = uri_of("/~x/v1/event?state=installed");
+        let told = super::read(&Method::GET, &no_token, &HeaderMap::new()).unwrap();
+        assert_eq!(told, Err(EventError::Method));
         assert_eq!(super::read(&Method::POST, &Uri::from_static("/v1"), &HeaderMap::new()), None);
         for (length, is_long) in [("0", false), ("4096", false), ("4097", true), ("x", true)] {
             let length = HeaderValue::from_static(length);

@@ -108,6 +108,12 @@ impl Reply {
             .with(CONTENT_LENGTH, HeaderValue::from(len))
     }
 
+    /// Answers a report. The same one at another time is another one.
+    pub fn report(text: String) -> Self {
+        let no_store = HeaderValue::from_static("no-store");
+        Self::text(StatusCode::OK, text).with(CACHE_CONTROL, no_store)
+    }
+
     /// Refuses what was asked for under this name, in words.
     pub fn refuse(refusal: &Refusal, name: &[u8]) -> Self {
         let status = refusal.status();
@@ -119,9 +125,11 @@ impl Reply {
         match refusal {
             Refusal::Busy => later(reply),
             Refusal::NoMachine | Refusal::NotReady(_) => no_store(later(reply)),
-            Refusal::Claim(_) | Refusal::NoBoot(_) | Refusal::NoGroup(_) | Refusal::Token => {
-                no_store(reply)
-            }
+            Refusal::Claim(_)
+            | Refusal::Event(EventError::Token)
+            | Refusal::NoBoot(_)
+            | Refusal::NoGroup(_)
+            | Refusal::Token => no_store(reply),
             Refusal::Method => reply.with(ALLOW, HeaderValue::from_static("GET, HEAD")),
             Refusal::Event(EventError::Method) => {
                 reply.with(ALLOW, HeaderValue::from_static("POST"))

@@ -122,6 +122,7 @@ impl Record {
     fn progressed(&mut self, text: &str, now: Moment) {
         let text = format!("{PROGRESS}{text}");
         match self.history.last_mut() {
+            Some(last) if last.text == text => {}
             Some(last)
                 if last.text.starts_with(PROGRESS)
                     && now.0 < last.at.0.saturating_add(BETWEEN_REPORTS) =>

@@ -248,10 +248,19 @@ fn http_boot_after_pxe_is_no_second_power_on() {
 }
 
 #[test]
+fn progress_that_is_told_twice_is_one_line() {
+    let report = Event::Reported(Report::Progress("half".to_owned()));
+    let once = Story::new().boots().then(&report);
+    let lines = once.record.history.len();
+    let twice = once.wait(40).then(&report);
+    assert_eq!(twice.record.history.len(), lines);
+}
+
+#[test]
 fn what_a_machine_does_cannot_make_its_record_grow() {
     let mut story = Story::new().boots();
     for last in 0..=255 {
-        let report = Report::Progress("x".to_owned());
+        let report = Report::Progress(format!("{last} % of it"));
         let story_then = story.wait(40).then(&Event::Address([10, 0, 0, last].into()));
         story = story_then.then(&Event::Reported(report));
     }

@@ -255,6 +255,9 @@ pub(super) async fn report(
 ) -> Result<String, EventError> {
     pass_over(request.body_mut()).await?;
     let address = ipv4(arrival.peer);
+    if service.ledger.with(|book| is_said_again(book, address, &told)) {
+        return Ok("ok\n".to_owned());
+    }
     let (mac, is_own) = service.ledger.with(|book| {
         let mac = whose(book, address, &told)?;
         let is_own = |record: &Record| record.is_own_word(address, told.token, now());
@@ -276,11 +279,25 @@ pub(super) async fn report(
     }
 }
 
+/// Whether a GET says what is known: the token has expired with the installation that it was made
+/// for. It changes nothing, as a proxy may repeat it at any time.
+fn is_said_again(book: &Book, address: Ipv4Addr, told: &Told) -> bool {
+    let is_expired = told.token.is_none_or(|token| book.by_token(token, now()).is_none());
+    let is_installed = |record: &Record| matches!(record.state, State::Installed(_));
+    told.is_get
+        && is_expired
+        && told.report == Report::Installed
+        && book.at(address).is_some_and(is_installed)
+}
+
 /// Who reports: the machine that the token was made for. Once it is installed its token has expired,
 /// and a report that is said again, for want of an answer, is still its: then, and without a token, it
 /// is the machine at the address; where none is known there, the one that is named, but for a failure.
 fn whose(book: &Book, address: Ipv4Addr, told: &Told) -> Result<Mac, EventError> {
     let holder = told.token.and_then(|token| book.by_token(token, now()));
+    if told.is_get && holder.is_none() {
+        return Err(EventError::Token);
+    }
     let here = holder.or_else(|| book.at(address)).map(|record| record.machine.mac);
     match (here, told.mac) {
         (Some(here), Some(named)) if here != named => {
@@ -338,7 +355,7 @@ mod tests {
     #[test]
     fn a_failure_is_believed_of_the_machine_alone() {
         let (book, mac, token) = book();
-        let told = |report, token| Told { report, mac: Some(mac), token };
+        let told = |report, token| Told { report, mac: Some(mac), token, is_get: false };
         let failed = || Report::Failed("x".to_owned());
         for (address, told, said) in [
             (HERE, told(failed(), None), Ok(mac)),
@@ -349,6 +366,25 @@ mod tests {
         ] {
             assert_eq!(whose(&book, address, &told), said, "{address} {told:?}");
         }
+    }
+
+    #[test]
+    fn a_report_by_get_is_its_tokens_alone_and_changes_nothing_when_repeated() {
+        let (mut book, mac, token) = book();
+        let told = |report, token| Told { report, mac: None, token: Some(token), is_get: true };
+        let failed = Report::Failed("x".to_owned());
+        assert_eq!(whose(&book, ELSEWHERE, &told(failed.clone(), token)), Ok(mac));
+        for report in [failed.clone(), Report::Installed] {
+            let stale = told(report, Token::new([8; 16]));
+            assert!(!is_said_again(&book, HERE, &stale));
+            assert_eq!(whose(&book, HERE, &stale), Err(EventError::Token));
+        }
+        let event = Event::Reported(Report::Installed);
+        book.put(book.get(mac).unwrap().after(&event, 3, now()).unwrap()).unwrap();
+        assert!(is_said_again(&book, HERE, &told(Report::Installed, token)));
+        assert!(!is_said_again(&book, ELSEWHERE, &told(Report::Installed, token)));
+        assert!(!is_said_again(&book, HERE, &told(failed.clone(), token)));
+        assert_eq!(whose(&book, HERE, &told(failed, token)), Err(EventError::Token));
     }
 
     #[test]

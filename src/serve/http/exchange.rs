@@ -54,7 +54,7 @@ impl Exchange {
                 Err(error) => Err(error),
             };
             return match told {
-                Ok(text) => respond(Reply::text(StatusCode::OK, text), ReplyBody::Empty),
+                Ok(text) => respond(Reply::report(text), ReplyBody::Empty),
                 Err(error) => self.refuse(&request, &Refusal::Event(error)),
             };
         }
