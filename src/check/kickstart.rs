@@ -27,7 +27,8 @@ pub(super) fn check(text: &str, report: &mut Report) {
     let mut open: Option<(usize, &str)> = None;
     for (line, content) in (1..).zip(text.lines()) {
         let word = content.split_whitespace().next().unwrap_or("");
-        if !content.starts_with('%') || INCLUDES.contains(&word) {
+        // Space before a section or its end is no matter to Anaconda.
+        if !word.starts_with('%') || INCLUDES.contains(&word) {
             continue;
         }
         if word == "%end" {

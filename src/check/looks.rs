@@ -18,7 +18,9 @@ enum Looks {
 
 /// Whether a text was meant for another reader; then that is all that is said of it.
 pub(super) fn is_misfit(kind: Kind, text: &str, report: &mut Report) -> bool {
-    let Some(looks) = Looks::of(text).filter(|looks| !looks.may_be(kind)) else { return false };
+    let of_part = || (kind == Kind::Ignition && is_part_of_butane(text)).then_some(Looks::Butane);
+    let looks = Looks::of(text).or_else(of_part).filter(|looks| !looks.may_be(kind));
+    let Some(looks) = looks else { return false };
     report.error(1, format!("is {}, which {}{}", looks.name(), reader(kind), looks.instead()));
     true
 }
@@ -117,6 +119,12 @@ fn reader(kind: Kind) -> &'static str {
         Kind::Xml => "is no XML",
         Kind::Yaml => "is no YAML",
     }
+}
+
+/// Sections of Butane without its first keys, as files have that are merged by hand.
+fn is_part_of_butane(text: &str) -> bool {
+    let sections = ["ignition:", "kernel_arguments:", "passwd:", "storage:", "systemd:"];
+    sections.iter().any(|section| kind::has_line(text.as_bytes(), section))
 }
 
 /// Its first keys are the variant and the version.

@@ -4,6 +4,7 @@ mod cloud;
 mod ignition;
 mod mistakes;
 mod mutations;
+mod readers;
 
 use super::{kind::KINDS, *};
 
