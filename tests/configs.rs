@@ -432,6 +432,43 @@ fn an_installer_that_can_only_get_reports_by_its_token() {
 }
 
 #[test]
+fn an_installer_that_posts_is_known_by_its_cards() {
+    with_server("posts", "address", |desk| {
+        desk.boots(TWO, "&serial=7&product=P")?;
+        let url = format!("http://{BOX}/coreos/cloud-config.yaml");
+        let body = |macs: &[&str]| {
+            let cards: Vec<String> =
+                macs.iter().map(|mac| format!("{{\"link\":\"eth\",\"mac\":\"{mac}\"}}")).collect();
+            format!(
+                "{{\"dmi\":{{\"system\":{{\"uuid\":\"\"}}}},\"network_interfaces\":[{}]}}",
+                cards.join(",")
+            )
+        };
+        let (one, two) = ("52:54:00:00:00:01", "52:54:00:00:00:02");
+        for (from, macs, status, said) in [
+            (TWO.0, &[][..], 200, two),
+            (TWO.0, &[two, "52:54:00:00:00:77"], 200, two),
+            // The address may be another machine's by now; a group names this one.
+            (TWO.0, &[one], 503, "serial"),
+            (NOBODY, &["52:54:00:00:00:77", two], 200, two),
+            (NOBODY, &["52:54:00:00:00:77"], 503, "not known yet which one asks"),
+            (NOBODY, &[], 503, "not known yet which one asks"),
+        ] {
+            let json = body(macs);
+            let words = ["-i", "-H", "Content-Type: application/json", "--data", &json, &url];
+            let Reply(found, _, text) = desk.curl(from, &words)?;
+            assert_eq!(found, status, "{from} {macs:?}: {text}");
+            assert!(text.contains(said), "{from} {macs:?}: {text}");
+        }
+        let long = format!("a={}", "x".repeat(70_000));
+        assert_eq!(desk.curl(NOBODY, &["-i", "-H", "Expect:", "--data", &long, &url])?.0, 413);
+        let kernel = format!("http://{BOX}/coreos/1122.2.0/coreos_production_pxe.vmlinuz");
+        assert_eq!(desk.curl(NOBODY, &["-i", "--data", "{}", &kernel])?.0, 405);
+        Ok(())
+    });
+}
+
+#[test]
 fn an_installed_machine_that_now_boots_into_ram_is_given_its_texts() {
     with_server("tokens_in_ram", "token", |desk| {
         let first = token(&desk.boots(ONE, "&serial=7")?);

@@ -78,11 +78,16 @@ fn parse(query: &str, token: Option<Token>, is_get: bool) -> Result<Told, EventE
 }
 
 fn is_long(headers: &HeaderMap) -> bool {
+    is_longer_than(headers, LONGEST_BODY)
+}
+
+/// Whether a request announces a longer body, or none that can be counted.
+pub(super) fn is_longer_than(headers: &HeaderMap, longest: u64) -> bool {
     // A body of unknown length is counted as it is read.
     !headers.contains_key(TRANSFER_ENCODING)
         && headers.get(CONTENT_LENGTH).is_some_and(|length| {
             let length = length.to_str().ok().and_then(|length| length.parse::<u64>().ok());
-            length.is_none_or(|length| length > LONGEST_BODY)
+            length.is_none_or(|length| length > longest)
         })
 }
 

@@ -7,6 +7,7 @@
 pub mod event;
 pub mod file;
 pub mod named;
+pub mod posted;
 pub mod reply;
 pub mod request;
 pub mod route;

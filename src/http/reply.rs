@@ -143,6 +143,7 @@ impl Reply {
             | Refusal::Changed
             | Refusal::Event(_)
             | Refusal::Headers
+            | Refusal::LongBody
             | Refusal::LongTarget
             | Refusal::NoSuchFile
             | Refusal::NotAFile
@@ -230,6 +231,8 @@ pub enum Refusal {
     Event(EventError),
     /// Its headers are too large or too many.
     Headers,
+    /// The body of a POST for a config is over 64 KiB.
+    LongBody,
     /// The target is over 8 KiB.
     LongTarget,
     /// Neither GET nor HEAD.
@@ -264,7 +267,7 @@ impl Refusal {
     /// The status that says it to a client.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body | Self::LongBody => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken | Self::Claim(_) | Self::Target => StatusCode::BAD_REQUEST,
             // Never 404: the readers of configs give up then, and try again after 503.
             Self::Busy | Self::NoMachine | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -297,6 +300,7 @@ impl fmt::Display for Refusal {
             Self::Claim(error) => error.fmt(f),
             Self::Event(error) => error.fmt(f),
             Self::Headers => f.write_str("has more than 16 KiB or 100 lines of headers"),
+            Self::LongBody => f.write_str("takes no body of more than 64 KiB"),
             Self::LongTarget => f.write_str("is longer than 8192 bytes"),
             Self::Method => f.write_str("can only be read: GET and HEAD"),
             Self::NoBoot(reason) => write!(f, "is not given: {}", short(reason)),

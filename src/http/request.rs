@@ -2,7 +2,11 @@
 //!
 //! Names are decoded once, on bytes. Whether such a file exists is not asked here.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use hyper::{
     HeaderMap, Method, Uri,
@@ -70,6 +74,11 @@ impl<'a> Request<'a> {
         if announces_body(headers) {
             return Err(Refusal::Body);
         }
+        Ok(Self { verb, ..Self::of_get(uri)? })
+    }
+
+    /// Reads the target, as that of a GET.
+    pub(super) fn of_get(uri: &'a Uri) -> Result<Self, Refusal> {
         // Of an absolute-form target (RFC 9112 section 3.2.2) these are the same two parts.
         let (path, query) = (uri.path(), uri.query().unwrap_or(""));
         if path.len() + query.len() > LONGEST_TARGET {
@@ -81,7 +90,7 @@ impl<'a> Request<'a> {
         let path: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
         let (token, path) = Token::split(&path);
         let token = token.and_then(Token::read);
-        Ok(Self { verb, path: path.to_vec(), token, query })
+        Ok(Self { verb: Verb::Get, path: path.to_vec(), token, query })
     }
 }
 
@@ -146,6 +155,8 @@ pub fn shown_path(path: &str) -> String {
 /// Whose config a query asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Claim {
+    /// That of the machine with one of these cards, as the body of a POST tells.
+    Cards(BTreeSet<Mac>),
     /// That of this machine, of which it tells more or less.
     Machine(Query),
     /// It does not say.

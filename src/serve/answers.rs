@@ -1,6 +1,6 @@
 //! Which machine asks for a config, and what it is given.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use hyper::body::Bytes;
 
@@ -12,7 +12,7 @@ use super::{
     version,
 };
 use crate::{
-    catalog::{Group, NotTold},
+    catalog::{Catalog, Group, NotTold},
     check::Kind,
     config::Access,
     http::{
@@ -21,7 +21,7 @@ use crate::{
         route::Asked,
     },
     ledger::Book,
-    machine::{Machine, Uuid},
+    machine::{Mac, Machine, Uuid},
     path::RepositoryPath,
     render::{ConfigText, Unfit},
     template::{Words, base_url},
@@ -110,6 +110,9 @@ impl Renderer {
                 Claim::Uuid(uuid) => Ok(self.by_uuid(*uuid, site, arrival)),
                 Claim::Machine(query) => Ok(Some(self.machine_of(query))),
                 Claim::Nobody => Ok(holder().or_else(|| self.machine_at(arrival))),
+                Claim::Cards(macs) => {
+                    Ok(holder().or_else(|| self.by_cards(macs, &site.config.catalog, arrival)))
+                }
             },
         }
     }
@@ -120,6 +123,35 @@ impl Renderer {
         let address = ipv4(arrival.peer);
         let recorded = |book: &Book| book.at(address).map(|record| record.machine.clone());
         self.visitors.at(address).or_else(|| self.ledger.with(recorded))
+    }
+
+    /// The machine that has one of these cards: the one at the address that is asked from, else the
+    /// only one that is known, else the only one that a group names. No more than `?mac=` would have.
+    fn by_cards(
+        &self,
+        macs: &BTreeSet<Mac>,
+        catalog: &Catalog,
+        arrival: Arrival,
+    ) -> Option<Machine> {
+        let here = self.machine_at(arrival).filter(|machine| macs.contains(&machine.mac));
+        if here.is_some() {
+            return here;
+        }
+        let recorded = |mac| self.ledger.with(|book| Some(book.get(mac)?.machine.clone()));
+        let known = |&mac: &Mac| self.visitors.by_mac(mac).or_else(|| recorded(mac));
+        let mut found: Vec<Machine> = macs.iter().filter_map(known).collect();
+        if found.is_empty() {
+            let heard = |&mac: &Mac| Machine::heard(mac, None, None);
+            let is_named = |machine: &Machine| {
+                let group = catalog.settle(machine).ok().flatten();
+                group.is_some_and(|group| group.selector.names_each())
+            };
+            found = macs.iter().map(heard).filter(is_named).collect();
+        }
+        match found.len() {
+            1 => found.pop(),
+            _ => None,
+        }
     }
 
     /// The machine that has this UUID. Where several have it, or board makers leave it everywhere, it is

@@ -312,16 +312,21 @@ fn whose(book: &Book, address: Ipv4Addr, told: &Told) -> Result<Mac, EventError>
 }
 
 async fn pass_over(body: &mut Incoming) -> Result<(), EventError> {
-    let mut read = 0;
+    collect(body, LONGEST_BODY).await.map(drop).ok_or(EventError::Body)
+}
+
+/// The body, where it comes whole and is not longer than this.
+pub(super) async fn collect(body: &mut Incoming, longest: u64) -> Option<Vec<u8>> {
+    let mut read = Vec::new();
     // The wire has a clock for a body that does not come.
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        let data = frame.ok().and_then(|frame| frame.into_data().ok());
-        read += data.ok_or(EventError::Body)?.len() as u64;
-        if read > LONGEST_BODY {
-            return Err(EventError::Body);
+        let data = frame.ok()?.into_data().ok()?;
+        if read.len() as u64 + data.len() as u64 > longest {
+            return None;
         }
+        read.extend_from_slice(&data);
     }
-    Ok(())
+    Some(read)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io, sync::Arc, time::Instant};
 
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
 };
 use nix::errno::Errno;
@@ -25,6 +25,7 @@ use crate::{
     http::{
         self, event, file,
         named::Named,
+        posted,
         reply::{self, Body, Refusal, Reply},
         request::{Verb, shown_path},
         route::{Asked, Route, Script},
@@ -60,6 +61,13 @@ impl Exchange {
         }
         let site = Arc::clone(&self.service.site.borrow());
         let is_config = |path: &UrlPath| site.configs.get(path).is_some();
+        if method == Method::POST {
+            let answered = match posted::read(uri, headers, is_config) {
+                Ok(asked) => self.posted(asked, &site, &mut request).await,
+                Err(refusal) => Err(refusal),
+            };
+            return answered.unwrap_or_else(|refusal| self.refuse(&request, &refusal));
+        }
         let answered = match http::read(method, uri, headers, is_config) {
             Ok((verb, Route::Config(asked))) => self.config(verb, asked, &site, &request).await,
             Ok((verb, Route::Script(script))) => Ok(self.script(verb, &script, &site).await),
@@ -72,6 +80,18 @@ impl Exchange {
             Err(refusal) => Err(refusal),
         };
         answered.unwrap_or_else(|refusal| self.refuse(&request, &refusal))
+    }
+
+    /// A config for a machine whose installer tells of it in a body.
+    async fn posted(
+        &self,
+        asked: Asked,
+        site: &Arc<Site>,
+        request: &mut Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let body = evidence::collect(request.body_mut(), posted::LONGEST_BODY).await;
+        let body = body.ok_or(Refusal::LongBody)?;
+        self.config(Verb::Get, posted::claimed(asked, &body), site, request).await
     }
 
     async fn config(
