@@ -7,7 +7,9 @@ use std::net::Ipv4Addr;
 
 use super::{
     Event, Goal, Moment, Piece, Refusal,
-    record::{Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, Record, State},
+    record::{
+        Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, Record, State, bounded,
+    },
     spent,
 };
 use crate::{firmware::Means, machine::Machine};
@@ -68,7 +70,7 @@ impl Record {
             Event::Told(machine) => {
                 // Who asks in its name and leaves the UUID out must not hide it from its other card.
                 let uuid = machine.uuid.or(next.machine.uuid);
-                next.machine = Machine { uuid, ..machine.clone() };
+                next.machine = bounded(Machine { uuid, ..machine.clone() });
             }
             Event::Twin(reason) => next.hold_as_twin(reason, now),
             Event::Verified => {

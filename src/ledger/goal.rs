@@ -9,6 +9,8 @@ use crate::path::UrlPath;
 
 /// Paths that one attempt remembers; where there are more, nothing of it is certain.
 const MOST_PATHS: usize = 64;
+/// Bytes of all of them: a path may have a machine's labels in it, as anybody tells them.
+const MOST_BYTES: usize = 4096;
 
 /// The files that an installer is known to fetch from this server last, as paths of URLs. A folder
 /// ends in a slash, and a name stands for what lies beneath it, too.
@@ -41,7 +43,9 @@ impl Goal {
         self.images.extend(other.images.iter().cloned());
         self.files.extend(other.files.iter().cloned());
         self.is_script |= other.is_script;
-        (self.images.len() + self.files.len() <= MOST_PATHS).then_some(self)
+        let bytes: usize = self.images.iter().chain(&self.files).map(String::len).sum();
+        let fits = self.images.len() + self.files.len() <= MOST_PATHS && bytes <= MOST_BYTES;
+        fits.then_some(self)
     }
 }
 
@@ -110,5 +114,11 @@ mod tests {
         };
         assert_eq!(of(0).or(&of(0)), Some(of(0)));
         assert_eq!(of(0).or(&of(100)), None);
+        let long = |name: char| Goal {
+            files: [format!("/{}", name.to_string().repeat(3000))].into(),
+            ..Goal::default()
+        };
+        assert_eq!(long('a').or(&long('a')), Some(long('a')));
+        assert_eq!(long('a').or(&long('b')), None);
     }
 }

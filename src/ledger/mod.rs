@@ -9,6 +9,7 @@ mod change;
 mod choice;
 mod goal;
 mod heard;
+mod history;
 mod moment;
 mod record;
 mod sample;
@@ -22,6 +23,7 @@ use crate::machine::Machine;
 pub use book::{Book, Found, Full};
 pub use goal::{Goal, Peer};
 pub use heard::Heard;
+pub use history::Room;
 pub use moment::Moment;
 pub use record::{
     Attempt, Doubt, Entry, Held, Holder, Image, Installed, Pass, Proof, Record, State,

@@ -11,11 +11,11 @@ use crate::{
     token::Token,
 };
 
-/// Lines of history that are kept; the oldest go first.
-const MOST_ENTRIES: usize = 100;
-/// Bytes of all their texts, and of one: a machine that reports without end fills no memory.
-const MOST_BYTES: usize = 8192;
-const LONGEST_ENTRY: usize = 512;
+/// Memory that the labels of one machine may take, some 30 of the usual length: our scripts send
+/// about 10.
+const MOST_OF_LABELS: usize = 3072;
+/// Memory that a label takes beside its bytes.
+const OF_A_LABEL: usize = 64;
 /// Returns in a row that make a disk one that does not boot.
 const RETURNS: u32 = 3;
 /// The same where nothing tells that there is anything on it.
@@ -44,7 +44,7 @@ pub struct Record {
     pub group: Option<String>,
     /// An operator said that it is not the machine whose UUID it shares.
     pub is_distinct: bool,
-    /// Newest last.
+    /// Newest last. The book holds the newest alone; the ledger's file has all of them.
     pub history: Vec<Entry>,
     pub(super) last_power_on: Option<Moment>,
     /// Whether anything of its attempts was fetched from here since it was new.
@@ -59,6 +59,9 @@ pub struct Record {
     /// The goal of the attempt that failed last, which may go on.
     #[serde(default)]
     pub(super) failed_goal: Option<Goal>,
+    /// Whether an operator ever said anything about it.
+    #[serde(default)]
+    pub(super) has_orders: bool,
 }
 
 /// How far a machine has come.
@@ -222,7 +225,7 @@ impl Record {
     /// A machine that asks for a network boot for the first time.
     pub fn new(machine: Machine, now: Moment) -> Self {
         let mut record = Self {
-            machine,
+            machine: bounded(machine),
             first_seen: now,
             last_seen: now,
             addresses: Vec::new(),
@@ -237,6 +240,7 @@ impl Record {
             asked_by: Peer::Nobody,
             tried: None,
             failed_goal: None,
+            has_orders: false,
         };
         record.note(now, "first seen".to_owned());
         record
@@ -252,6 +256,17 @@ impl Record {
     /// Whether nothing but the time differs from what was known.
     pub fn says_no_more_than(&self, known: &Self) -> bool {
         Self { last_seen: known.last_seen, ..self.clone() } == *known
+    }
+
+    /// Whether a ledger without this record decides the same: nothing was done to its machine or
+    /// said about it, and it booted by no group. One of those goes where there is no room.
+    pub fn is_expendable(&self) -> bool {
+        self.state == State::New
+            && self.group.is_none()
+            && self.tried.is_none()
+            && self.attempts == 0
+            && !self.is_distinct
+            && !self.has_orders
     }
 
     /// Whether its disk is installed, and still it keeps coming back to the network.
@@ -321,30 +336,15 @@ impl Record {
             .as_ref()
             .is_some_and(|own| own.token == token && now.0.saturating_sub(own.made.0) < TOKEN_LIFE)
     }
+}
 
-    pub(super) fn note(&mut self, at: Moment, text: String) {
-        self.history.push(Entry { at, text });
-        self.trim_history();
-    }
-
-    /// Keeps the newest lines that there is room for.
-    pub(crate) fn trim_history(&mut self) {
-        for entry in &mut self.history {
-            if entry.text.len() > LONGEST_ENTRY {
-                let is_end = |at: &usize| entry.text.is_char_boundary(*at);
-                let end = (0..LONGEST_ENTRY - 3).rev().find(is_end).unwrap_or_default();
-                entry.text.truncate(end);
-                entry.text.push('…');
-            }
-        }
-        let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            bytes += entry.text.len();
-            bytes <= MOST_BYTES
-        };
-        let kept = self.history.iter().rev().take(MOST_ENTRIES).take_while(fits).count();
-        self.history.drain(..self.history.len() - kept);
-    }
+/// A machine with the labels that there is room for. One that told more has told nothing, as it may
+/// be any machine then; what it tells with a request counts for that request.
+pub(super) fn bounded(machine: Machine) -> Machine {
+    let of = |(name, value): (&String, &String)| OF_A_LABEL + name.len() + value.len();
+    let size: usize = machine.labels.iter().flatten().map(of).sum();
+    let labels = machine.labels.filter(|_| size <= MOST_OF_LABELS);
+    Machine { labels, ..machine }
 }
 
 impl State {
@@ -471,18 +471,13 @@ mod tests {
     use crate::machine::Mac;
 
     #[test]
-    fn a_history_is_bounded_in_bytes_and_keeps_the_newest() {
+    fn labels_that_are_too_long_to_keep_are_none() {
         let mac = Mac::new([2, 0, 0, 0, 0, 1]).unwrap();
-        let mut record = Record::new(Machine::heard(mac, None, None), Moment(1));
-        for number in 0..200 {
-            record.note(Moment(number), format!("{number} {}", "ä".repeat(4000)));
-        }
-        let bytes: usize = record.history.iter().map(|entry| entry.text.len()).sum();
-        assert!(bytes <= MOST_BYTES && bytes > MOST_BYTES / 2, "{bytes}");
-        assert!(record.history.last().unwrap().text.starts_with("199 ä"));
-        for number in 0..200 {
-            record.note(Moment(number), "short".to_owned());
-        }
-        assert_eq!(record.history.len(), MOST_ENTRIES);
+        let record = |count: usize| {
+            let label = |number: usize| (format!("label{number}"), "v".repeat(40));
+            Record::new(Machine::told(mac, None, (0..count).map(label).collect()), Moment(1))
+        };
+        assert_eq!(record(25).machine.labels.map(|labels| labels.len()), Some(25));
+        assert_eq!(record(60).machine.labels, None);
     }
 }

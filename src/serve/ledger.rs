@@ -10,6 +10,7 @@
 
 mod contain;
 mod disk;
+mod histories;
 mod loss;
 mod mark;
 mod steps;
@@ -28,7 +29,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
-    time::{error::Elapsed, interval},
+    time::{error::Elapsed, interval, timeout},
 };
 
 use super::{clock, drain::Drain, journal::Journal};
@@ -42,6 +43,8 @@ use writer::{Change, What, Writer};
 
 /// How long the ledger's disk may take for what must be written first.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take for what can be done without.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Changes that may wait for the disk: a few for each machine of a VLAN that is powered on at once.
 const WAITING: usize = 4096;
 
@@ -221,6 +224,15 @@ impl Ledger {
                 }
                 () = drain.begun() => return Ok(()),
             }
+        }
+    }
+
+    /// A machine's record with its history, which is on disk alone; where the disk does not answer
+    /// soon, with the end of that.
+    pub async fn read(&self, mac: Mac) -> Option<Record> {
+        match timeout(SHORT_PATIENCE, self.change(mac, What::Read)).await {
+            Ok(Ok(record)) => Some(record),
+            Ok(Err(_)) | Err(_) => self.with(|book| book.get(mac).cloned()),
         }
     }
 

@@ -208,7 +208,10 @@ impl<'a> Play<'a> {
         loop {
             match Ledger::open(&copy, 3, Journal::new()) {
                 Ok(ledger) => {
-                    let record = ledger.with(|book| book.get(mac).cloned());
+                    let mut runtime = tokio::runtime::Builder::new_current_thread();
+                    let runtime = runtime.enable_time().build();
+                    let runtime = runtime.map_err(|error| Failure::new(error.to_string()))?;
+                    let record = runtime.block_on(ledger.read(mac));
                     drop(ledger);
                     fs::remove_file(&copy)?;
                     return Ok(record);

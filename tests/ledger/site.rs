@@ -70,7 +70,8 @@ impl<'a> Site<'a> {
             sleep(Duration::from_millis(10));
             opened = Ledger::open(&copy, 3, Journal::new());
         }
-        let record = opened.unwrap().with(|book| book.get(mac).cloned());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let record = runtime.unwrap().block_on(opened.unwrap().read(mac));
         fs::remove_file(copy).unwrap();
         record
     }

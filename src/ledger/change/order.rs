@@ -7,6 +7,7 @@ use super::super::{
 
 impl Record {
     pub(super) fn obey(&mut self, order: &Order, now: Moment) -> Result<(), Refusal> {
+        self.has_orders = true;
         match order {
             Order::Hold(reason) => {
                 let (installed, attempt) = match &self.state {

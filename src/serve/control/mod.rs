@@ -160,6 +160,7 @@ impl Desk {
             },
         };
         let snapshot = self.snapshot().await?;
+        let record = self.ledger.read(record.machine.mac).await.unwrap_or(record);
         let sheet = self.sheet(&record, &snapshot).with_history(&record);
         let sheet = self.ledger.with(|book| sheet.with_same_uuid(book));
         send(stream, &Reply::Machine(Box::new(sheet)).line()?).await?;

@@ -1,4 +1,4 @@
-//! The ledger's file: one transactional table, a machine's address to its record.
+//! The ledger's file: transactional tables, a machine's address to its record and its history.
 //!
 //! Never makes a new file in the place of one that is there or was there, whatever is wrong with
 //! it: an empty ledger would let every machine be installed again. Each commit has a number, which
@@ -19,16 +19,20 @@ use redb::{
 
 use super::{
     contain::{Panicked, contain},
+    histories,
     loss::Loss,
     mark::{self, Mark, Marked},
     now,
 };
-use crate::{ledger::Record, machine::Mac};
+use crate::{
+    ledger::{Entry, Moment, Record},
+    machine::Mac,
+};
 
 /// Hardware address to record, as JSON.
-const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("machines");
+pub(super) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("machines");
 /// What the file is.
-const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+pub(super) const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const FORMAT: &str = "format";
 /// Which ledger it is, at random.
 const ID: &str = "id";
@@ -38,6 +42,28 @@ const COMMIT: &str = "commit";
 const OURS: u64 = 1;
 /// The records are in memory anyway.
 const CACHE: usize = 4 << 20;
+/// A file is made smaller at a start where it is larger than this, and so many times what is in it.
+const LARGE: u64 = 32 << 20;
+const TIMES: u64 = 3;
+
+/// Records as they are read, and when each machine was last heard of.
+pub(super) type Records = Vec<(Moment, Box<Record>)>;
+
+/// What is written of a machine.
+pub(super) struct Row {
+    pub(super) record: Box<Record>,
+    pub(super) lines: Lines,
+}
+
+/// What becomes of a machine's history.
+pub(super) enum Lines {
+    /// It begins with these.
+    All(Vec<Entry>),
+    /// It ends in these, the first of which replaces the newest line.
+    End(Vec<Entry>),
+    /// It stays.
+    Same,
+}
 
 /// The open file.
 pub(super) struct Disk {
@@ -53,13 +79,13 @@ pub(super) struct Disk {
 }
 
 /// Opens the file, or makes it where there is none and none has been, and reads it.
-pub(super) fn open(path: &Path) -> Result<(Disk, Vec<Record>), LedgerError> {
+pub(super) fn open(path: &Path) -> Result<(Disk, Records), LedgerError> {
     let marked = look(path)?;
     let is_new = !path.try_exists().map_err(|error| LedgerError::io(path, &error))?;
     if is_new {
         create(path)?;
     }
-    let (database, records, stand) = load(path)?;
+    let Loaded { mut database, records, stand, bytes } = load(path)?;
     let lost = |loss| LedgerError::Lost(path.to_owned(), loss);
     if let Some(marked) = marked {
         Loss::between(&marked, stand, mark::place(path)).map_err(lost)?;
@@ -74,6 +100,7 @@ pub(super) fn open(path: &Path) -> Result<(Disk, Vec<Record>), LedgerError> {
     let place = mark::place(path);
     let mark = Mark::open(&place, &marked).map_err(|error| LedgerError::io(&place, &error))?;
     close_to_others(path);
+    shrink(path, &mut database, bytes)?;
     let file = identity(path).map_err(|error| LedgerError::io(path, &error))?;
     let path = path.to_owned();
     Ok((Disk { path, is_new, database: Some(database), file, mark, marked }, records))
@@ -143,7 +170,7 @@ impl Disk {
     /// outlive a power cut.
     pub(super) fn write<'a>(
         &mut self,
-        records: impl Iterator<Item = (Mac, Option<&'a Record>)>,
+        records: impl Iterator<Item = (Mac, Option<&'a Row>)>,
     ) -> Result<(), String> {
         let database = self.database.take().ok_or("it is closed")?;
         // What is written to a file without its name is gone at the next start.
@@ -172,6 +199,19 @@ impl Disk {
         Err(error)
     }
 
+    /// A machine's history, where the disk has it.
+    pub(super) fn history(&self, mac: Mac) -> Option<Vec<Entry>> {
+        let database = self.database.as_ref()?;
+        match contain(|| histories::read(database, mac)) {
+            Ok(Ok(history)) => history,
+            Ok(Err(error)) => {
+                tracing::debug!("the history of {mac} cannot be read: {error}");
+                None
+            }
+            Err(Panicked) => None,
+        }
+    }
+
     /// Whether the file that was opened still has its name. Another one is not taken over: it knows
     /// less of the machines than we do.
     fn is_in_place(&self) -> Result<(), LedgerError> {
@@ -186,12 +226,12 @@ impl Disk {
     }
 
     /// After an error: opens the file once more; what it holds is what happened.
-    pub(super) fn recover(&mut self) -> Option<Result<Vec<Record>, LedgerError>> {
+    pub(super) fn recover(&mut self) -> Option<Result<Records, LedgerError>> {
         if self.database.is_some() {
             return None;
         }
         Some(self.is_in_place().and_then(|()| {
-            let (database, records, stand) = load(&self.path)?;
+            let Loaded { database, records, stand, .. } = load(&self.path)?;
             let place = mark::place(&self.path);
             Loss::between(&self.marked, stand, place)
                 .map_err(|loss| LedgerError::Lost(self.path.clone(), loss))?;
@@ -215,25 +255,33 @@ impl Drop for Disk {
 fn commit<'a>(
     database: &Database,
     number: u64,
-    records: impl Iterator<Item = (Mac, Option<&'a Record>)>,
+    records: impl Iterator<Item = (Mac, Option<&'a Row>)>,
 ) -> Result<u64, Box<redb::Error>> {
     let mut transaction = database.begin_write().map_err(boxed)?;
     transaction.set_durability(Durability::Immediate);
     let mut table = transaction.open_table(RECORDS).map_err(boxed)?;
-    for (mac, record) in records {
+    let mut histories = histories::Histories::open(&transaction).map_err(boxed)?;
+    for (mac, row) in records {
         let key = mac.octets();
-        match record {
-            Some(record) => {
+        match row {
+            Some(Row { record, lines }) => {
+                histories.write(mac, lines, &table)?;
                 let text = serde_json::to_vec(record).map_err(io::Error::other).map_err(boxed)?;
                 table.insert(key.as_slice(), text.as_slice()).map_err(boxed)?;
             }
-            None => drop(table.remove(key.as_slice()).map_err(boxed)?),
+            None => {
+                histories.remove(mac)?;
+                drop(table.remove(key.as_slice()).map_err(boxed)?);
+            }
         }
     }
+    let written = histories.bytes;
+    drop(histories);
     let machines = table.len().map_err(boxed)?;
     drop(table);
     let mut about = transaction.open_table(ABOUT).map_err(boxed)?;
     about.insert(COMMIT, number).map_err(boxed)?;
+    about.insert(histories::BYTES, written).map_err(boxed)?;
     drop(about);
     transaction.commit().map_err(boxed)?;
     Ok(machines)
@@ -264,7 +312,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((about.dev(), about.ino()))
 }
 
-fn boxed(error: impl Into<redb::Error>) -> Box<redb::Error> {
+pub(super) fn boxed(error: impl Into<redb::Error>) -> Box<redb::Error> {
     Box::new(error.into())
 }
 
@@ -307,19 +355,46 @@ fn make(draft: &Path) -> Result<(), LedgerError> {
     transaction.commit().map_err(|error| LedgerError::broken(draft, error))
 }
 
-/// Opens a file that is there, and reads all of it.
-fn load(path: &Path) -> Result<(Database, Vec<Record>, Option<Stand>), LedgerError> {
+/// What a file has.
+struct Loaded {
+    database: Database,
+    records: Records,
+    stand: Option<Stand>,
+    /// Bytes of all records and histories.
+    bytes: u64,
+}
+
+/// Opens a file that is there, and reads all records.
+fn load(path: &Path) -> Result<Loaded, LedgerError> {
     contain(|| {
         let mut database =
             builder().open(path).map_err(|error| LedgerError::opening(path, error))?;
         database.check_integrity().map_err(|error| LedgerError::opening(path, error))?;
-        let (records, stand) = read(path, &database)?;
-        Ok((database, records, stand))
+        let (records, stand, bytes) = read(path, &database)?;
+        Ok(Loaded { database, records, stand, bytes })
     })
     .unwrap_or_else(|Panicked| Err(LedgerError::broken(path, "its parts contradict each other")))
 }
 
-fn read(path: &Path, database: &Database) -> Result<(Vec<Record>, Option<Stand>), LedgerError> {
+/// Gives back what a flood of made-up machines left of a file.
+fn shrink(path: &Path, database: &mut Database, bytes: u64) -> Result<(), LedgerError> {
+    let size = fs::metadata(path).map_err(|error| LedgerError::io(path, &error))?.len();
+    if size < LARGE || size / TIMES < bytes {
+        return Ok(());
+    }
+    let shrunk = contain(|| database.compact());
+    match shrunk {
+        Ok(Ok(_)) => {
+            let now = fs::metadata(path).map_or(size, |about| about.len());
+            tracing::info!("ledger {}: from {size} to {now} bytes", path.display());
+            Ok(())
+        }
+        Ok(Err(error)) => Err(LedgerError::broken(path, error)),
+        Err(Panicked) => Err(LedgerError::broken(path, "its parts contradict each other")),
+    }
+}
+
+fn read(path: &Path, database: &Database) -> Result<(Records, Option<Stand>, u64), LedgerError> {
     let broken = |error: &dyn fmt::Display| LedgerError::broken(path, error);
     let transaction = database.begin_read().map_err(|error| broken(&error))?;
     let about = match transaction.open_table(ABOUT) {
@@ -337,8 +412,9 @@ fn read(path: &Path, database: &Database) -> Result<(Vec<Record>, Option<Stand>)
     let id = number(ID).map_err(|error| broken(&error))?;
     let commit = number(COMMIT).map_err(|error| broken(&error))?;
     let stand = id.zip(commit).map(|(id, commit)| Stand { id, commit });
+    let histories = number(histories::BYTES).map_err(|error| broken(&error))?.unwrap_or_default();
     let table = transaction.open_table(RECORDS).map_err(|error| broken(&error))?;
-    let mut records = Vec::new();
+    let (mut records, mut bytes) = (Vec::new(), histories);
     for entry in table.iter().map_err(|error| broken(&error))? {
         let (key, text) = entry.map_err(|error| broken(&error))?;
         let mut record: Record =
@@ -346,11 +422,12 @@ fn read(path: &Path, database: &Database) -> Result<(Vec<Record>, Option<Stand>)
         if key.value() != record.machine.mac.octets() {
             return Err(broken(&format!("{} stands in another's place", record.machine.mac)));
         }
-        // An earlier release kept longer ones.
-        record.trim_history();
-        records.push(record);
+        // What is on disk stays there; an earlier release kept it in the record.
+        record.split_history();
+        bytes += text.value().len() as u64;
+        records.push((record.last_seen, Box::new(record)));
     }
-    Ok((records, stand))
+    Ok((records, stand, bytes))
 }
 
 fn builder() -> Builder {

@@ -6,6 +6,7 @@ use crate::{
     machine::SharedUuids,
 };
 
+mod bounds;
 mod damage;
 
 /// A folder of this test's own.

@@ -1,7 +1,7 @@
 //! The one thread that changes the ledger: many changes, one transaction, then the book.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet, hash_map},
     net::Ipv4Addr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -9,9 +9,14 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{NoteError, Shared, clock, disk::Disk, now, steps::steps};
+use super::{
+    NoteError, Shared, clock,
+    disk::{Disk, Lines, Row},
+    now,
+    steps::steps,
+};
 use crate::{
-    ledger::{Book, Event, Full, Moment, Record},
+    ledger::{Book, Entry, Event, Full, Moment, Record},
     machine::{Mac, Machine},
     trace::Who,
 };
@@ -22,6 +27,8 @@ const AT_ONCE: usize = 512;
 /// For so long after an error nothing is tried: to open the file again is to read all of it, and a
 /// full disk is no emptier for that.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is told that machines were forgotten to make room.
+const TELL: Duration = Duration::from_secs(60);
 
 /// One thing to write down.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub(super) enum What {
     Note(Vec<Event>),
     /// Only while the machine is still as it is here.
     NoteIf(Box<Record>, Vec<Event>),
+    /// Nothing changes: the answer is the record with the history that is on disk.
+    Read,
 }
 
 /// What the thread owns.
@@ -49,11 +58,13 @@ pub(super) struct Writer {
     failed: Option<(Instant, NoteError)>,
     /// How far the moments of the book have followed a clock that was set.
     led: i64,
+    /// Machines that were forgotten to make room since that was told last, and when that was.
+    made_room: (usize, Option<Instant>),
 }
 
 impl Writer {
     pub(super) fn new(disk: Disk, shared: Arc<Shared>, changes: mpsc::Receiver<Change>) -> Self {
-        Self { disk, shared, changes, failed: None, led: 0 }
+        Self { disk, shared, changes, failed: None, led: 0, made_room: (0, None) }
     }
 
     /// Writes until nobody is left who could ask.
@@ -73,28 +84,63 @@ impl Writer {
         let recovered = self.recover();
         self.follow_clock();
         let mut draft = Draft::new(&self.shared);
-        let mut answers = Vec::new();
+        let (mut answers, mut reads) = (Vec::new(), Vec::new());
         for Change { mac, what, answer } in batch {
+            if matches!(what, What::Read) {
+                reads.push((mac, answer));
+                continue;
+            }
             let outcome = match &recovered {
                 Ok(()) => draft.apply(mac, what),
                 Err(error) => Err(error.clone()),
             };
             answers.push((answer, outcome));
         }
-        let changed = draft.changed;
-        let records = changed.iter().map(|(&mac, record)| (mac, record.as_ref()));
-        let written = match changed.is_empty() {
+        let gone = draft.gone;
+        let mut rows = draft.rows();
+        let changed = rows.iter().map(|(&mac, row)| (mac, row.as_ref()));
+        let written = match rows.is_empty() {
             true => Ok(()),
-            false => self.disk.write(records).map_err(NoteError::Disk),
+            false => self.disk.write(changed).map_err(NoteError::Disk),
         };
         match &written {
-            Ok(()) => self.publish(changed),
+            Ok(()) => {
+                self.publish(rows.drain().map(|(mac, row)| (mac, row.map(|row| row.record))));
+                self.tell_who_went(gone);
+            }
             Err(error) => self.fails(error),
         }
         for (answer, outcome) in answers {
             let Some(answer) = answer else { continue };
             // Who asked may have gone meanwhile.
             let _ = answer.send(written.clone().and(outcome));
+        }
+        for (mac, answer) in reads {
+            let Some(answer) = answer else { continue };
+            let _ = answer.send(self.read(mac));
+        }
+    }
+
+    /// The record with its history; where the disk is in the way, with the end of that.
+    fn read(&self, mac: Mac) -> Result<Record, NoteError> {
+        let mut record = self.shared.book().get(mac).cloned().ok_or(NoteError::Unknown(mac))?;
+        if let Some(history) = self.disk.history(mac) {
+            record.history = history;
+        }
+        Ok(record)
+    }
+
+    /// Tells how many machines were forgotten to make room, now and then: anybody can make them up.
+    fn tell_who_went(&mut self, gone: usize) {
+        let (count, told) = &mut self.made_room;
+        *count += gone;
+        if *count > 0 && told.is_none_or(|told| told.elapsed() >= TELL) {
+            let count = std::mem::take(count);
+            *told = Some(Instant::now());
+            tracing::warn!(
+                "the ledger forgot {count} machines that nothing was done to, those that were \
+                 heard of longest ago, to make room for new ones"
+            );
         }
     }
 
@@ -135,7 +181,7 @@ impl Writer {
         self.failed = Some((Instant::now(), error.clone()));
     }
 
-    fn publish(&self, changed: HashMap<Mac, Option<Record>>) {
+    fn publish(&self, changed: impl Iterator<Item = (Mac, Option<Box<Record>>)>) {
         let mut told = Vec::new();
         let mut book = self.shared.book_to_change();
         for (mac, record) in changed {
@@ -145,7 +191,7 @@ impl Writer {
             };
             told.extend(steps(book.get(mac), &record).into_iter().map(|step| (mac, step)));
             // There is room: the draft has counted.
-            let _ = book.put(record);
+            book.take_up(record);
         }
         drop(book);
         for (mac, step) in told {
@@ -155,12 +201,11 @@ impl Writer {
 }
 
 /// A book of these records; of two with one address, the one that was heard of later has it.
-pub(super) fn book_of(mut records: Vec<Record>) -> Book {
-    records.sort_by_key(|record| record.last_seen);
+pub(super) fn book_of(mut records: Vec<(Moment, Box<Record>)>) -> Book {
+    records.sort_by_key(|(last_seen, _)| *last_seen);
     let (mut book, now) = (Book::default(), now());
-    for record in records {
-        // As many as were put into it before.
-        let _ = book.put(record.taken_up(now));
+    for (_, record) in records {
+        book.take_up(Box::new(record.taken_up(now)));
     }
     book
 }
@@ -168,20 +213,61 @@ pub(super) fn book_of(mut records: Vec<Record>) -> Book {
 /// What a batch makes of the book, before it is written.
 struct Draft<'a> {
     shared: &'a Shared,
-    changed: HashMap<Mac, Option<Record>>,
+    changed: HashMap<Mac, Option<Box<Record>>>,
+    /// Machines whose record begins anew in this batch.
+    begun: HashSet<Mac>,
     /// Addresses that changed hands in this batch.
     moved: HashMap<Ipv4Addr, Mac>,
-    room: usize,
+    /// Records that there are more than in the book.
+    more: usize,
+    /// Records that went to make room.
+    gone: usize,
     most_attempts: u32,
     now: Moment,
 }
 
 impl<'a> Draft<'a> {
     fn new(shared: &'a Shared) -> Self {
-        let room = shared.book().room();
         let most_attempts = shared.most_attempts.load(Ordering::Relaxed);
-        let (changed, moved) = (HashMap::new(), HashMap::new());
-        Self { shared, changed, moved, room, most_attempts, now: now() }
+        let (changed, begun, moved) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Self { shared, changed, begun, moved, more: 0, gone: 0, most_attempts, now: now() }
+    }
+
+    /// What is written: each record, and what becomes of its history.
+    fn rows(self) -> HashMap<Mac, Option<Row>> {
+        let book = self.shared.book();
+        let row = |(mac, record): (Mac, Option<Box<Record>>)| {
+            let row = record.map(|mut record| {
+                let end: Vec<Entry> = record.split_history();
+                let lines = match book.get(mac) {
+                    _ if self.begun.contains(&mac) => Lines::All(end),
+                    Some(known) if known.history == end => Lines::Same,
+                    Some(_) | None => Lines::End(end),
+                };
+                Row { record, lines }
+            });
+            (mac, row)
+        };
+        self.changed.into_iter().map(row).collect()
+    }
+
+    /// Makes room for one record more, at the cost of those that nothing is lost with.
+    fn make_room(&mut self, is_ordered: bool) -> Result<(), NoteError> {
+        let is_full = !self.shared.book().has_room(self.more + 1, false);
+        // Once a batch: what is gone is in the book until it is written.
+        if self.gone == 0 {
+            for mac in self.book(|book| book.oldest_expendable(is_full)) {
+                if let hash_map::Entry::Vacant(place) = self.changed.entry(mac) {
+                    place.insert(None);
+                    self.gone += 1;
+                }
+            }
+        }
+        let more = (self.more + 1).saturating_sub(self.gone);
+        match self.shared.book().has_room(more, is_ordered) {
+            true => Ok(()),
+            false => Err(NoteError::Full(Full)),
+        }
     }
 
     fn apply(&mut self, mac: Mac, what: What) -> Result<Record, NoteError> {
@@ -190,6 +276,7 @@ impl<'a> Draft<'a> {
             What::Forget => {
                 let record = known.ok_or(NoteError::Unknown(mac))?;
                 self.changed.insert(mac, None);
+                self.begun.remove(&mac);
                 return Ok(record);
             }
             What::Meet(machine, events) => match known.clone() {
@@ -206,9 +293,10 @@ impl<'a> Draft<'a> {
                 (known, events)
             }
             What::Note(events) => (known.clone().ok_or(NoteError::Unknown(mac))?, events),
+            What::Read => return known.ok_or(NoteError::Unknown(mac)),
         };
         if known.is_none() {
-            self.room = self.room.checked_sub(1).ok_or(NoteError::Full(Full))?;
+            self.make_room(events.iter().any(|event| matches!(event, Event::Ordered(_))))?;
         }
         let mut next = record;
         let mut took = Vec::new();
@@ -218,19 +306,25 @@ impl<'a> Draft<'a> {
                 took.push(*address);
             }
         }
+        if known.is_none() {
+            self.more += 1;
+            self.begun.insert(mac);
+        }
         for address in took {
             self.moves(address, mac);
         }
         // A LAN that repeats itself writes nothing.
         if known.is_none_or(|known| !next.says_no_more_than(&known)) {
-            self.changed.insert(mac, Some(next.clone()));
+            self.changed.insert(mac, Some(Box::new(next.clone())));
         }
+        // As the book has it once it is written.
+        next.split_history();
         Ok(next)
     }
 
     fn known(&self, mac: Mac) -> Option<Record> {
         match self.changed.get(&mac) {
-            Some(changed) => changed.clone(),
+            Some(changed) => changed.as_deref().cloned(),
             None => self.book(|book| book.get(mac).cloned()),
         }
     }
@@ -244,7 +338,7 @@ impl<'a> Draft<'a> {
         if let Some(holder) = holder.filter(|&holder| holder != mac)
             && let Some(record) = self.known(holder)
         {
-            self.changed.insert(holder, Some(record.without_address(address)));
+            self.changed.insert(holder, Some(Box::new(record.without_address(address))));
         }
     }
 

@@ -61,7 +61,9 @@ async fn a_damaged_file_never_hides_that_a_machine_is_installed() {
             fs::write(folder.mark(), &mark).unwrap();
             match disk::open(&folder.file()) {
                 Ok((_, records)) => {
-                    let seven = records.iter().find(|it| it.machine.mac == machine(7).mac).unwrap();
+                    let is_seven = |record: &&Record| record.machine.mac == machine(7).mac;
+                    let mut records = records.iter().map(|(_, record)| &**record);
+                    let seven = records.find(is_seven).unwrap();
                     assert!(matches!(seven.state, State::Installed(_)), "byte {place}: {seven:?}");
                     intact += 1;
                 }
