@@ -187,3 +187,84 @@ fn a_text_for_another_reader_is_named_as_what_it_is() {
         judge(kind, text.as_bytes(), &Target::Unknown, Refused(words));
     }
 }
+
+/// Verdicts that were wrong once, each with a text of its own: good ones that were refused.
+#[test]
+fn what_its_own_tool_takes_is_served() {
+    let fcos = Target::FedoraCoreOs;
+    let late_coreos = Target::CoreOs("2303.3.0".to_owned());
+    let appended = r#"{"ignition": {"version": "2.2.0", "config": {"append": [{"source":
+        "http://192.0.2.9/more.ign"}]}}, "storage": {"files": [{"filesystem": "elsewhere", "path":
+        "/a", "contents": {"source": "data:,a"}}]}}"#;
+    let ahead = r#"{"ignition": {"version": "3.5.0"}, "storage": {"waitsForNothing": true}}"#;
+    let first = r#"{"ignitionVersion": 1, "systemd": {"units": []}}"#;
+    for (kind, text, target, expected) in [
+        (
+            Kind::CloudConfig,
+            "#cloud-config\nwrite_files:\n- path: /a\n  permissions: 0644\n  content: a\n",
+            coreos(),
+            Right,
+        ),
+        (
+            Kind::CloudConfig,
+            "#cloud-config\nwrite_files:\n- path: /a\n  content: '{{ getv \"/b\" }}'\n",
+            coreos(),
+            Right,
+        ),
+        (Kind::CloudConfig, "#cloud-config\nusers:\n- ssh_authorized_keys: []\n", coreos(), Right),
+        (Kind::CloudInit, "#cloud-config\npackages: [vim]\n", Target::Unknown, Right),
+        (
+            Kind::Autoinstall,
+            "#cloud-config\nautoinstall:\n  version: 1\n  x: {a.b:c: \"on\"}\n",
+            Target::Unknown,
+            Right,
+        ),
+        (
+            Kind::Ipxe,
+            "#!ipxe\necho a || goto none\nexit\n",
+            Target::Unknown,
+            Warned("no line :none"),
+        ),
+        (Kind::Ipxe, "#!ipxe\nset a b\n", Target::Unknown, Warned("starts nothing")),
+        (Kind::Script, "echo a\n", Target::Unknown, Warned("does not begin with #!")),
+        (Kind::Script, "#!/bin/sh\n\x0c\necho '\x1b[0m'\n", Target::Unknown, Right),
+        (Kind::Ignition, appended, late_coreos, Right),
+        (Kind::Ignition, first, coreos(), Right),
+        (Kind::Ignition, ahead, fcos, Warned("waitsForNothing")),
+    ] {
+        judge(kind, text.as_bytes(), &target, expected);
+    }
+    let latin = b"# caf\xe9\nd-i a/b string x\n";
+    let found = faults(Kind::Preseed, latin, &Target::Unknown);
+    assert!(found.iter().all(|fault| fault.severity == Severity::Warning), "{found:?}");
+}
+
+/// The same of bad ones that were served.
+#[test]
+fn what_its_own_tool_refuses_is_refused() {
+    let user = "#cloud-config\nusers:\n- name: a\n  coreos-ssh-import-github: a\n";
+    let unit = "#cloud-config\ncoreos:\n  units:\n  - name: a.service\n    ";
+    let twice = r#"{"ignition": {"version": "3.3.0"}, "storage": {"disks": [{"device": "vdb"}]},
+        "storage": {"files": []}}"#;
+    let linked = r#"{"ignition": {"version": "2.2.0"}, "storage": {"links": [{"filesystem": "root",
+        "path": "/srv/a", "target": "/b"}], "files": [{"filesystem": "root", "path": "/srv/a/c",
+        "contents": {"source": "data:,a"}}]}}"#;
+    let path_alone = r#"{"ignition": {"version": "2.2.0"}, "storage": {"filesystems": [{"name":
+        "root", "path": "/sysroot"}]}}"#;
+    for (kind, text, target, words) in [
+        (Kind::CloudConfig, user.to_owned(), coreos(), "deprecated key"),
+        (Kind::CloudConfig, format!("{unit}command: on\n"), coreos(), "has \"on\""),
+        (Kind::CloudConfig, format!("{unit}enable: no\n"), flatcar(), "write true or false"),
+        (
+            Kind::CloudConfig,
+            "#cloud-config\ncoreos: {}\ncoreos: {}\n".to_owned(),
+            flatcar(),
+            "has \"coreos\" twice",
+        ),
+        (Kind::Ignition, twice.to_owned(), Target::FedoraCoreOs, "must begin with /"),
+        (Kind::Ignition, linked.to_owned(), flatcar(), "below the link \"/srv/a\""),
+        (Kind::Ignition, path_alone.to_owned(), flatcar(), "without \"mount\""),
+    ] {
+        judge(kind, text.as_bytes(), &target, Refused(words));
+    }
+}
