@@ -211,7 +211,12 @@ fn what_its_own_tool_takes_is_served() {
             coreos(),
             Right,
         ),
-        (Kind::CloudConfig, "#cloud-config\nusers:\n- ssh_authorized_keys: []\n", coreos(), Right),
+        (
+            Kind::CloudConfig,
+            "#cloud-config\nusers:\n- ssh_authorized_keys: []\n",
+            coreos(),
+            Warned("without \"name\", which is left out"),
+        ),
         (Kind::CloudInit, "#cloud-config\npackages: [vim]\n", Target::Unknown, Right),
         (
             Kind::Autoinstall,
@@ -228,7 +233,7 @@ fn what_its_own_tool_takes_is_served() {
         (Kind::Ipxe, "#!ipxe\nset a b\n", Target::Unknown, Warned("starts nothing")),
         (Kind::Script, "echo a\n", Target::Unknown, Warned("does not begin with #!")),
         (Kind::Script, "#!/bin/sh\n\x0c\necho '\x1b[0m'\n", Target::Unknown, Right),
-        (Kind::Ignition, appended, late_coreos, Right),
+        (Kind::Ignition, appended, late_coreos, Warned("of the configs that it fetches")),
         (Kind::Ignition, first, coreos(), Right),
         (Kind::Ignition, ahead, fcos, Warned("waitsForNothing")),
     ] {
