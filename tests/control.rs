@@ -226,9 +226,9 @@ fn each_command_does_what_it_says_and_a_restart_keeps_it() {
 fn a_machine_that_nobody_has_seen_is_1_with_words() {
     let server = Server::start("unknown");
     for (words, expected) in [
-        (&["machine", MAC][..], "has not been seen yet"),
-        (&["release", MAC], "has not been seen yet"),
-        (&["forget", MAC, "--yes"], "has not been seen yet"),
+        (&["machine", MAC][..], "has no record"),
+        (&["release", MAC], "has no record"),
+        (&["forget", MAC, "--yes"], "has no record"),
         (&["reinstall", MAC], "so it is new anyway"),
         (&["hold", "564da6d2-1706-6343-dc2d-0123456789ab"], "name it by its hardware address"),
     ] {

@@ -144,6 +144,9 @@ fn who_only_observes_sends_a_machine_nothing_and_logs_what_it_would_have_got() {
         if !log.contains("iPXE discovers: would offer http://10.77.0.2/boot.ipxe") {
             return Err(Failure::new(format!("nothing was observed: {log}")));
         }
+        if !log.contains("; would boot profile") {
+            return Err(Failure::new(format!("what would follow is not told: {log}")));
+        }
         // An operator finds it in the list, and says that it is installed before anything is served.
         let config = lab.scratch().join("bootbox.toml");
         let asks = |words: &str| {

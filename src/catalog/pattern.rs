@@ -8,6 +8,19 @@ use crate::{
     machine::{Mac, NotAMac, NotAUuid, Uuid},
 };
 
+/// Names of architectures that others use, and what iPXE tells instead.
+const ARCHITECTURES: [(&str, &str); 9] = [
+    ("aarch64", "arm64"),
+    ("amd64", "x86_64"),
+    ("armhf", "arm32"),
+    ("i586", "i386"),
+    ("i686", "i386"),
+    ("loongarch64", "loong64"),
+    ("x64", "x86_64"),
+    ("x86", "i386"),
+    ("x86-64", "x86_64"),
+];
+
 /// What one value of a selector accepts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Pattern {
@@ -56,6 +69,10 @@ impl Pattern {
                 // What a machine tells is cleaned of these.
                 if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
                     return Err(PatternError::NeverTold);
+                }
+                let others = ARCHITECTURES.iter().filter(|_| *field == Field::Arch);
+                if let Some((_, own)) = others.into_iter().find(|(other, _)| *other == text) {
+                    return Err(PatternError::NeverAnArch(own));
                 }
                 Ok(match has_wildcard {
                     true => Self::Glob(Glob { written: text.to_owned(), pattern: text.to_owned() }),
@@ -240,6 +257,8 @@ pub enum PatternError {
     NeverTold,
     /// Neither of the two.
     NotAFirmware,
+    /// Another's name for an architecture; iPXE tells this one.
+    NeverAnArch(&'static str),
     /// Not one machine's hardware address.
     NotAMac(NotAMac),
     /// More than digits, separators and wildcards.
@@ -257,6 +276,7 @@ impl fmt::Display for PatternError {
                 "is empty, or has control characters or spaces around it, as no machine's has; \
                  leave them out",
             ),
+            Self::NeverAnArch(own) => write!(f, "is no arch that iPXE tells; write {own:?}"),
             Self::NotAFirmware => f.write_str("is no firmware; write \"bios\" or \"uefi\""),
             Self::NotAMac(error) => error.fmt(f),
             Self::NotAMacGlob => {

@@ -243,6 +243,7 @@ fn how_values_begin_hides_no_contradiction() {
 #[test]
 fn values_say_what_to_write() {
     for (field, value, said) in [
+        (Field::Arch, "amd64", "is no arch that iPXE tells; write \"x86_64\""),
         (Field::Firmware, "efi", "is no firmware; write \"bios\" or \"uefi\""),
         (Field::Mac, "52:54:zz:*", "is no part of a hardware address; write it like"),
         (Field::Mac, "52:54", "is not a hardware address; write it like"),

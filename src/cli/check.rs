@@ -11,7 +11,7 @@ use std::{
 use super::{CONFIG, SYSTEM, fail, lan, print};
 use crate::{
     catalog::{Install, Profile},
-    config::{Config, ConfigError, Place, Problem},
+    config::{Config, ConfigError, Mode, Place, Problem},
     control::{Refusal, Request, SameUuid, Sheet},
     firmware::Firmware,
     lan::Silence,
@@ -284,6 +284,9 @@ fn report(site: &Site, interfaces: &[Interface], known: usize) -> String {
     };
     for interface in interfaces {
         let _ = writeln!(report, "  serve on {interface}");
+    }
+    if site.config.mode == Mode::Observe {
+        report.push_str("  [network] mode is \"observe\": no machine is answered\n");
     }
     if site.config.catalog.groups().iter().any(|group| group.profile.verify) {
         report.push_str("  signatures are not read here: `bootbox images --verify` reads them\n");

@@ -116,7 +116,14 @@ pub(super) fn installed(options: &InstalledOptions) -> ExitCode {
     if let Some(file) = &options.from {
         match listed(file) {
             Ok(more) => named.extend(more),
-            Err(error) => return fail(USAGE, &format!("{}: {error}", file.display())),
+            Err(error) => {
+                let text = format!("{}: {error}; nothing was done", shown(file));
+                return fail(USAGE, &text);
+            }
+        }
+        if named.is_empty() {
+            let text = format!("{} names no machine; nothing was done", shown(file));
+            return fail(USAGE, &text);
         }
     }
     let mut code = ExitCode::SUCCESS;
@@ -142,6 +149,13 @@ pub(super) fn installed(options: &InstalledOptions) -> ExitCode {
         }
     }
     code
+}
+
+fn shown(file: &Path) -> String {
+    match file == Path::new("-") {
+        true => "standard input".to_owned(),
+        false => file.display().to_string(),
+    }
 }
 
 /// The machines of a file; the error says which line is wrong.

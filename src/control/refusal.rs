@@ -72,7 +72,11 @@ impl fmt::Display for Refusal {
                  hardware address"
             ),
             Self::Unknown(machine @ Subject::Mac(_)) => {
-                write!(f, "{machine} has not been seen yet; `bootbox machines` lists who has")
+                write!(
+                    f,
+                    "{machine} has no record; `bootbox machines` lists those that have one, and \
+                     `bootbox machines --unknown` those that were only heard"
+                )
             }
             Self::Unknown(machine @ Subject::Uuid(_)) => write!(
                 f,

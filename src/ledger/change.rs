@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 use super::{
     Event, Goal, Moment, Piece, Refusal,
     record::{
-        Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, Record, State, bounded,
+        Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, Record, State, UNKNOWN,
+        bounded,
     },
     spent,
 };
@@ -274,7 +275,7 @@ impl Record {
     fn goes_to_its_disk(&mut self, now: Moment) {
         let State::Held(held) = &mut self.state else { return };
         held.installed = Some(Installed {
-            profile: "unknown".to_owned(),
+            profile: UNKNOWN.to_owned(),
             at: now,
             proof: Proof::Presumed,
             returns: 0,

@@ -16,6 +16,8 @@ use crate::{
 const MOST_OF_LABELS: usize = 3072;
 /// Memory that a label takes beside its bytes.
 const OF_A_LABEL: usize = 64;
+/// The profile of a disk that somebody else installed.
+pub(super) const UNKNOWN: &str = "unknown";
 /// Returns in a row that make a disk one that does not boot.
 const RETURNS: u32 = 3;
 /// The same where nothing tells that there is anything on it.
@@ -447,7 +449,10 @@ impl Proof {
 
 impl fmt::Display for Installed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is installed since {}: {}", self.profile, self.at, self.proof)
+        match &*self.profile {
+            UNKNOWN => write!(f, "its disk counts as installed since {}: {}", self.at, self.proof),
+            profile => write!(f, "{profile} is installed since {}: {}", self.at, self.proof),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     ledger::{Book, Decision},
     machine::{Mac, Machine},
     template::base_url,
-    trace::{Stage, Step},
+    trace::{Prospect, Stage, Step},
 };
 pub use conversations::{Circumstances, Conversations, first_choice};
 pub use reason::Reason;
@@ -243,6 +243,22 @@ impl Offering<'_> {
     /// Whether there is nothing to tell a machine that boots its disk.
     fn has_been_told(&self, mac: Mac) -> bool {
         self.book.get(mac).is_some_and(|record| !record.has_news())
+    }
+
+    /// What would become of a machine that is answered: an installation before all else.
+    pub fn prospect(&self, machine: &Machine) -> Option<Prospect> {
+        let told = self.book.recall(machine);
+        let prospects: Vec<_> = self.prospects(&told).collect();
+        let is_one =
+            |wanted: Decision| move |(_, decision): &&(&Group, Decision)| *decision == wanted;
+        let installed = prospects.iter().find(is_one(Decision::Install));
+        let (group, decision) = installed.or(prospects.iter().find(is_one(Decision::Boot)))?;
+        Some(Prospect {
+            group: group.name.clone(),
+            profile: group.profile.name.clone(),
+            installs: *decision == Decision::Install,
+            is_open: self.group_of(&told).is_none(),
+        })
     }
 
     /// The group that a machine is surely in.

@@ -167,7 +167,8 @@ impl Service {
             }
             Answer::Reply(reply) if observes => {
                 ledger.hear(&reply.machine);
-                match reply.step.observed() {
+                let prospect = ledger.with(|book| site.offering(book).prospect(&reply.machine));
+                match reply.step.observed(prospect) {
                     Some(step) => journal.step(Who::Machine(reply.machine.mac), &step),
                     None => journal.silence("dhcp", "observing"),
                 }

@@ -377,10 +377,12 @@ fn write(heading: Option<Heading>, who: Who, step: &Step) {
 impl<'a> Fields<'a> {
     fn of(step: &'a Step) -> Self {
         match step {
-            Step::Ack { firmware, stage, boot_file }
-            | Step::WouldOffer { firmware, stage, boot_file } => {
-                Self::answer(*firmware, *stage, boot_file)
-            }
+            Step::Ack { firmware, stage, boot_file } => Self::answer(*firmware, *stage, boot_file),
+            Step::WouldOffer { firmware, stage, boot_file, then } => Self {
+                group: then.as_ref().map(|then| &*then.group),
+                profile: then.as_ref().map(|then| &*then.profile),
+                ..Self::answer(*firmware, *stage, boot_file)
+            },
             Step::Offer { firmware, stage, boot_file, form } => {
                 let form = Some(form.to_string());
                 Self { form, ..Self::answer(*firmware, *stage, boot_file) }

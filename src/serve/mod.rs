@@ -66,7 +66,7 @@ use std::{
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
-    config::Solicitations,
+    config::{Mode, Solicitations},
     proxydhcp::{Arrival, Conversations, Port},
 };
 use aside::aside;
@@ -254,8 +254,12 @@ impl Services {
             Solicitations::Never => {}
         }
         self.start_ear(interface, conversations);
+        let mode = match self.site.borrow().config.mode {
+            Mode::Observe => " ([network] mode is \"observe\": no machine is answered)",
+            Mode::Serve => "",
+        };
         tracing::info!(
-            "serving on {interface}: UDP 67, 69, 4011 and {}",
+            "serving on {interface}{mode}: UDP 67, 69, 4011 and {}",
             crate::template::base_url(interface.address, port)
         );
         Ok(())

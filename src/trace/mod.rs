@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use boots::{BootId, Boots, Fetched, Heading, Who};
 pub use finding::Finding;
-pub use step::{End, Protocol, Stage, Step, Transfer};
+pub use step::{End, Prospect, Protocol, Stage, Step, Transfer};
 pub use stop::{Heard, Knows, Stop};
 pub use throttle::Throttle;
 

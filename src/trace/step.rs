@@ -99,6 +99,8 @@ pub enum Step {
         stage: Stage,
         /// Boot program or script URL that would be named.
         boot_file: String,
+        /// What would follow, as far as it has told who it is.
+        then: Option<Prospect>,
     },
     /// The machine's iPXE script was rendered and sent.
     Script {
@@ -199,10 +201,10 @@ impl Step {
     }
 
     /// What an offer reads like that is not sent; `None` of what is no offer.
-    pub fn observed(&self) -> Option<Self> {
+    pub fn observed(&self, then: Option<Prospect>) -> Option<Self> {
         let Self::Offer { firmware, stage, boot_file, .. } = self else { return None };
         let (firmware, stage, boot_file) = (*firmware, *stage, boot_file.clone());
-        Some(Self::WouldOffer { firmware, stage, boot_file })
+        Some(Self::WouldOffer { firmware, stage, boot_file, then })
     }
 
     /// Whether a person following a boot wants the line; the rest is for debugging.
@@ -270,9 +272,37 @@ impl fmt::Display for Step {
             }
             Self::Stop(stop) => stop.fmt(f),
             Self::Transfer(transfer) => transfer.fmt(f),
-            Self::WouldOffer { firmware, stage, boot_file } => {
-                write!(f, "{} discovers: would offer {boot_file}", Asker(*firmware, *stage))
+            Self::WouldOffer { firmware, stage, boot_file, then } => {
+                write!(f, "{} discovers: would offer {boot_file}", Asker(*firmware, *stage))?;
+                then.as_ref().map_or(Ok(()), |then| write!(f, "; {then}"))
             }
+        }
+    }
+}
+
+/// What becomes of a machine once it is answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Prospect {
+    /// The group that would choose it.
+    pub group: String,
+    /// What it would boot.
+    pub profile: String,
+    /// Whether that installs it.
+    pub installs: bool,
+    /// Whether what it has yet to tell may choose another group.
+    pub is_open: bool,
+}
+
+impl fmt::Display for Prospect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, profile, installs, is_open } = self;
+        let would = if *is_open { "may" } else { "would" };
+        match installs {
+            true => write!(
+                f,
+                "{would} be installed with profile {profile} (group {group}), which wipes its disk"
+            ),
+            false => write!(f, "{would} boot profile {profile} (group {group})"),
         }
     }
 }

@@ -73,7 +73,12 @@ const GROUPS: &[Slip] = &[
     ),
     (r#"console = "ttyS0""#, r#"konsole = "ttyS0""#, "metadata.console", "has it; add it"),
     ("profile = \"rescue\"\n", "", "[[group]]", "missing field `profile`; add it"),
-    ("[[group]]", "[http]\nport = 81\n[[group]]", "[http]", "expected `profile` or `group`"),
+    (
+        "[[group]]",
+        "[http]\nport = 81\n[[group]]",
+        "[http]",
+        "expected one of `profile`, `group`, `machine`",
+    ),
 ];
 
 const IGNITION: &[Slip] = &[

@@ -2,7 +2,7 @@
 
 use super::super::{
     Moment, Order, Peer, Refusal,
-    record::{Held, Holder, Proof, Record, State},
+    record::{Held, Holder, Proof, Record, State, UNKNOWN},
 };
 
 impl Record {
@@ -90,7 +90,7 @@ impl Record {
             State::Installing(attempt) => Some(&attempt.profile),
             State::New => None,
         };
-        let profile = profile.map_or("unknown", String::as_str).to_owned();
+        let profile = profile.map_or(UNKNOWN, String::as_str).to_owned();
         let held = match &self.state {
             State::Held(held) if held.by == Holder::Operator => Some(held.clone()),
             State::Failed { .. }

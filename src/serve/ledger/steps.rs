@@ -27,10 +27,9 @@ pub(super) fn steps(before: Option<&Record>, after: &Record) -> Vec<Step> {
             }
         }
         State::Installing(attempt) => {
-            let is_known = before.is_some_and(|before| {
-                matches!(before.state, State::Installing(_)) && before.attempts == after.attempts
-            });
-            if !is_known {
+            // After a release it goes on with the attempt that it had.
+            let is_new = before.is_none_or(|before| before.attempts < after.attempts);
+            if is_new {
                 let (group, profile) = (attempt.group.clone(), attempt.profile.clone());
                 steps.push(Step::Installing { group, profile, attempt: after.attempts });
             }
