@@ -18,7 +18,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use bootbox::config::Config;
+use bootbox::{catalog::Reach, config::Config};
 use example::Example;
 
 fn root() -> &'static Path {
@@ -190,4 +190,47 @@ fn scratch(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+#[test]
+fn nothing_that_we_show_selects_a_whole_kind_of_machines() {
+    let mut shown: Vec<(String, String)> = Vec::new();
+    let mut folders: Vec<PathBuf> = ["etc", "docs"].map(|name| root().join(name)).into();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let ends = |end: &str| path.extension().is_some_and(|it| it == end);
+            if path.is_dir() {
+                folders.push(path);
+            } else if ends("toml") || ends("md") {
+                shown.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    shown.push(("README.md".to_owned(), fs::read_to_string(root().join("README.md")).unwrap()));
+    let mut looked_at = 0;
+    for (name, text) in shown {
+        let configs: Vec<String> = match name.ends_with(".md") {
+            true => text
+                .split("```toml\n")
+                .skip(1)
+                .map(|it| it.split("```").next().unwrap().to_owned())
+                .collect(),
+            // The keys that a comment shows belong to nothing here.
+            false => vec![text.replace("CHANGE-ME", "x")],
+        };
+        for config in configs {
+            // A part of a config names what stands elsewhere.
+            let Ok(config) = Config::parse(&config, &name) else { continue };
+            looked_at += usize::from(!config.catalog.groups().is_empty());
+            assert!(config.reaches.unsaid.is_empty(), "{name}");
+            let kinds = config.catalog.groups().iter().map(|group| group.selector.reach());
+            assert!(!kinds.into_iter().any(|reach| matches!(reach, Reach::Kind(_))), "{name}");
+        }
+    }
+    for example in Example::all() {
+        // Comments warn of such a glob.
+        let mut lines = example.written.lines().filter(|line| !line.starts_with('#'));
+        assert_eq!(lines.find(|line| line.contains(":*\"")), None);
+    }
+    assert!(looked_at >= 2, "{looked_at} configs");
 }
