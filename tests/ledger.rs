@@ -4,6 +4,8 @@
 // A test stops at the first thing that is not as it should be, and tells its times.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "ledger/forged.rs"]
+mod forged;
 #[path = "ledger/guest.rs"]
 mod guest;
 mod lab;

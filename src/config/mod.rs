@@ -67,6 +67,8 @@ pub struct Config {
     pub prefer_http: bool,
     /// TCP port of HTTP.
     pub http_port: u16,
+    /// Names under which install scripts may report, in lower case.
+    pub http_names: BTreeSet<String>,
     /// How it is known which machine asks for a config.
     pub config_access: Access,
     /// The folder that is served at `/`.

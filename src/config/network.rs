@@ -1,6 +1,6 @@
 //! What a config says of the network: where to serve, and whom.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use toml::Spanned;
 
@@ -48,6 +48,24 @@ impl Desk<'_> {
         patterns
     }
 
+    /// Names of this server, as a request's `Host` has them but for its port.
+    pub(super) fn http_names(&mut self, written: &Spanned<Vec<String>>) -> BTreeSet<String> {
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        for name in written.get_ref() {
+            if !name.split('.').all(is_part) {
+                let text = format!(
+                    "{name:?} is no name of a server; write one like \"boot.example\", without http:// \
+                     and port"
+                );
+                self.wrong(written, text);
+            }
+        }
+        written.get_ref().iter().map(|name| name.to_ascii_lowercase()).collect()
+    }
+
     pub(super) fn reply_delay(&mut self, written: &Spanned<u16>) -> Duration {
         let delay = *written.get_ref();
         if delay > LONGEST_DELAY {
@@ -80,6 +98,17 @@ mod tests {
             ("[]\nreply-delay-ms = 10001", "b.toml:4: 10001 ms; write a number from 0 to 10000"),
         ] {
             assert_eq!(problems(&post("[\"eth1\"]", to)), said);
+        }
+    }
+    #[test]
+    fn a_name_of_the_server_is_a_name_alone() {
+        for name in ["http://boot", "boot:80", "", "a..b", "boot.example/x", "*.example"] {
+            let names = format!("[http]\nnames = [\"Boot.example\", \"box_1\", {name:?}]");
+            let said = format!(
+                "b.toml:5: {name:?} is no name of a server; write one like \"boot.example\", without \
+                 http:// and port"
+            );
+            assert_eq!(problems(&post("[http]", &names)), said);
         }
     }
 }

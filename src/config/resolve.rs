@@ -59,6 +59,7 @@ pub(super) fn resolve(
     let keyring = file.repository.keyring.map(|file| desk.folder(file));
     let keyring = keyring.map(|Folder { path, place }| Keyring { path, place });
     desk.has_keyring = keyring.is_some();
+    let http_names = desk.http_names(&file.http.names);
     let templates = desk.templates(file.template);
     let (profile, group, machine) = (file.profile, file.group, file.machine);
     let mut fragments = vec![(main.clone(), shape::Fragment { profile, group, machine })];
@@ -89,6 +90,7 @@ pub(super) fn resolve(
         offer: file.boot.offer,
         prefer_http: file.boot.prefer_http,
         http_port: file.http.port.into_inner(),
+        http_names,
         config_access: file.http.config_access,
         repository,
         keyring,

@@ -82,12 +82,17 @@ pub enum Solicitations {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Http {
     pub(super) port: Spanned<u16>,
+    pub(super) names: Spanned<Vec<String>>,
     pub(super) config_access: Access,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { port: Spanned::new(0..0, 80), config_access: Access::Address }
+        Self {
+            port: Spanned::new(0..0, 80),
+            names: Spanned::new(0..0, Vec::new()),
+            config_access: Access::Address,
+        }
     }
 }
 

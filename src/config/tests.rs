@@ -77,7 +77,7 @@ fn each_mistake_names_its_line_and_what_to_write() {
         (
             "port = 8080",
             "prt = 8080",
-            "b.toml:5: unknown field `prt`, expected `port` or `config-access`",
+            "b.toml:5: unknown field `prt`, expected one of `port`, `names`, `config-access`",
         ),
         (
             "port = 8080",
@@ -455,7 +455,7 @@ selector.mac = 7
         "b.toml:3: interfaces is the text \"eth1\"; write a list in brackets",
         "b.toml:4: \"watch\" is no value of mode; write \"observe\" or \"serve\"",
         "b.toml:5: 10001 ms; write a number from 0 to 10000",
-        "b.toml:7: unknown field `prt`, expected `port` or `config-access`",
+        "b.toml:7: unknown field `prt`, expected one of `port`, `names`, `config-access`",
         "b.toml:9: allow-always is the text \"yes\"; write true or false",
         "b.toml:12: unknown field `kernl`",
         "b.toml:16: kernel is the number 5; write a text in double quotes",

@@ -11,7 +11,7 @@ use hyper::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use super::request::QueryError;
+use super::{request::QueryError, sender::Foreign};
 use crate::{
     ledger::Report,
     machine::{Mac, NotAMac},
@@ -109,6 +109,8 @@ pub enum EventError {
         /// Who it says it is about.
         named: Mac,
     },
+    /// A web page may have sent it.
+    Foreign(Foreign),
     /// `mac` is none.
     Mac(QueryError),
     /// It is asked for, not sent.
@@ -133,6 +135,7 @@ impl EventError {
         match self {
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Contradiction { .. } | Self::Refused(_) | Self::Stranger => StatusCode::CONFLICT,
+            Self::Foreign(_) => StatusCode::FORBIDDEN,
             Self::Mac(_) | Self::State(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotNoted(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -149,6 +152,7 @@ impl fmt::Display for EventError {
             Self::Contradiction { here, named } => {
                 write!(f, "was told of {named}, and this address is {here}'s")
             }
+            Self::Foreign(foreign) => foreign.fmt(f),
             Self::Mac(error) => error.fmt(f),
             Self::Method => f.write_str(
                 "is where install scripts report: POST it, or GET it with the machine's token in the \

@@ -11,6 +11,7 @@ pub mod posted;
 pub mod reply;
 pub mod request;
 pub mod route;
+pub mod sender;
 
 use hyper::{HeaderMap, Method, Uri};
 

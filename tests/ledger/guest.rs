@@ -108,7 +108,12 @@ impl Guest {
     }
 
     pub(crate) fn reports(&self, query: &str) -> Result<(u16, String), Failure> {
-        let answer = self.asks("POST", &format!("/v1/event?{query}"))?;
+        self.reports_with(query, "")
+    }
+
+    /// The same with more lines in the head, or another Host.
+    pub(crate) fn reports_with(&self, query: &str, lines: &str) -> Result<(u16, String), Failure> {
+        let answer = self.asks_with("POST", &format!("/v1/event?{query}"), lines)?;
         Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     }
 
@@ -141,8 +146,11 @@ impl Guest {
         socket.connect_timeout(&SocketAddr::from(SERVER).into(), PATIENCE)?;
         let mut stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE))?;
-        let head =
-            format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n");
+        let host = match lines.contains("Host: ") {
+            true => String::new(),
+            false => format!("Host: {SERVER}\r\n"),
+        };
+        let head = format!("{method} {target} HTTP/1.1\r\n{host}{lines}Connection: close\r\n\r\n");
         stream.write_all(head.as_bytes())?;
         let mut answer = Vec::new();
         // A server that is killed may reset the connection: what came before that came.

@@ -23,12 +23,15 @@ use super::{
 };
 use crate::{
     http::{
-        self, event, file,
+        self,
+        event::{self, EventError, Told},
+        file,
         named::Named,
         posted,
         reply::{self, Body, Refusal, Reply},
         request::{Verb, shown_path},
         route::{Asked, Route, Script},
+        sender::Foreign,
     },
     path::{RepositoryPath, UrlPath},
     token::Token,
@@ -50,6 +53,7 @@ impl Exchange {
         self.service.journal.comes(ipv4(self.arrival.peer));
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         if let Some(told) = event::read(method, uri, headers) {
+            let told = told.and_then(|told| self.own_word(told, &request));
             let told = match told {
                 Ok(told) => evidence::report(&self.service, self.arrival, told, &mut request).await,
                 Err(error) => Err(error),
@@ -92,6 +96,22 @@ impl Exchange {
         let body = evidence::collect(request.body_mut(), posted::LONGEST_BODY).await;
         let body = body.ok_or(Refusal::LongBody)?;
         self.config(Verb::Get, posted::claimed(asked, &body), site, request).await
+    }
+
+    /// A report, unless a web page may have sent it.
+    fn own_word(&self, told: Told, request: &Request<Incoming>) -> Result<Told, EventError> {
+        // A page does not know the token that a GET must have.
+        if told.is_get {
+            return Ok(told);
+        }
+        let site = Arc::clone(&self.service.site.borrow());
+        match Foreign::read(request.uri(), request.headers(), &site.config.http_names) {
+            Some(foreign) => {
+                self.service.journal.silence("http", foreign.label());
+                Err(EventError::Foreign(foreign))
+            }
+            None => Ok(told),
+        }
     }
 
     async fn config(
