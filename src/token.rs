@@ -59,7 +59,7 @@ impl Token {
             };
             if SPELLINGS.iter().any(is_mark) {
                 shown.push_str("~...");
-                let ends = |c: char| c == '/' || c.is_whitespace() || "\"'?".contains(c);
+                let ends = |c: char| c == '/' || c.is_whitespace() || "\"'?\\".contains(c);
                 rest = &rest[rest.find(ends).unwrap_or(rest.len())..];
             }
         }

@@ -12,6 +12,7 @@ use crate::{
     firmware::to_grub,
     machine::{Mac, Machine},
     path::LONGEST_BY_TFTP,
+    printable::is_hidden,
     template::{TemplateError, Words},
 };
 
@@ -244,7 +245,7 @@ fn shown(reason: &str) -> String {
 
 /// One word of GRUB's shell, whatever is in it.
 fn quoted(text: &str) -> String {
-    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
+    let plain: String = text.chars().filter(|&c| !is_hidden(c)).collect();
     format!("'{}'", plain.replace('\'', "'\\''"))
 }
 

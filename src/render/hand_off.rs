@@ -6,6 +6,7 @@ use crate::{
     catalog::HandOff,
     firmware::Platform,
     machine::{Machine, Uuid},
+    printable::is_hidden,
 };
 
 /// How iPXE lets go of a machine.
@@ -151,7 +152,7 @@ fn shown(reason: &str) -> String {
     let mut script = String::from("#!ipxe\n");
     for line in reason.lines() {
         // iPXE would expand ${…} of a reason that quotes what a client sent.
-        let line: String = line.chars().filter(|c| !c.is_control() && *c != '$').collect();
+        let line: String = line.chars().filter(|&c| !is_hidden(c) && c != '$').collect();
         // And it ends a command at such a word.
         let is_plain = |word: &&str| !matches!(*word, "&&" | "||" | ";") && !word.starts_with('#');
         let words: Vec<&str> = line.split_whitespace().filter(is_plain).collect();

@@ -23,6 +23,7 @@ use crate::{
     ledger::Book,
     machine::{Mac, Machine, Uuid},
     path::RepositoryPath,
+    printable::is_hidden,
     render::{ConfigText, Unfit},
     template::{Words, base_url},
     token::Token,
@@ -77,7 +78,7 @@ impl Renderer {
         };
         let rendered = text.render(&words(machine), group).map_err(|error| {
             if site.is_first_complaint(&asked.path) {
-                let error = Token::hidden(&error.to_string()).replace(char::is_control, " ");
+                let error = Token::hidden(&error.to_string()).replace(is_hidden, " ");
                 let (path, group) = (&asked.path, &group.name);
                 tracing::warn!("{path} is not given to {mac} (group {group}): it {error}");
             }

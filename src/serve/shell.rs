@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::printable::is_hidden;
+
 /// The time that a script may take to be read; bash needs a few milliseconds.
 const LONGEST: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(2);
@@ -106,7 +108,7 @@ fn first(said: &str) -> Option<(usize, String)> {
         let (_, rest) = line.split_once("line ")?;
         let (number, words) = rest.split_once(": ")?;
         let is_error = words.contains("syntax error") || words.contains("unexpected EOF");
-        let words: String = words.chars().filter(|c| !c.is_control()).take(120).collect();
+        let words: String = words.chars().filter(|&c| !is_hidden(c)).take(120).collect();
         is_error.then_some((number.parse().ok()?, words))
     })
 }

@@ -155,17 +155,18 @@ impl Progress {
     }
 
     /// The client has answered, and has so many bytes.
-    fn has(&self, bytes: u64) {
+    fn has(&self, bytes: u64, now: Instant) {
         self.is_proven.store(true, Ordering::Relaxed);
         let mut stride = self.stride.lock().unwrap_or_else(PoisonError::into_inner);
         if bytes < stride.1 || bytes - stride.1 >= STRIDE {
-            *stride = (Instant::now(), bytes);
+            *stride = (now, bytes);
         }
     }
 
     /// For how long it has made no real progress.
-    fn stands(&self) -> Duration {
-        self.stride.lock().unwrap_or_else(PoisonError::into_inner).0.elapsed()
+    fn stands(&self, now: Instant) -> Duration {
+        let (since, _) = *self.stride.lock().unwrap_or_else(PoisonError::into_inner);
+        now.saturating_duration_since(since)
     }
 }
 
@@ -275,7 +276,8 @@ impl Service {
     }
 
     fn slowest(&self) -> Option<SocketAddrV4> {
-        let stands = |seat: &Seat| seat.progress.stands();
+        let now = Instant::now();
+        let stands = |seat: &Seat| seat.progress.stands(now);
         let slow = self.seats.iter().filter(|(_, seat)| stands(seat) >= SLOW);
         slow.max_by_key(|(_, seat)| stands(seat)).map(|(&client, _)| client)
     }
@@ -335,3 +337,6 @@ impl Service {
         self.journal.step(Who::Address(*client.ip()), &Step::Transfer(transfer));
     }
 }
+
+#[cfg(test)]
+mod tests;

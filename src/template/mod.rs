@@ -19,6 +19,7 @@ use minijinja::{
 
 use crate::{
     machine::{Mac, Machine, Uuid},
+    printable::is_hidden,
     token::Token,
 };
 pub use error::TemplateError;
@@ -283,7 +284,7 @@ impl Template {
             .labels
             .iter()
             .flatten()
-            .filter(|(name, _)| !name.contains(is_unfit))
+            .filter(|(name, _)| !name.contains(is_hidden))
             .map(|(name, value)| (name.as_str(), Value::from(told(value))))
             .collect();
         if let Some(serial) = labels.get("serial") {
@@ -344,11 +345,7 @@ fn context(words: &Words, metadata: &Metadata) -> BTreeMap<&'static str, Value> 
 
 /// What a machine tells, without what could end a line in any kind of text.
 fn told(value: &str) -> String {
-    value.chars().filter(|&c| !is_unfit(c)).collect()
-}
-
-fn is_unfit(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+    value.chars().filter(|&c| !is_hidden(c)).collect()
 }
 
 #[cfg(test)]

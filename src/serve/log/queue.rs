@@ -4,6 +4,7 @@
 //! and nobody who boots machines waits for it.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::printable;
+use crate::{printable, token::Token};
 
 /// Bytes that may wait: more than the lines that the journal admits at once.
 const ROOM: usize = 4 << 20;
@@ -99,7 +100,7 @@ impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let written = line.len();
         // A terminal may be what reads the JSON.
-        let text = str::from_utf8(line).map(printable::in_json);
+        let text = str::from_utf8(line).map(fit);
         let line = text.as_ref().map_or(line, |text| text.as_bytes());
         let mut waiting = lock(&self.0.waiting);
         if waiting.bytes.len() + line.len() > ROOM {
@@ -115,6 +116,15 @@ impl Write for Queue {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A line without any token, whoever wrote it, and with nothing that a terminal acts on.
+fn fit(line: &str) -> Cow<'_, str> {
+    let shown = printable::in_json(line);
+    match shown.contains(['~', '%']) {
+        true => Token::hidden(&shown).into(),
+        false => shown,
     }
 }
 
@@ -175,6 +185,20 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_line_has_no_token_and_is_still_json() {
+        let token = "00112233445566778899aabbccddeeff";
+        let said = format!("GET \"/~{token}\" /%7E{token}/x?a=1 A\u{9b}2J \u{202e}B");
+        let line = serde_json::json!({ "message": said, "file": format!("/~{token}") }).to_string();
+        let shown = fit(&line);
+        assert!(!shown.contains(token) && !shown.contains(printable::is_hidden), "{shown:?}");
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read["message"], "GET \"/~...\" /~.../x?a=1 A\u{9b}2J \u{202e}B");
+        assert_eq!(read["file"], "/~...");
+        assert!(!fit(&said).contains(token), "text");
+        assert!(matches!(fit("{\"a\":1}"), Cow::Borrowed(_)));
     }
 
     fn held() -> (Held, Sender<()>, Receiver<Vec<u8>>) {

@@ -264,7 +264,7 @@ impl<'a> Ride<'a> {
             Ok(length) => {
                 let action = self.session.take(&buffer[..length], Instant::now());
                 if self.session.is_proven() {
-                    self.progress.has(self.session.acknowledged());
+                    self.progress.has(self.session.acknowledged(), Instant::now());
                 }
                 Some(action)
             }
