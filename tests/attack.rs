@@ -10,7 +10,7 @@ mod lab;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -19,6 +19,7 @@ use socket2::{Domain, Socket, Type};
 use lab::namespace::Namespace;
 use lab::office::Office;
 use lab::server::{Bootbox, Subject};
+use lab::site::one_kernel;
 use lab::walker::{Stage, Walker, ask_http, fetch_http, fetch_tftp, port_68};
 use lab::{BOX, Failure, Lab};
 
@@ -26,23 +27,6 @@ const NEIGHBOUR: &str = "02:00:00:00:77:0a";
 const BINARY: &str = env!("CARGO_BIN_EXE_bootbox");
 /// Long for a request that nothing keeps waiting, on a busy machine.
 const SOON: Duration = Duration::from_secs(3);
-
-/// The repository of a lab and a config that gives its kernel to every machine.
-fn config(lab: &Lab, more: &str) -> Result<(PathBuf, PathBuf), Failure> {
-    let root = lab.scratch().join("repository");
-    fs::create_dir_all(&root)?;
-    fs::write(root.join("vmlinuz"), vec![b'k'; 100_000])?;
-    let file = lab.evidence().join("bootbox.toml");
-    fs::write(
-        &file,
-        format!(
-            "{more}\n[network]\ninterfaces = [\"eth0\"]\n[repository]\nroot = {root:?}\n\
-             [[profile]]\nname = \"p\"\nkernel = \"/vmlinuz\"\n\
-             [[group]]\nname = \"g\"\nprofile = \"p\"\n"
-        ),
-    )?;
-    Ok((file, root))
-}
 
 /// Starts the binary under test, or the one that `BOOTBOX_UNDER_TEST` names.
 fn start(lab: &Lab, config: &Path) -> Result<Bootbox, Failure> {
@@ -109,7 +93,7 @@ fn ask(target: &str) -> Result<TcpStream, Failure> {
 #[test]
 fn a_file_that_hangs_when_it_is_opened_stops_nobody_else() {
     lab::run("a_file_that_hangs_when_it_is_opened", &Office::Plain, 0, |lab| {
-        let (file, root) = config(lab, "")?;
+        let (file, root) = one_kernel(lab)?;
         let tap = fuse::hanging(&root.join("hung"))?;
         let mut server = start(lab, &file)?;
         // It ends before the server, which could not.
@@ -144,7 +128,7 @@ fn a_file_that_hangs_when_it_is_opened_stops_nobody_else() {
 #[test]
 fn a_file_that_hangs_while_it_is_sent_stops_nobody_else() {
     lab::run("a_file_that_hangs_while_it_is_sent", &Office::Plain, 0, |lab| {
-        let (file, root) = config(lab, "")?;
+        let (file, root) = one_kernel(lab)?;
         let tap = fuse::hanging(&root.join("hung"))?;
         let _server = start(lab, &file)?;
         let tap = tap;
@@ -174,7 +158,7 @@ fn a_file_that_hangs_while_it_is_sent_stops_nobody_else() {
 #[test]
 fn idle_connections_of_many_addresses_of_one_host_keep_nobody_out() {
     lab::run("idle_connections_of_many_addresses", &Office::Plain, 0, |lab| {
-        let (file, _) = config(lab, "")?;
+        let (file, _) = one_kernel(lab)?;
         let mut server = start(lab, &file)?;
         let (attacker, neighbour) = (desk(lab)?, neighbour(lab)?);
         let addresses = claim(&attacker, 140)?;
@@ -211,7 +195,7 @@ fn idle_connections_of_many_addresses_of_one_host_keep_nobody_out() {
 #[test]
 fn transfers_of_many_addresses_of_one_host_keep_nobody_out() {
     lab::run("transfers_of_many_addresses", &Office::Plain, 0, |lab| {
-        let (file, _) = config(lab, "")?;
+        let (file, _) = one_kernel(lab)?;
         let _server = start(lab, &file)?;
         let (attacker, neighbour) = (desk(lab)?, neighbour(lab)?);
         let addresses = claim(&attacker, 70)?;
@@ -245,17 +229,69 @@ fn transfers_of_many_addresses_of_one_host_keep_nobody_out() {
 }
 
 #[test]
+fn a_full_table_of_transfers_is_told() {
+    lab::run("a_full_table_of_transfers", &Office::Plain, 0, |lab| {
+        let (file, _) = one_kernel(lab)?;
+        let mut server = start(lab, &file)?;
+        many_files();
+        // Two hosts, as one cannot take all seats.
+        let mut open = Vec::new();
+        for host in [desk(lab)?, neighbour(lab)?] {
+            host.enter(|| -> Result<(), Failure> {
+                for _ in 0..600 {
+                    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+                    let to = SocketAddrV4::new(BOX.parse().unwrap(), 69);
+                    socket.send_to(b"\0\x01vmlinuz\0octet\0", to)?;
+                    // A closed port would end the transfer.
+                    open.push(socket);
+                }
+                Ok(())
+            })??;
+        }
+        server.process().wait_for("\"reason\":\"too-many-transfers\"", SOON)?;
+        drop(open);
+        Ok(())
+    });
+}
+
+#[test]
+fn requests_that_list_20000_folders_keep_nobody_waiting() {
+    lab::run("requests_that_list_20000_folders", &Office::Plain, 0, |lab| {
+        let (file, root) = one_kernel(lab)?;
+        for number in 0..20_000 {
+            fs::create_dir_all(root.join(format!("many/{number}.0.0")))?;
+        }
+        let _server = start(lab, &file)?;
+        desk(lab)?.enter(|| -> Result<(), Failure> {
+            let asked: Vec<TcpStream> =
+                (0..32).map(|_| ask("/many/current/version.txt")).collect::<Result<_, _>>()?;
+            let mut longest = Duration::ZERO;
+            for number in 1..=8 {
+                longest = longest.max(boots(number)?);
+            }
+            assert!(longest < SOON, "{longest:?}");
+            for mut stream in asked {
+                let mut head = [0; 12];
+                stream.read_exact(&mut head)?;
+                assert!(head.starts_with(b"HTTP/1.1 "), "{head:?}");
+            }
+            Ok(())
+        })?
+    });
+}
+
+#[test]
 fn made_up_machines_take_nobodys_token() {
     lab::run("made_up_machines_take_nobodys_token", &Office::Plain, 0, |lab| {
-        let (file, root) = config(lab, "")?;
+        let (file, root) = one_kernel(lab)?;
         fs::write(root.join("c.json"), "{\"ignition\":{\"version\":\"3.3.0\"}}")?;
         let text = fs::read_to_string(&file)?.replace(
             "kernel = ",
             "install = \"never\"\nargs = [\"ignition.config.url={{ base_url }}/c.json\"]\nkernel = ",
         );
         let text = text.replace(
-            "[network]",
-            "[http]\nconfig-access = \"token\"\n[[template]]\npath = \"/c.json\"\n[network]",
+            "[[profile]]",
+            "[http]\nconfig-access = \"token\"\n[[template]]\npath = \"/c.json\"\n[[profile]]",
         );
         fs::write(&file, text)?;
         let _server = start(lab, &file)?;

@@ -4,6 +4,8 @@
 // A test stops at the first thing that is not as it should be.
 #![allow(clippy::unwrap_used)]
 
+#[path = "control/fleet.rs"]
+mod fleet;
 mod lab;
 
 use std::fs;

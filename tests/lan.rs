@@ -10,7 +10,7 @@ mod lab;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -19,28 +19,13 @@ use lab::namespace::Namespace;
 use lab::office::Office;
 use lab::process::Process;
 use lab::server::Bootbox;
+use lab::site::one_kernel;
 use lab::walker::{Stage, Walker, fetch_http, fetch_tftp, port_68};
 use lab::{BOX, Failure, Lab};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bootbox");
 /// Past the longest wait before a diagnosis of packets alone, 60 s.
 const SOON: Duration = Duration::from_secs(90);
-
-/// A config that gives a kernel to every machine.
-fn config(lab: &Lab) -> Result<PathBuf, Failure> {
-    let root = lab.scratch().join("repository");
-    fs::create_dir_all(&root)?;
-    fs::write(root.join("vmlinuz"), vec![b'k'; 100_000])?;
-    let file = lab.evidence().join("bootbox.toml");
-    fs::write(
-        &file,
-        format!(
-            "network.interfaces = [\"eth0\"]\nrepository.root = {root:?}\n[[profile]]\nname = \"p\"\n\
-             kernel = \"/vmlinuz\"\n[[group]]\nname = \"g\"\nprofile = \"p\"\n"
-        ),
-    )?;
-    Ok(file)
-}
 
 /// The server on a LAN with this office, and a desk at 10.77.0.9 from where packets are sent.
 fn on_a_lan(
@@ -59,7 +44,7 @@ fn with_machines(
     body: impl FnOnce(&Lab, &mut Bootbox, &Namespace) -> Result<(), Failure>,
 ) {
     lab::run(name, office, machines, |lab| {
-        let mut server = Bootbox::start(lab, Path::new(BINARY), &config(lab)?, "json")?;
+        let mut server = Bootbox::start(lab, Path::new(BINARY), &one_kernel(lab)?.0, "json")?;
         let desk = lab.desk("desk", "02:00:00:00:77:09")?;
         desk.run("ip address add 10.77.0.9/16 dev eth0")?;
         body(lab, &mut server, &desk)
@@ -69,7 +54,7 @@ fn with_machines(
 #[test]
 fn an_offer_to_a_rom_is_held_back_and_nothing_else_is() {
     lab::run("an_offer_to_a_rom_is_held_back", &Office::Plain, 0, |lab| {
-        let file = config(lab)?;
+        let file = one_kernel(lab)?.0;
         let text = fs::read_to_string(&file)?;
         fs::write(&file, format!("network.reply-delay-ms = 1500\n{text}"))?;
         let mut server = Bootbox::start(lab, Path::new(BINARY), &file, "json")?;

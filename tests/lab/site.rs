@@ -3,9 +3,10 @@
 //! or to the peer as the files an administrator would write by hand.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use super::BOX_INTERFACE;
+use super::{BOX_INTERFACE, Failure, Lab};
 
 /// The whole task of a boot server.
 #[derive(Default)]
@@ -104,4 +105,22 @@ impl Site {
         }
         toml
     }
+}
+
+/// A config that gives one kernel to every machine; the repository, too. Its general keys
+/// are dotted ones, so that more of them can go before it.
+pub fn one_kernel(lab: &Lab) -> Result<(PathBuf, PathBuf), Failure> {
+    let root = lab.scratch().join("repository");
+    fs::create_dir_all(&root)?;
+    fs::write(root.join("vmlinuz"), vec![b'k'; 100_000])?;
+    let file = lab.evidence().join("bootbox.toml");
+    fs::write(
+        &file,
+        format!(
+            "network.interfaces = [\"{BOX_INTERFACE}\"]\nrepository.root = {root:?}\n\
+             [[profile]]\nname = \"p\"\nkernel = \"/vmlinuz\"\n\
+             [[group]]\nname = \"g\"\nprofile = \"p\"\n"
+        ),
+    )?;
+    Ok((file, root))
 }
