@@ -3,6 +3,8 @@
 //! Values from the wire and from an operator become one canonical form here, so that nothing above
 //! compares text. Never decides what a machine gets.
 
+mod labels;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -12,6 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{firmware::Platform, unified::Processor};
+pub use labels::Labels;
 
 /// A machine, as far as the packet or query at hand tells.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -24,7 +27,7 @@ pub struct Machine {
     pub platform: Option<Platform>,
     /// What iPXE tells by name, `serial` and `product` among it; absent until iPXE has asked, and
     /// then all that there will be.
-    pub labels: Option<BTreeMap<String, String>>,
+    pub labels: Option<Labels>,
 }
 
 impl Machine {
@@ -37,7 +40,7 @@ impl Machine {
     pub fn told(mac: Mac, uuid: Option<Uuid>, labels: BTreeMap<String, String>) -> Self {
         let platform = labels.get("platform").and_then(|name| Platform::from_ipxe(name));
         let uuid = uuid.or_else(|| Uuid::from_vmware_serial(labels.get("serial")?));
-        Self { mac, uuid, platform, labels: Some(labels) }
+        Self { mac, uuid, platform, labels: Some(labels.into()) }
     }
 
     /// The machine by what one request tells of it: one that tells nothing has not told all.
@@ -51,8 +54,8 @@ impl Machine {
     /// Whether iPXE has told of it, and not its firmware alone.
     pub fn tells_by_ipxe(&self) -> bool {
         let firmwares = ["arch", "platform"];
-        let mut told = self.labels.iter().flat_map(BTreeMap::keys);
-        told.any(|name| !firmwares.contains(&name.as_str()))
+        let mut told = self.labels.iter().flat_map(Labels::iter);
+        told.any(|(name, _)| !firmwares.contains(&name))
     }
 
     /// Whether this is its UUID, in either byte order.
@@ -393,7 +396,7 @@ mod tests {
         let told = Machine::told(mac, None, labels.into()).told_by_uefi(Processor::Arm64);
         assert!(told.tells_by_ipxe());
         let labels = told.labels.unwrap();
-        assert_eq!((&*labels["serial"], &*labels["arch"]), ("7", "arm64"));
+        assert_eq!((labels.get("serial"), labels.get("arch")), (Some("7"), Some("arm64")));
     }
 
     #[test]

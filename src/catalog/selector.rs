@@ -83,7 +83,7 @@ impl Field {
         }
         let labels = machine.labels.as_ref();
         let told = labels.and_then(|labels| labels.get(self.label()?));
-        known(machine, told.map(|value| Value::Text(value)))
+        known(machine, told.map(Value::Text))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     catalog::Catalog,
     firmware::Platform,
     ledger::{Book, Decision, Entry, Install, Moment, Record, State, decide},
-    machine::{Mac, Machine, SharedUuids, Uuid},
+    machine::{Labels, Mac, Machine, SharedUuids, Uuid},
 };
 
 /// All that `bootbox machine` tells; `docs/ledger.md` has every field.
@@ -117,7 +117,7 @@ impl Sheet {
             mac: machine.mac,
             uuid: machine.uuid,
             firmware: machine.platform,
-            labels: machine.labels.clone().unwrap_or_default(),
+            labels: machine.labels.as_ref().map(Labels::to_map).unwrap_or_default(),
             group,
             profile,
             state: record.state.clone(),
@@ -137,7 +137,7 @@ impl Sheet {
 
     /// The machine, as it told of itself.
     pub fn into_machine(self) -> Machine {
-        let labels = Some(self.labels).filter(|labels| !labels.is_empty());
+        let labels = Some(Labels::from(self.labels)).filter(|labels| !labels.is_empty());
         Machine { mac: self.mac, uuid: self.uuid, platform: self.firmware, labels }
     }
 

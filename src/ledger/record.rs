@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Goal, Moment, Peer, Piece};
 use crate::{
-    machine::{Mac, Machine},
+    machine::{Labels, Mac, Machine},
     path::UrlPath,
     token::Token,
 };
@@ -343,8 +343,8 @@ impl Record {
 /// A machine with the labels that there is room for. One that told more has told nothing, as it may
 /// be any machine then; what it tells with a request counts for that request.
 pub(super) fn bounded(machine: Machine) -> Machine {
-    let of = |(name, value): (&String, &String)| OF_A_LABEL + name.len() + value.len();
-    let size: usize = machine.labels.iter().flatten().map(of).sum();
+    let of = |(name, value): (&str, &str)| OF_A_LABEL + name.len() + value.len();
+    let size: usize = machine.labels.iter().flat_map(Labels::iter).map(of).sum();
     let labels = machine.labels.filter(|_| size <= MOST_OF_LABELS);
     Machine { labels, ..machine }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Moment;
-use crate::machine::Machine;
+use crate::machine::{Labels, Machine};
 
 /// How often a machine should be among the sample.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -50,7 +50,7 @@ fn kind(machine: &Machine) -> u64 {
     let mut hasher = DefaultHasher::new();
     machine.uuid.is_some().hash(&mut hasher);
     machine.platform.map(|platform| platform.to_string()).hash(&mut hasher);
-    for (name, value) in machine.labels.iter().flatten() {
+    for (name, value) in machine.labels.iter().flat_map(Labels::iter) {
         name.hash(&mut hasher);
         let mut last = None;
         for c in value.chars() {

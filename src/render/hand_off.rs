@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     catalog::HandOff,
     firmware::Platform,
-    machine::{Machine, Uuid},
+    machine::{Labels, Machine, Uuid},
     printable::is_hidden,
 };
 
@@ -134,8 +134,7 @@ fn asking_again(machine: &Machine, reason: &str, what: &str) -> String {
 fn question(machine: &Machine) -> String {
     let mut question = format!("ipxe?mac={}", machine.mac.to_string().replace(':', "-"));
     let uuid = machine.uuid.as_ref().map(Uuid::to_string);
-    let labels = machine.labels.iter().flatten();
-    let words = labels.map(|(name, value)| (name.as_str(), value.as_str()));
+    let words = machine.labels.iter().flat_map(Labels::iter);
     for (name, value) in uuid.as_deref().map(|uuid| ("uuid", uuid)).into_iter().chain(words) {
         let escaped = |text| percent_encoding::utf8_percent_encode(text, IN_QUERY);
         let _ = write!(question, "&{}={}", escaped(name), escaped(value));

@@ -167,7 +167,7 @@ fn made_whole(text: &ConfigText, role: &Role<'_>) -> Words {
         (role.is_guest, text.words(), words.machine.labels.as_mut())
     {
         for name in template.labels() {
-            labels.entry(name.to_owned()).or_insert_with(|| "told".to_owned());
+            labels.insert_absent(name, "told");
         }
     }
     words

@@ -27,7 +27,7 @@ pub(super) fn breaks(text: &ConfigText, role: &Role<'_>) -> Option<(Option<usize
     let mut usual = role.words.clone();
     let labels = usual.machine.labels.get_or_insert_default();
     for name in &names {
-        labels.entry((*name).to_owned()).or_insert_with(|| "told".to_owned());
+        labels.insert_absent(name, "told");
     }
     if names.is_empty() {
         return None;
@@ -58,8 +58,8 @@ fn told(usual: &Words, names: &[&str], value: &str, role: &Role<'_>) -> Option<W
     let mut words = usual.clone();
     let mut is_other = false;
     for name in names {
-        let before = words.machine.labels.get_or_insert_default().get(*name).cloned();
-        let before = before.unwrap_or_default();
+        let before = words.machine.labels.get_or_insert_default().get(name);
+        let before = before.unwrap_or_default().to_owned();
         for attempt in [value.to_owned(), format!("{before}{value}")] {
             let mut other = words.clone();
             other.machine.labels.get_or_insert_default().insert((*name).to_owned(), attempt);

@@ -101,7 +101,11 @@ mod tests {
         for uuid in [None, Some(UUID), Some(SWAPPED)] {
             for product in [None, Some("Another")] {
                 let machine = at_its_address.machine(&told(uuid, product), &book()).unwrap();
-                assert_eq!(machine.labels, Some(labels("Box")), "what it tells may be another's");
+                assert_eq!(
+                    machine.labels,
+                    Some(labels("Box").into()),
+                    "what it tells may be another's"
+                );
                 assert_eq!(machine.uuid, UUID.parse().ok());
             }
         }
@@ -112,7 +116,10 @@ mod tests {
         let named = Told { mac: Some(mac()), ..told(Some(OTHER), Some("New")) };
         let caller = Caller::of(&named, || None).unwrap();
         let machine = caller.machine(&named, &book()).unwrap();
-        assert_eq!((machine.uuid, machine.labels), (OTHER.parse().ok(), Some(labels("New"))));
+        assert_eq!(
+            (machine.uuid, machine.labels),
+            (OTHER.parse().ok(), Some(labels("New").into()))
+        );
     }
 
     #[test]

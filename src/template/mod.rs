@@ -18,7 +18,7 @@ use minijinja::{
 };
 
 use crate::{
-    machine::{Mac, Machine, Uuid},
+    machine::{Labels, Mac, Machine, Uuid},
     printable::is_hidden,
     token::Token,
 };
@@ -283,9 +283,9 @@ impl Template {
             .machine
             .labels
             .iter()
-            .flatten()
+            .flat_map(Labels::iter)
             .filter(|(name, _)| !name.contains(is_hidden))
-            .map(|(name, value)| (name.as_str(), Value::from(told(value))))
+            .map(|(name, value)| (name, Value::from(told(value))))
             .collect();
         if let Some(serial) = labels.get("serial") {
             context.insert("serial", serial.clone());

@@ -50,8 +50,7 @@ fn file(source: &str) -> Result<String, TemplateError> {
     let metadata = Metadata::of(&"a = \"it's \\\"x\\\"\"".parse().unwrap(), &toml::Table::new());
     let mut words = Words::specimen();
     let told = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    words.machine.labels =
-        Some(BTreeMap::from([told("serial", "S\n- 1\u{2028}"), told("rack\r", "r")]));
+    words.machine.labels = Some([told("serial", "S\n- 1\u{2028}"), told("rack\r", "r")].into());
     Template::parse_file(source)?.render_file(&words, &setting(&metadata))
 }
 

@@ -139,7 +139,7 @@ fn a_machine_is_recalled_as_it_told() {
     book.pass_by(told(stranger, "2"), Moment(1));
     for (mac, rack) in [(MAC, Some("1")), (stranger, Some("2")), ("52:54:00:00:00:03", None)] {
         let recalled = book.recall(&machine(mac, Some(UUID)));
-        assert_eq!(recalled.labels, rack.map(labels), "{mac}");
+        assert_eq!(recalled.labels, rack.map(|rack| labels(rack).into()), "{mac}");
         assert_eq!(recalled.uuid, UUID.parse().ok());
     }
     for number in 0..2000_u16 {
@@ -152,7 +152,7 @@ fn a_machine_is_recalled_as_it_told() {
     book.pass_by(told(stranger, "2"), Moment(3));
     book.forget_strangers(Moment(2));
     assert_eq!(book.recall(&machine(last, None)).labels, None, "it told too long ago");
-    assert_eq!(book.recall(&machine(stranger, None)).labels, Some(labels("2")));
+    assert_eq!(book.recall(&machine(stranger, None)).labels, Some(labels("2").into()));
 }
 
 #[test]

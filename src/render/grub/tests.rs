@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::*;
 use crate::{
@@ -44,9 +41,8 @@ fn machine(labels: Option<&[(&str, &str)]>) -> Machine {
     let mac = "52:54:00:12:34:56".parse().unwrap();
     let uuid = "564da6d2-1706-6343-dc2d-0123456789ab".parse().ok();
     let text = |text: &&str| (*text).to_owned();
-    let labels = labels.map(|labels| {
-        labels.iter().map(|(name, value)| (text(name), text(value))).collect::<BTreeMap<_, _>>()
-    });
+    let labels =
+        labels.map(|labels| labels.iter().map(|(name, value)| (text(name), text(value))).collect());
     Machine { labels, ..Machine::heard(mac, uuid, None) }
 }
 
