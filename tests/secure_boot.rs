@@ -316,8 +316,8 @@ fn ipxe_gets_to_its_script_from_autoexec() {
 }
 
 #[test]
-fn a_held_machine_waits_in_grub_until_it_is_released() {
-    let name = "a_held_machine_waits_in_grub_until_it_is_released";
+fn a_held_machine_waits_in_grub_until_its_operator_installs_it() {
+    let name = "a_held_machine_waits_in_grub_until_its_operator_installs_it";
     lab::run(name, &Office::NextServer, 1, |lab| {
         let programs = signed_programs(lab)?;
         let asked = Asked::begin(lab, BINARY.as_ref(), &format!("{GROUPS}{}", shim_in(&programs)))?;
@@ -328,7 +328,7 @@ fn a_held_machine_waits_in_grub_until_it_is_released() {
         let held = machine.wait_for("this machine is held", ARRIVAL)?;
         // Asked again, it says why again, and waits on.
         machine.wait_past(held.end, "bootbox: because", ARRIVAL)?;
-        asked.machine(&format!("release {MAC}"))?;
+        asked.machine(&format!("reinstall {MAC}"))?;
         machine.wait_for("EFI stub: UEFI Secure Boot is enabled", ARRIVAL)?;
         match machine.console().contains(DISK_BOOTED) {
             true => Err(Failure::new("its disk was booted")),

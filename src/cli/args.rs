@@ -65,8 +65,8 @@ pub(super) enum Command {
     Man,
     /// Install a machine once more at its next network boot, which wipes its disk. Does not ask.
     Reinstall(super::orders::Options),
-    /// Take a hold away: a machine that is installed, or booted its disk while it was held, boots its
-    /// disk; another is installed if its group says so; 1 if it is not held.
+    /// Take a hold away: the machine boots its own disk, and counts as installed. A release wipes
+    /// nothing: where nothing is on that disk, use reinstall. 1 if it is not held.
     Release(super::orders::Options),
     /// Serve until SIGTERM or Ctrl-C; SIGHUP reads the config again. Logs to standard error.
     Serve {

@@ -8,8 +8,7 @@ use std::net::Ipv4Addr;
 use super::{
     Event, Goal, Moment, Piece, Refusal,
     record::{
-        Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, Record, State, UNKNOWN,
-        bounded,
+        Attempt, Doubt, Entry, Held, Holder, Image, Installed, Proof, Record, State, bounded,
     },
     spent,
 };
@@ -263,26 +262,8 @@ impl Record {
                 }
                 Some(_) | None => installed.returns = 0,
             },
-            State::Held(Held { by: Holder::Operator, installed: None, attempt: None, .. }) => {
-                self.goes_to_its_disk(now);
-            }
             State::Failed { .. } | State::Held(_) | State::New => {}
         }
-    }
-
-    /// A held machine that we did nothing to boots its own disk. There may be a system on it, which
-    /// a later release must not wipe.
-    fn goes_to_its_disk(&mut self, now: Moment) {
-        let State::Held(held) = &mut self.state else { return };
-        held.installed = Some(Installed {
-            profile: UNKNOWN.to_owned(),
-            at: now,
-            proof: Proof::Presumed,
-            returns: 0,
-            is_only_said: false,
-        });
-        let text = "it boots its own disk while it is held: from here on it counts as installed";
-        self.note(now, text.to_owned());
     }
 
     fn scripted(&mut self, group: &str, profile: &str, now: Moment) {
@@ -324,10 +305,22 @@ impl Record {
             self.state = State::Failed { profile, reason: reason.to_owned() };
             return;
         }
+        // Its script may yet say that it is installed after all.
+        let attempt = match &self.state {
+            State::Failed { profile, .. } => Some(self.tried(&profile.clone(), now)),
+            State::Installing(attempt) => Some(Attempt {
+                is_under_way: true,
+                image: Image::Incomplete,
+                has_signature: false,
+                has_last: false,
+                doubt: None,
+                ..attempt.clone()
+            }),
+            State::Held(_) | State::Installed(_) | State::New => None,
+        };
         let reason = format!("{}, last: {reason}", spent(self.attempts));
         self.note(now, reason.clone());
-        self.state =
-            State::Held(Held { reason, by: Holder::Attempts, installed: None, attempt: None });
+        self.state = State::Held(Held { reason, by: Holder::Attempts, installed: None, attempt });
     }
 
     /// A script that gave up and said so may try again all the same.

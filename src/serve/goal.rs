@@ -13,7 +13,7 @@ use crate::{
     catalog::{Group, Source},
     http::event,
     ledger::Goal,
-    path::UrlPath,
+    path::{RepositoryPath, UrlPath},
     render::arguments,
     template::Words,
 };
@@ -53,6 +53,8 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
     for token in &tokens {
         found.image_of(token, &words.base_url);
     }
+    // What the arguments say is done. A text may be for the system that is installed.
+    found.sure = found.images.clone();
     found.follow(site, group, words, &named);
     let text = |path: &UrlPath| {
         site.configs.get(path).is_some()
@@ -62,18 +64,23 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
                     .iter()
                     .any(|(text, _)| text.as_bytes().starts_with(path.as_bytes())))
     };
-    // An installer that may take its image from elsewhere makes an image of ours no sure sign.
-    let is_image = (found.by_name || !found.images.is_empty()) && !found.elsewhere;
+    let is_there = |path: &str| site.present.contains(path);
+    // An installer that may take its image from elsewhere makes an image of ours no sure sign, and
+    // neither is one that is not here.
+    let is_image = (found.by_name || found.sure.iter().any(|it| is_there(it))) && !found.elsewhere;
     let mut goal = Goal { images: found.images, ..Goal::default() };
     if !is_image {
         let texts: BTreeSet<String> =
             named.iter().filter(|path| text(path)).map(UrlPath::to_string).collect();
         goal.files = match texts.is_empty() {
-            true => named.iter().map(UrlPath::to_string).collect(),
+            true => named.iter().map(UrlPath::to_string).filter(|it| is_there(it)).collect(),
             false => texts,
         };
     }
-    if !is_image && goal.files.is_empty() {
+    // A name of something that is not here is no file that is ever fetched to its end.
+    let is_known = |path: &UrlPath| text(path) || is_there(&path.to_string());
+    let is_sure = named.iter().all(is_known) || named.iter().any(text);
+    if !is_image && (goal.files.is_empty() || !is_sure) {
         let profile = &group.profile;
         let initrd = profile.initrd.iter().map(|initrd| &initrd.source);
         let boot = [&profile.kernel].into_iter().chain(initrd).rev();
@@ -88,10 +95,37 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
     Signs { goal, is_image, reports: found.reports }
 }
 
+/// What the arguments and texts of installing groups name beneath our address and is in the
+/// repository, as far as it is the same for all machines of a group.
+pub(super) fn present(site: &Site) -> BTreeSet<String> {
+    let words = Words::specimen();
+    let mut looked_at = BTreeSet::new();
+    let groups = site.config.catalog.variants().filter(|group| group.profile.installs());
+    for group in groups {
+        let args = arguments(group, &words).unwrap_or_default();
+        let tokens = || args.iter().flat_map(|arg| arg.split_whitespace());
+        let named: Vec<UrlPath> =
+            tokens().flat_map(|token| paths(token, &words.base_url)).collect();
+        let mut found = Found::default();
+        tokens().for_each(|token| found.image_of(token, &words.base_url));
+        found.follow(site, group, &words, &named);
+        looked_at.extend(named.iter().map(UrlPath::to_string));
+        looked_at.extend(found.images);
+    }
+    looked_at.into_iter().filter(|path| is_in_repository(site, path)).collect()
+}
+
+fn is_in_repository(site: &Site, path: &str) -> bool {
+    let Ok(path) = RepositoryPath::parse(path.trim_matches('/').as_bytes()) else { return false };
+    site.store.read(&path).is_ok() || site.store.list(Some(&path)).is_ok()
+}
+
 /// Images and reports in the texts of a machine.
 #[derive(Debug, Default)]
 struct Found {
     images: BTreeSet<String>,
+    /// Those of them that an argument or an installer's command names.
+    sure: BTreeSet<String>,
     /// An image beneath one of our folders, by the name that its maker gave it.
     by_name: bool,
     /// An installer that is told no image of ours.
@@ -134,7 +168,7 @@ impl Found {
             tokens.iter().any(|token| token.rsplit('/').next().is_some_and(|name| name == program))
         };
         let (by_name, by_url) = (BY_NAME.into_iter().any(runs), runs(BY_URL));
-        let (mut names_ours, images) = (false, self.images.len());
+        let (mut names_ours, mut own) = (false, BTreeSet::new());
         for (at, token) in tokens.iter().enumerate() {
             let next = tokens.get(at + 1).copied().unwrap_or_default();
             names_ours |= by_name
@@ -143,22 +177,32 @@ impl Found {
                         || (value.is_empty() && next.starts_with(base_url))
                 });
             if is_image_key(token) || (by_url && *token == "-u") {
-                self.images.extend(paths(next, base_url).iter().map(UrlPath::to_string));
+                own.extend(paths(next, base_url).iter().map(UrlPath::to_string));
             }
-            self.image_of(token, base_url);
+            own.extend(image_in(token, base_url));
         }
         self.by_name |= names_ours;
-        self.elsewhere |=
-            by_name && tokens.contains(&"-d") && !names_ours && self.images.len() == images;
+        let installs =
+            (by_name && tokens.contains(&"-d")) || (by_url && tokens.contains(&"install"));
+        self.elsewhere |= installs && !names_ours && own.is_empty();
+        if by_name || by_url {
+            self.sure.extend(own.iter().cloned());
+        }
+        self.images.extend(own);
     }
 
-    /// The image of a token like `coreos.inst.image_url=URL`.
     fn image_of(&mut self, token: &str, base_url: &str) {
-        if let Some((key, value)) = token.split_once('=')
-            && is_image_key(key)
-        {
-            self.images.extend(paths(value, base_url).iter().map(UrlPath::to_string));
+        self.images.extend(image_in(token, base_url));
+    }
+}
+
+/// The image of a token like `coreos.inst.image_url=URL`.
+fn image_in(token: &str, base_url: &str) -> Vec<String> {
+    match token.split_once('=') {
+        Some((key, value)) if is_image_key(key) => {
+            paths(value, base_url).iter().map(UrlPath::to_string).collect()
         }
+        Some(_) | None => Vec::new(),
     }
 }
 
@@ -266,6 +310,12 @@ mod tests {
             ("# coreos-install -d /dev/sda", false),
             ("echo coreos-install failed", false),
             ("flatcar-install -d /dev/sda -C stable", true),
+            ("coreos-installer install --image-url http://192.0.2.1/i /dev/sda", false),
+            (
+                "coreos-installer install -u http://192.0.2.1/i /dev/sda || coreos-installer \
+                 install --stream stable /dev/sda",
+                true,
+            ),
         ] {
             let mut found = Found::default();
             found.read(text, BASE);
@@ -280,11 +330,53 @@ mod tests {
                     [[group]]\nname = \"g\"\nprofile = \"p\"\nevery-machine = true\n";
         let mut site = Site::of(Store::new(None, None));
         site.config = Config::parse(text, "b.toml").unwrap();
+        site.present = ["/ks.cfg".to_owned()].into();
         let group = &site.config.catalog.groups()[0];
         let token = Some(Token::new([7; 16]));
         for words in [Words::specimen(), Words { token, ..Words::specimen() }] {
             let goal = signs(&site, group, &words, false).goal;
             assert_eq!(goal.files.into_iter().collect::<Vec<_>>(), ["/ks.cfg"]);
+        }
+    }
+
+    /// One row is one way in which a script leads to something that no machine ever fetches.
+    #[test]
+    fn only_what_is_there_to_be_fetched_is_the_last_of_an_installer() {
+        let goal = |args: &str, present: &[&str]| {
+            let text = format!(
+                "[[profile]]\nname = \"p\"\nkernel = \"/k\"\ninitrd = [\"/i\"]\ninstall = \"once\"\n\
+                 args = [{args}]\n[[group]]\nname = \"g\"\nprofile = \"p\"\nevery-machine = true\n"
+            );
+            let mut site = Site::of(Store::new(None, None));
+            site.config = Config::parse(&text, "b.toml").unwrap();
+            site.present = present.iter().map(|&path| path.to_owned()).collect();
+            let signs = signs(&site, &site.config.catalog.groups()[0], &Words::specimen(), false);
+            let files: Vec<String> = signs.goal.files.into_iter().collect();
+            (files.join(" "), signs.is_image)
+        };
+        let image = r#""coreos.inst.image_url={{ base_url }}/r.raw.gz""#;
+        let data = r#""inst.ks=https://x/ks", "log={{ base_url }}/log", "d={{ base_url }}/data""#;
+        for (args, present, files, is_image) in [
+            (r#""report={{ base_url }}/v1/event""#, &[][..], "/i", false),
+            (r#""inst.ks=https://x/ks", "log={{ base_url }}/log""#, &[], "/i", false),
+            (r#""inst.ks={{ base_url }}/ks.cfg""#, &["/ks.cfg"], "/ks.cfg", false),
+            (data, &["/data"], "/data /i", false),
+            (image, &["/r.raw.gz"], "", true),
+            (image, &[], "/i", false),
+        ] {
+            assert_eq!(goal(args, present), (files.to_owned(), is_image), "{args} {present:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_only_a_text_for_later_names_is_no_sure_sign() {
+        for (text, is_sure) in [
+            ("{\"contents\": \"image_url=http://192.0.2.1/ipa.raw\"}", false),
+            ("coreos-installer install -u http://192.0.2.1/i.raw /dev/sda", true),
+        ] {
+            let mut found = Found::default();
+            found.read(text, BASE);
+            assert_eq!((found.images.len(), found.sure.len()), (1, usize::from(is_sure)), "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     access::{advice, open_to_all},
-    bootable, configs, installs, lines,
+    bootable, configs, goal, installs, lines,
     programs::Shelf,
     store::{OpenError, Opened, Store},
     tokens,
@@ -53,6 +53,8 @@ pub struct Site {
     pub programs: Programs,
     /// What unified images are made with.
     pub stubs: Stubs,
+    /// Paths that installing groups name and that were in the repository when this was loaded.
+    pub present: BTreeSet<String>,
     /// What is not wrong, but will not do what an operator may expect.
     pub warnings: Vec<String>,
     /// The texts of which it has been said that a machine could not have them.
@@ -140,6 +142,7 @@ impl Site {
             configs: Configs::default(),
             programs: Programs::default(),
             stubs: Stubs::new(),
+            present: BTreeSet::new(),
             warnings: Vec::new(),
             complaints: Mutex::default(),
         }
@@ -230,7 +233,10 @@ impl Site {
         warnings.extend(said(loaded.warnings));
         warnings.extend(unfit);
         let complaints = Mutex::default();
-        let mut site = Self { config, store, configs, programs, stubs, warnings, complaints };
+        let present = BTreeSet::new();
+        let mut site =
+            Self { config, store, configs, programs, stubs, present, warnings, complaints };
+        site.present = goal::present(&site);
         let foreseen = said(installs::look(&site));
         site.warnings.extend(foreseen);
         let unsaid = unsaid::look(&site);

@@ -10,15 +10,28 @@ impl Record {
         self.has_orders = true;
         match order {
             Order::Hold(reason) => {
+                let by = match &self.state {
+                    // A release must refuse it as before.
+                    State::Held(Held { by: Holder::Twin, .. }) => Holder::Twin,
+                    State::Failed { .. }
+                    | State::Held(_)
+                    | State::Installed(_)
+                    | State::Installing(_)
+                    | State::New => Holder::Operator,
+                };
                 let (installed, attempt) = match &self.state {
                     State::Installed(installed) => (Some(installed.clone()), None),
+                    // A record of an older release has no attempt in it.
+                    State::Held(held) if held.by == Holder::Attempts && held.attempt.is_none() => {
+                        let profile = self.tried.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+                        (None, Some(self.tried(&profile, now)))
+                    }
                     State::Held(held) => (held.installed.clone(), held.attempt.clone()),
                     State::Installing(attempt) => (None, Some(attempt.clone())),
                     State::Failed { profile, .. } => (None, Some(self.tried(profile, now))),
                     State::New => (None, None),
                 };
                 self.note(now, format!("held by the operator: {reason}"));
-                let by = Holder::Operator;
                 self.state = State::Held(Held { reason: reason.clone(), by, installed, attempt });
             }
             Order::Installed => self.confirm(now),
@@ -49,8 +62,7 @@ impl Record {
         (self.asked_by, self.tried, self.failed_goal) = (Peer::Nobody, None, None);
     }
 
-    /// Takes a hold away, and never lets a machine be wiped whose installation ever began:
-    /// `reinstall` is the word for that.
+    /// Takes a hold away, and never lets a disk be wiped: `reinstall` is the word for that.
     fn release(&mut self, now: Moment) -> Result<(), Refusal> {
         let State::Held(held) = &self.state else { return Err(Refusal::NotHeld) };
         if held.by == Holder::Twin {
@@ -63,16 +75,13 @@ impl Record {
             (Some(installed), _) => self.state = State::Installed(installed),
             (None, Some(attempt)) => {
                 let proof = attempt.outcome().unwrap_or(Proof::Presumed);
-                match self.attempts <= 1 && !attempt.is_under_way {
-                    true => self.state = State::Installing(attempt),
-                    false => self.install(attempt.profile, proof, now),
-                }
+                self.install(attempt.profile, proof, now);
             }
-            (None, None) if held.by == Holder::Attempts => {
-                let profile = tried.unwrap_or_else(|| "an unknown profile".to_owned());
+            // It may have booted its own disk under the hold, and nothing was written down of that.
+            (None, None) => {
+                let profile = tried.unwrap_or_else(|| UNKNOWN.to_owned());
                 self.install(profile, Proof::Presumed, now);
             }
-            (None, None) => self.state = State::New,
         }
         self.attempts = 0;
         Ok(())

@@ -147,7 +147,7 @@ fn a_failed_script_is_held_after_the_last_attempt_though_the_image_was_whole() {
     assert!(reason.ends_with("last: BAD signature"), "{reason}");
     let story = story.then(&Event::PoweredOn);
     assert!(matches!(story.decision(), Decision::Hold(_)));
-    assert_eq!(story.refuses(&installed()), Refusal::NotInstalling);
+    assert_eq!(story.then(&installed()).proof(), Some(Proof::Reported), "its script's own word");
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn a_hold_in_the_middle_of_an_installation_loses_nothing_of_it() {
         assert!(matches!(released(story).decision(), Decision::Disk(_)), "a release wipes nothing");
     }
     let read = held(Story::new().given(Goal::default()));
-    assert_eq!(released(read).decision(), Decision::Install, "nothing ever began");
+    assert!(matches!(released(read).decision(), Decision::Disk(_)), "though nothing ever began");
 }
 
 #[test]
@@ -435,13 +435,14 @@ fn no_word_but_the_operators_hides_a_machines_other_card() {
         Found::Nothing,
         "the operator: these are two machines"
     );
-    // An operator's hold before the first boot, and its end, say nothing about the UUID.
+    // After an operator's hold and its end it boots its own disk, whatever its twin does.
     let held = then(fresh(&other), &Event::Ordered(Order::Hold("x".to_owned())));
     let released = then(held, &Event::Ordered(Order::Release));
     let mut book = Book::default();
     book.put(first.clone()).unwrap();
     book.put(released).unwrap();
-    assert_eq!(book.find(&other, &SharedUuids::default()), Found::Twin(&first));
+    let Found::Own(own) = book.find(&other, &SharedUuids::default()) else { panic!("it is known") };
+    assert!(matches!(decide(Some(own), Install::Once, MOST), Decision::Disk(_)));
 }
 
 #[test]

@@ -177,9 +177,10 @@ fn a_failure_is_its_own_word_where_nobody_else_had_a_part() {
 }
 
 #[test]
-fn a_release_never_wipes_a_disk_that_an_installation_began_on() {
+fn a_release_never_wipes_a_disk() {
     let hold = |story: Story| story.then(&Event::Ordered(Order::Hold("fan".to_owned())));
     let release = || Event::Ordered(Order::Release);
+    let again = |story: &Story| Story { record: story.record.clone(), ..*story };
     let mut spent = Story::new();
     for _ in 0..MOST {
         spent = spent.boots();
@@ -191,13 +192,15 @@ fn a_release_never_wipes_a_disk_that_an_installation_began_on() {
     }
     let doubtful = Story::new().boots().then(&Event::Stray(ELSEWHERE)).then(&Event::PoweredOn);
     for (what, story, released) in [
-        ("nothing was done to it", hold(Story::new()), Then::Install),
+        ("nothing was done to it", hold(Story::new()), Then::Disk),
         ("it booted its disk while held", hold(Story::new()).then(&Event::PoweredOn), Then::Disk),
-        ("its script was read", hold(Story::new().given(document())), Then::Install),
+        ("its script was read", hold(Story::new().given(document())), Then::Disk),
         ("it began", hold(Story::new().boots()), Then::Disk),
         ("it failed", hold(Story::new().boots().then(&failed("x"))), Then::Disk),
         ("it is installed", hold(Story::new().boots().then(&installed())), Then::Disk),
+        ("too many attempts, and another hold", hold(again(&spent)), Then::Disk),
         ("too many attempts", spent, Then::Disk),
+        ("too many failures, and another hold", hold(again(&failing)), Then::Disk),
         ("too many failures", failing, Then::Disk),
         ("a doubt", doubtful, Then::Disk),
     ] {
@@ -210,6 +213,7 @@ fn a_release_never_wipes_a_disk_that_an_installation_began_on() {
     }
     let twin = Story::new().then(&Event::Twin("x".to_owned()));
     assert_eq!(twin.refuses(&release()), Refusal::SharesItsUuid);
+    assert_eq!(hold(twin).refuses(&release()), Refusal::SharesItsUuid, "held once more");
 }
 
 #[test]
