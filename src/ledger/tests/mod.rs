@@ -439,7 +439,7 @@ fn no_word_but_the_operators_hides_a_machines_other_card() {
     let held = then(fresh(&other), &Event::Ordered(Order::Hold("x".to_owned())));
     let released = then(held, &Event::Ordered(Order::Release));
     let mut book = Book::default();
-    book.put(first.clone()).unwrap();
+    book.put(first).unwrap();
     book.put(released).unwrap();
     let Found::Own(own) = book.find(&other, &SharedUuids::default()) else { panic!("it is known") };
     assert!(matches!(decide(Some(own), Install::Once, MOST), Decision::Disk(_)));
