@@ -163,7 +163,7 @@ pub(super) fn notice_config(reason: &str) -> String {
 /// answers.
 pub(super) fn hold_config(machine: &Machine, reason: &str) -> String {
     let mac = machine.mac;
-    let what = format!("is held and waits for its operator (bootbox release {mac})");
+    let what = format!("is held and waits for its operator (bootbox machine {mac})");
     asking_again(machine, reason, &what)
 }
 

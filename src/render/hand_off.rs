@@ -108,7 +108,7 @@ pub(super) fn hold_script(machine: &Machine, reason: &str) -> String {
     asking_again(
         machine,
         reason,
-        &format!("this machine is held and waits for its operator (bootbox release {mac})"),
+        &format!("this machine is held and waits for its operator (bootbox machine {mac})"),
     )
 }
 

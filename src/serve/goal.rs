@@ -36,6 +36,8 @@ pub(super) struct Signs {
     pub(super) goal: Goal,
     /// Whether an image is what it fetches last.
     pub(super) is_image: bool,
+    /// The images that an argument or an installer's command names here.
+    pub(super) images: BTreeSet<String>,
     /// Whether one of its texts reports.
     pub(super) reports: bool,
 }
@@ -92,7 +94,7 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
         goal.is_script = last.is_none();
         goal.files.extend(last);
     }
-    Signs { goal, is_image, reports: found.reports }
+    Signs { goal, is_image, images: found.sure, reports: found.reports }
 }
 
 /// What the arguments and texts of installing groups name beneath our address and is in the

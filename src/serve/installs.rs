@@ -10,6 +10,7 @@ use super::{
 use crate::{
     catalog::{Group, Install},
     config::{Access, Place, Problem},
+    machine::{Mac, Machine},
     render::arguments,
     template::Words,
 };
@@ -26,6 +27,7 @@ pub(super) fn look(site: &Site) -> Vec<Problem> {
         };
         if profile.install == Install::Once && done.insert(&profile.name) {
             found.extend(presumes(site, group, &words, place));
+            found.extend(absent_image(site, group, &words, place));
         }
         if !told.contains(&group.name)
             && let Some(problem) = unknown_address(site, group, &words, place)
@@ -35,6 +37,22 @@ pub(super) fn look(site: &Site) -> Vec<Problem> {
         }
     }
     found
+}
+
+/// An image that the installer is told to fetch here, and that is not here. One whose name differs
+/// from machine to machine is not looked for.
+fn absent_image(site: &Site, group: &Group, words: &Words, place: &Place) -> Option<Problem> {
+    let mac = Mac::new([0x52, 0x54, 0, 0, 0, 2])?;
+    let other = Words { machine: Machine::heard(mac, None, None), ..words.clone() };
+    let [images, others] = [words, &other].map(|words| signs(site, group, words, false).images);
+    let path = images.intersection(&others).find(|image| !site.present.contains(*image))?;
+    let root = site.config.repository.path.display();
+    let text = format!(
+        "profile {:?} installs from {path}, which is not beneath {root}: the installer gets a 404; \
+         put it there, or name another file",
+        group.profile.name
+    );
+    Some(Problem { place: place.clone(), text })
 }
 
 /// An installer that neither reports nor fetches an image that is known by its name.

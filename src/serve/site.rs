@@ -209,7 +209,10 @@ impl Site {
                 let error = store.read(&file.path).err()?;
                 let root = config.repository.path.display();
                 let name = OsStr::from_bytes(file.path.as_bytes());
-                let instead = error.remedy(&config.repository.path.join(name));
+                let instead = match within(&config.repository.path, name) {
+                    Some(path) => format!("; paths begin below root: write \"/{path}\""),
+                    None => error.remedy(&config.repository.path.join(name)),
+                };
                 let text = format!("{} beneath {root}: {error}{instead}", file.path);
                 Some(Problem { place: file.place.clone(), text })
             }));
@@ -300,6 +303,13 @@ impl Site {
             offer: self.config.offer,
         }
     }
+}
+
+/// The path below this folder of a name that was written from / on.
+fn within(folder: &Path, name: &OsStr) -> Option<String> {
+    let path = Path::new("/").join(name);
+    let path = path.strip_prefix(folder).ok()?;
+    Some(path.display().to_string())
 }
 
 fn said(problems: Vec<Problem>) -> Vec<String> {

@@ -13,7 +13,9 @@ fn check_finds_what_serve_would_find_and_opens_no_port() {
     let folder = tempfile("check");
     let file = config(&folder, "x");
     let text = fs::read_to_string(&file).unwrap();
+    let whole = format!("{:?}", folder.join("repository/vmlinuz"));
     for (from, to, expected) in [
+        ("\"/vmlinuz\"", &*whole, "no such file; paths begin below root: write \"/vmlinuz\""),
         ("\"/vmlinuz\"", "\"/vmlinux\"", ":7: /vmlinux beneath "),
         ("\"/initrd.img\"", "\"/../initrd.img\"", ":8: \"/../initrd.img\" climbs with \"..\""),
         ("base_url", "bse_url", ":9: \"from={{ bse_url }}\" has the unknown word"),
@@ -116,6 +118,21 @@ fn check_foresees_what_bootbox_cannot_learn_of_an_installation() {
             "ip=192.0.2.9::::n:eth0:none inst.ks={{ base_url }}/reports.cfg?mac={{ mac }}",
             vec![],
             vec![silent, fixed],
+        ),
+        (
+            "coreos.inst.image_url={{ base_url }}/absent.raw.gz coreos.inst.install_dev=/dev/sda",
+            vec!["installs from /absent.raw.gz, which is not beneath", silent],
+            vec![fixed],
+        ),
+        (
+            "coreos.inst.image_url={{ base_url }}/initrd.img coreos.inst.install_dev=/dev/sda",
+            vec![],
+            vec!["which is not beneath", silent, fixed],
+        ),
+        (
+            "coreos.inst.image_url={{ base_url }}/{{ mac }}.raw coreos.inst.install_dev=/dev/sda",
+            vec![silent],
+            vec!["which is not beneath", fixed],
         ),
         ("quiet", vec!["add install = \"once\" if it does"], vec![silent, fixed]),
         ("boot=live", vec![], vec![silent, fixed, "add install = "]),
