@@ -127,9 +127,8 @@ impl Evidence {
         address: Ipv4Addr,
         what: (&RepositoryPath, &Catalog),
     ) -> Option<Self> {
-        let known = ledger.with(|book| installing(book, (address, None), what));
-        let (mac, piece) = known.filter(|&(_, piece)| piece == Piece::Last)?;
-        let (ledger, to, whose) = (ledger.clone(), address, Whose::Known(mac));
+        let (whose, piece) = ledger.with(|book| last_by_tftp(book, address, what))?;
+        let (ledger, to) = (ledger.clone(), address);
         Some(Self { ledger, whose, piece, is_whole: true, to, is_verified: false })
     }
 
@@ -224,6 +223,22 @@ fn installing(
         (_, None, _) => false,
     };
     is_news.then_some((record.machine.mac, piece))
+}
+
+/// Whose installation a file may complete that is sent by TFTP to this address.
+fn last_by_tftp(
+    book: &Book,
+    address: Ipv4Addr,
+    (path, catalog): (&RepositoryPath, &Catalog),
+) -> Option<(Whose, Piece)> {
+    match installing(book, (address, None), (path, catalog)) {
+        Some((mac, piece @ (Piece::Image | Piece::Last))) => Some((Whose::Known(mac), piece)),
+        Some((_, Piece::Boot | Piece::Signature)) => None,
+        None => {
+            let stray = Stray::of(address, &UrlPath::from(path), catalog, book)?;
+            Some((Whose::Stray(stray), Piece::Last))
+        }
+    }
 }
 
 /// Whether it is news that the last of what a machine fetches goes to this address.
@@ -334,7 +349,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        ledger::{Moment, Pass},
+        ledger::{Goal, Moment, Pass},
         machine::Machine,
     };
 
@@ -355,6 +370,31 @@ mod tests {
         let mut book = Book::default();
         book.put(record).unwrap();
         (book, mac, token)
+    }
+
+    #[test]
+    fn what_tftp_sends_counts_for_its_machine_or_casts_a_doubt() {
+        let (mut book, mac, _) = book();
+        let goal = Goal {
+            files: ["/ks.cfg".to_owned()].into(),
+            images: ["/r.raw.gz".to_owned()].into(),
+            ..Goal::default()
+        };
+        book.put(book.get(mac).unwrap().after(&Event::Aims(goal), 3, now()).unwrap()).unwrap();
+        let catalog = Catalog::default();
+        for (address, file, piece, is_stray) in [
+            (HERE, "ks.cfg", Some(Piece::Last), false),
+            (HERE, "r.raw.gz", Some(Piece::Image), false),
+            (HERE, "other", None, false),
+            (ELSEWHERE, "ks.cfg", Some(Piece::Last), true),
+            (ELSEWHERE, "r.raw.gz", Some(Piece::Last), true),
+            (ELSEWHERE, "undionly.kpxe", None, false),
+        ] {
+            let path = RepositoryPath::parse(file.as_bytes()).unwrap();
+            let found = last_by_tftp(&book, address, (&path, &catalog));
+            let found = found.map(|(whose, piece)| (matches!(whose, Whose::Stray(_)), piece));
+            assert_eq!(found, piece.map(|piece| (is_stray, piece)), "{address} {file}");
+        }
     }
 
     #[test]
