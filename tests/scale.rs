@@ -31,7 +31,7 @@ use lab::server::{Bootbox, Subject, ledger};
 use lab::{BOX, Failure, Lab};
 
 const MIB: u64 = 1 << 20;
-/// What the ledger takes.
+/// Machines that the ledger takes.
 const ALL: u32 = 65_536;
 /// For all machines.
 const MEMORY: u64 = 128 * MIB;

@@ -99,8 +99,8 @@ impl Pattern {
         }
     }
 
-    /// What each value that it accepts begins with, in one spelling. Of two patterns that accept one
-    /// value, the beginning of one begins with that of the other.
+    /// The start of each value that it accepts, in one spelling. Of two patterns that accept one
+    /// value, the start of one begins with that of the other.
     pub(super) fn beginning(&self) -> String {
         match self {
             Self::Glob(glob) | Self::MacGlob(glob) => {

@@ -126,7 +126,7 @@ pub enum Verdict {
 pub struct Finding<'a> {
     /// The field.
     pub field: &'a Field,
-    /// What it accepts, or what an exclusion takes out.
+    /// The values that it accepts, or that an exclusion takes out.
     pub patterns: &'a [Pattern],
     /// Whether it is an exclusion.
     pub is_exclusion: bool,

@@ -1,4 +1,4 @@
-//! What an operator wrote for single machines: their groups, with those values over the groups' own.
+//! Groups as they are for single machines, with the values that an operator wrote for these.
 //!
 //! Made once at load, so that a request only looks up. Never decides which group a machine is in.
 
@@ -77,7 +77,7 @@ impl Values {
                 .all(|it| self.find(&it.machine).is_ok_and(|number| number.is_some()))
     }
 
-    /// What a group boots of which each machine has values of its own: what its first one does.
+    /// The boot of a group's first machine, where each machine of it has values of its own.
     pub(super) fn stands_in(&self, group: &Group) -> Option<(Arc<Profile>, Metadata)> {
         let first = self.first.get(&group.name).filter(|_| self.have_all_of(&group.selector))?;
         let own = self.groups.get(*first)?.iter().find(|own| own.name == group.name)?;

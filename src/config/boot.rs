@@ -22,7 +22,7 @@ impl Desk<'_> {
     ) -> BTreeMap<Firmware, BootFile> {
         let named = |(firmware, name)| {
             let program = self.boot_file(&name, Some(firmware))?;
-            // What a Raspberry Pi fetches may be the firmware that asks next.
+            // A Raspberry Pi may fetch the firmware that asks next.
             if firmware != Firmware::RaspberryPi && program.asks_no_more() {
                 self.asking_no_more.push((program.clone(), self.page.place(&name)));
             }

@@ -7,7 +7,7 @@ use crate::catalog::Source;
 /// Kernels of images that run from RAM, by how their names begin.
 const KERNELS: [&str; 4] =
     ["coreos_production_pxe", "flatcar_production_pxe", "fedora-coreos-", "memtest"];
-/// What the line of a system has that runs from RAM or from a disk.
+/// Arguments of systems that run from RAM or from a disk.
 const STARTS: [&str; 17] = [
     "archisobasedir=",
     "boot=casper",
@@ -27,7 +27,7 @@ const STARTS: [&str; 17] = [
     "root=UUID=",
     "root=live:",
 ];
-/// What makes such a system run something that is not known here. It may write to the disk.
+/// Arguments that make such a system run something unknown, which may write to the disk.
 const RUNS: [&str; 15] = [
     "apkovl=",
     "command=",

@@ -20,7 +20,7 @@ const MOST_PROBLEMS: usize = 20;
 /// Machines times the groups that each may be in: each is rendered once at load, and held.
 const MOST_PAIRS: usize = 500_000;
 
-/// What is known of one machine.
+/// One `[[machine]]`.
 pub(super) struct Entry {
     pub(super) place: Place,
     metadata: toml::Table,

@@ -328,7 +328,7 @@ impl<'a> Desk<'a> {
         let metadata = Metadata::of(&draft.metadata, &written.metadata);
         let before = self.problems.len();
         let profile = self.outfit(draft, (&format!("group {name:?}"), &metadata), &name);
-        // What all its machines say for themselves, a group need not say.
+        // A group need not say what all its machines say for themselves.
         if selector.as_ref().is_some_and(|selector| values.have_all_of(selector)) {
             self.problems.truncate(before);
         }
@@ -407,7 +407,7 @@ pub(super) struct Draft {
     places: ProfilePlaces,
 }
 
-/// What a group says, to look at it with the values of a machine.
+/// A group as it was written, to be filled in with the values of a machine.
 pub(super) struct GroupDraft {
     /// The name of its profile.
     pub(super) profile: String,

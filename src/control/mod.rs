@@ -107,7 +107,7 @@ impl Request {
         line(self)
     }
 
-    /// What is to be done about it, by what the book says and which UUIDs name no machine.
+    /// The step that answers it, by the book and by the UUIDs that name no machine.
     pub fn step(&self, book: &Book, shared: &SharedUuids) -> Result<Step, Refusal> {
         Ok(match self {
             Self::Forget { machine } => Step::Forget(known(machine, book, shared)?),

@@ -21,7 +21,7 @@ pub const LONGEST_BODY: u64 = 64 << 10;
 /// Hardware addresses that are looked at.
 const MOST_MACS: usize = 128;
 
-/// What a body says of a machine; the rest is left out.
+/// The part of a body that tells of a machine.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Told {

@@ -11,7 +11,7 @@ use hyper::{
     http::uri::Authority,
 };
 
-/// What a browser says about the page that sends a request.
+/// The header by which a browser tells whether another site's page sends a request.
 const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Why a request is not taken for an install script's.

@@ -90,7 +90,7 @@ impl Record {
             Some(before) => before.or(goal),
             None => Some(goal.clone()),
         };
-        // What is too much to remember may be fetched, and nobody would know.
+        // A path that is not remembered may be fetched unnoticed.
         if goal.is_script || attempt.goal.is_none() {
             self.reaches_the_last(now);
         }

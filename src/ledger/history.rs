@@ -42,8 +42,8 @@ impl Room {
         history.drain(..history.len() - kept);
     }
 
-    /// What is on disk after a change whose lines are `new`, the first of which is the newest line
-    /// on disk as it is now.
+    /// The history on disk after a change whose lines are `new`, the first of which is the newest
+    /// line on disk as it is now.
     pub fn join(self, mut stored: Vec<Entry>, new: &[Entry]) -> Vec<Entry> {
         if !new.is_empty() {
             stored.pop();

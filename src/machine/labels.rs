@@ -1,4 +1,4 @@
-//! What a machine tells by name, in one piece of memory: a ledger holds those of 65,536 machines.
+//! The labels of one machine, in one piece of memory: a ledger holds those of 65,536 machines.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -245,7 +245,7 @@ impl Offering<'_> {
         self.book.get(mac).is_some_and(|record| !record.has_news())
     }
 
-    /// What would become of a machine that is answered: an installation before all else.
+    /// The boot of a machine if it were answered. Where several are open, an installation is told.
     pub fn prospect(&self, machine: &Machine) -> Option<Prospect> {
         let told = self.book.recall(machine);
         let prospects: Vec<_> = self.prospects(&told).collect();

@@ -55,7 +55,7 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
     for token in &tokens {
         found.image_of(token, &words.base_url);
     }
-    // What the arguments say is done. A text may be for the system that is installed.
+    // The installer obeys its arguments. A text may be for the system that is installed.
     found.sure = found.images.clone();
     found.follow(site, group, words, &named);
     let text = |path: &UrlPath| {
@@ -97,8 +97,8 @@ pub(super) fn signs(site: &Site, group: &Group, words: &Words, is_unified: bool)
     Signs { goal, is_image, images: found.sure, reports: found.reports }
 }
 
-/// What the arguments and texts of installing groups name beneath our address and is in the
-/// repository, as far as it is the same for all machines of a group.
+/// The paths that arguments and texts of installing groups name beneath our address, as far as they
+/// are in the repository and the same for all machines of a group.
 pub(super) fn present(site: &Site) -> BTreeSet<String> {
     let words = Words::specimen();
     let mut looked_at = BTreeSet::new();

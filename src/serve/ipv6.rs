@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::interface::Interface;
 use crate::config::{Config, Solicitations};
 
-/// What the kernel says of its protocols.
+/// The kernel's settings of its protocols.
 const SETTINGS: &str = "/proc/sys/net";
 
 /// Why an interface has no IPv6.
@@ -17,7 +17,7 @@ enum Off {
     Here,
 }
 
-/// What is lost on this interface, where iPXE's question is to be answered.
+/// The warning for this interface, where iPXE's router solicitation is to be answered.
 pub fn warning(config: &Config, interface: &Interface) -> Option<String> {
     match config.answer_router_solicitations {
         Solicitations::Auto => Some(off(Path::new(SETTINGS), &interface.name)?.said(interface)),

@@ -205,7 +205,7 @@ impl Ledger {
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
-        // What a panic left half done is at worst one machine in a list.
+        // A panic leaves at worst one machine half listed.
         self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

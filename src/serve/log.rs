@@ -130,7 +130,7 @@ where
                 }
             }
         }
-        // What a client sent may stand in a message.
+        // A message may quote what a client sent.
         let message = printable::shown(&line.message, '?');
         writeln!(writer, "  {message}")
     }

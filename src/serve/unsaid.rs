@@ -17,7 +17,7 @@ const BOOT_CFG: &str = "boot.cfg";
 /// As much of it is read; the module lines of ESXi 8 take 6 KiB.
 const MOST: usize = 256 << 10;
 
-/// What is found of all profiles.
+/// Findings about all profiles.
 #[derive(Debug, Default)]
 pub(super) struct Unsaid {
     /// The profile surely installs.
@@ -65,7 +65,7 @@ pub(super) fn look(site: &Site) -> Unsaid {
     found
 }
 
-/// What says that ESXi's boot.cfg starts an installation that asks nobody.
+/// The problem, where ESXi's boot.cfg starts an installation that asks nobody.
 fn unattended(site: &Site, group: &Group, words: &Words, args: &[String]) -> Option<String> {
     boot_cfgs(&group.profile.kernel, words, args).into_iter().find_map(|path| {
         let text = match site.configs.get(&UrlPath::from(&path)) {
@@ -138,7 +138,7 @@ mod tests {
         folder
     }
 
-    /// What is said of a profile with these lines: problems, and warnings.
+    /// Problems and warnings about a profile with these lines.
     fn said(folder: &Path, lines: &str) -> (Vec<String>, Vec<String>) {
         let text = format!(
             "[[profile]]\nname = \"p\"\n{lines}\n[[group]]\nname = \"g\"\nprofile = \"p\"\n\

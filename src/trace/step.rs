@@ -99,7 +99,7 @@ pub enum Step {
         stage: Stage,
         /// Boot program or script URL that would be named.
         boot_file: String,
-        /// What would follow, as far as it has told who it is.
+        /// The boot that would follow, as far as it has told who it is.
         then: Option<Prospect>,
     },
     /// The machine's iPXE script was rendered and sent.
@@ -280,12 +280,12 @@ impl fmt::Display for Step {
     }
 }
 
-/// What becomes of a machine once it is answered.
+/// The boot of a machine once it is answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Prospect {
     /// The group that would choose it.
     pub group: String,
-    /// What it would boot.
+    /// The profile that it would boot.
     pub profile: String,
     /// Whether that installs it.
     pub installs: bool,

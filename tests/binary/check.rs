@@ -1,4 +1,4 @@
-//! What `check` and `explain` say before anything is served, and which interfaces they find.
+//! `check` and `explain`, before anything is served, and the interfaces that they find.
 
 use std::{fs, path::Path};
 

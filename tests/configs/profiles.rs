@@ -1,4 +1,4 @@
-//! What profiles can say of a boot, as machines get it over HTTP.
+//! Profiles' words for a boot, as machines get them over HTTP.
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,5 +1,5 @@
-//! What each reader takes, warns of and refuses: kickstart, preseed, autoinstall, each form of
-//! cloud-init, and texts that were meant for another reader.
+//! Verdicts of each reader: kickstart, preseed, autoinstall, each form of cloud-init, and texts that
+//! were meant for another reader.
 
 use std::io::Write as _;
 
@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::*;
 
-/// What is to come of a text.
+/// The verdict that a text should get.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     /// Nothing is said.

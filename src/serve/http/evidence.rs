@@ -132,7 +132,7 @@ impl Evidence {
         Some(Self { ledger, whose, piece, is_whole: true, to, is_verified: false })
     }
 
-    /// Writes down that a file was sent to its end by TFTP, which sends nothing of an image.
+    /// Writes down that a kernel or an initrd was sent to its end by TFTP.
     pub(in crate::serve) fn by_tftp(
         ledger: &Ledger,
         address: Ipv4Addr,
@@ -225,7 +225,7 @@ fn installing(
     is_news.then_some((record.machine.mac, piece))
 }
 
-/// Whose installation a file may complete that is sent by TFTP to this address.
+/// The installation that a file may complete which is sent by TFTP to this address.
 fn last_by_tftp(
     book: &Book,
     address: Ipv4Addr,

@@ -49,13 +49,13 @@ const TIMES: u64 = 3;
 /// Records as they are read, and when each machine was last heard of.
 pub(super) type Records = Vec<(Moment, Box<Record>)>;
 
-/// What is written of a machine.
+/// A machine's part in a commit.
 pub(super) struct Row {
     pub(super) record: Box<Record>,
     pub(super) lines: Lines,
 }
 
-/// What becomes of a machine's history.
+/// A change of a machine's history.
 pub(super) enum Lines {
     /// It begins with these.
     All(Vec<Entry>),
@@ -355,7 +355,7 @@ fn make(draft: &Path) -> Result<(), LedgerError> {
     transaction.commit().map_err(|error| LedgerError::broken(draft, error))
 }
 
-/// What a file has.
+/// A ledger as it was read from its file.
 struct Loaded {
     database: Database,
     records: Records,
@@ -422,7 +422,7 @@ fn read(path: &Path, database: &Database) -> Result<(Records, Option<Stand>, u64
         if key.value() != record.machine.mac.octets() {
             return Err(broken(&format!("{} stands in another's place", record.machine.mac)));
         }
-        // What is on disk stays there; an earlier release kept it in the record.
+        // The history stays on disk; an earlier release kept it in the record.
         record.split_history();
         bytes += text.value().len() as u64;
         records.push((record.last_seen, Box::new(record)));

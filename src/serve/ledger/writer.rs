@@ -233,7 +233,7 @@ impl<'a> Draft<'a> {
         Self { shared, changed, begun, moved, more: 0, gone: 0, most_attempts, now: now() }
     }
 
-    /// What is written: each record, and what becomes of its history.
+    /// The rows to write: each record, and the change of its history.
     fn rows(self) -> HashMap<Mac, Option<Row>> {
         let book = self.shared.book();
         let row = |(mac, record): (Mac, Option<Box<Record>>)| {
