@@ -70,8 +70,9 @@ impl Pattern {
                 if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
                     return Err(PatternError::NeverTold);
                 }
-                let others = ARCHITECTURES.iter().filter(|_| *field == Field::Arch);
-                if let Some((_, own)) = others.into_iter().find(|(other, _)| *other == text) {
+                if *field == Field::Arch
+                    && let Some((_, own)) = ARCHITECTURES.iter().find(|(other, _)| *other == text)
+                {
                     return Err(PatternError::NeverAnArch(own));
                 }
                 Ok(match has_wildcard {

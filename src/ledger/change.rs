@@ -307,15 +307,8 @@ impl Record {
         }
         // Its script may yet say that it is installed after all.
         let attempt = match &self.state {
-            State::Failed { profile, .. } => Some(self.tried(&profile.clone(), now)),
-            State::Installing(attempt) => Some(Attempt {
-                is_under_way: true,
-                image: Image::Incomplete,
-                has_signature: false,
-                has_last: false,
-                doubt: None,
-                ..attempt.clone()
-            }),
+            State::Failed { profile, .. } => Some(self.tried(profile, now)),
+            State::Installing(attempt) => Some(attempt.clone().taken_back()),
             State::Held(_) | State::Installed(_) | State::New => None,
         };
         let reason = format!("{}, last: {reason}", spent(self.attempts));

@@ -386,6 +386,18 @@ impl Attempt {
         }
     }
 
+    /// The same after its own script said that it failed: all that was sent counts for nothing.
+    pub(super) fn taken_back(self) -> Self {
+        Self {
+            is_under_way: true,
+            image: Image::Incomplete,
+            has_signature: false,
+            has_last: false,
+            doubt: None,
+            ..self
+        }
+    }
+
     /// Whether the machine may be installed by now, and how that would be known.
     pub fn outcome(&self) -> Option<Proof> {
         match (self.image, self.has_signature && self.is_verified) {

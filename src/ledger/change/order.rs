@@ -2,7 +2,7 @@
 
 use super::super::{
     Moment, Order, Peer, Refusal,
-    record::{Held, Holder, Proof, Record, State, UNKNOWN},
+    record::{Attempt, Held, Holder, Proof, Record, State, UNKNOWN},
 };
 
 impl Record {
@@ -73,14 +73,11 @@ impl Record {
         let tried = self.tried.clone();
         match (held.installed, held.attempt) {
             (Some(installed), _) => self.state = State::Installed(installed),
-            (None, Some(attempt)) => {
-                let proof = attempt.outcome().unwrap_or(Proof::Presumed);
-                self.install(attempt.profile, proof, now);
-            }
             // It may have booted its own disk under the hold, and nothing was written down of that.
-            (None, None) => {
-                let profile = tried.unwrap_or_else(|| UNKNOWN.to_owned());
-                self.install(profile, Proof::Presumed, now);
+            (None, attempt) => {
+                let proof = attempt.as_ref().and_then(Attempt::outcome).unwrap_or(Proof::Presumed);
+                let profile = attempt.map(|attempt| attempt.profile).or(tried);
+                self.install(profile.unwrap_or_else(|| UNKNOWN.to_owned()), proof, now);
             }
         }
         self.attempts = 0;

@@ -2,7 +2,7 @@
 
 use super::super::{
     Moment, Refusal, Report,
-    record::{Attempt, Held, Holder, Image, Proof, Record, State},
+    record::{Attempt, Held, Holder, Proof, Record, State},
 };
 
 /// Reports of progress within this many seconds are one line of the history.
@@ -102,8 +102,7 @@ impl Record {
             Report::Started => {}
             Report::Progress(text) => self.progressed(text, now),
             Report::Failed(reason) => {
-                (attempt.image, attempt.has_signature) = (Image::Incomplete, false);
-                (attempt.doubt, attempt.has_last) = (None, false);
+                *attempt = attempt.clone().taken_back();
                 self.note(now, format!("attempt {} failed: {reason}", self.attempts));
             }
             Report::Installed => {
